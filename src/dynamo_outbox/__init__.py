@@ -1,0 +1,72 @@
+"""The transactional outbox for DynamoDB, Lambda and EventBridge.
+
+Names load when they are first used: importing this package pulls in neither boto3 nor pydantic.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .core.envelope import parse_event
+    from .core.records import SequenceNumber, StreamRecord, decode_record, decode_records
+    from .core.values import decode_item, encode_item
+    from .domain_event import DomainEvent
+    from .event import Event
+    from .idempotency import IdempotencyStore, idempotent
+    from .outbox import TransactionalOutbox
+    from .processors import ChangeProcessor, OutboxRelay
+    from .publisher import EventBridgePublisher, PublishResult
+
+__all__ = [
+    "Event",
+    "DomainEvent",
+    "parse_event",
+    "TransactionalOutbox",
+    "decode_records",
+    "decode_record",
+    "decode_item",
+    "encode_item",
+    "StreamRecord",
+    "SequenceNumber",
+    "EventBridgePublisher",
+    "PublishResult",
+    "ChangeProcessor",
+    "OutboxRelay",
+    "idempotent",
+    "IdempotencyStore",
+]
+
+_HOME = {
+    "Event": "event",
+    "DomainEvent": "domain_event",
+    "parse_event": "core.envelope",
+    "TransactionalOutbox": "outbox",
+    "decode_records": "core.records",
+    "decode_record": "core.records",
+    "decode_item": "core.values",
+    "encode_item": "core.values",
+    "StreamRecord": "core.records",
+    "SequenceNumber": "core.records",
+    "EventBridgePublisher": "publisher",
+    "PublishResult": "publisher",
+    "ChangeProcessor": "processors",
+    "OutboxRelay": "processors",
+    "idempotent": "idempotency",
+    "IdempotencyStore": "idempotency",
+}
+
+
+def __getattr__(name: str) -> object:
+    try:
+        home = _HOME[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

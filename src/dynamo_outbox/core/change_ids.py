@@ -1,0 +1,24 @@
+"""Ids in CDC mode, as functions of the change: a record that is delivered again makes the same event again."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from .ids import uuid8
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .records import StreamRecord
+
+__all__ = ["change_event_id", "order_key"]
+
+
+def change_event_id(record: StreamRecord, position: int) -> str:
+    """The id of the event that stands at `position` among those that a change was mapped to."""
+    origin = "\0".join((record.table or "", record.event_id, str(position)))
+    return uuid8(sha256(origin.encode()).digest())
+
+
+def order_key(record: StreamRecord) -> str:
+    """What shares this keeps its order: the item, which is also how far a stream keeps order."""
+    return repr(sorted(record.raw["dynamodb"]["Keys"].items()))

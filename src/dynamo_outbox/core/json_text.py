@@ -1,0 +1,135 @@
+"""JSON values and their text: normalised once, written exactly, read strictly."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from json.encoder import encode_basestring
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, NoReturn
+
+__all__ = ["BadJsonError", "canonical", "dumps", "loads", "loads_object", "normalise"]
+
+MAX_DEPTH = 64
+"""Deeper than any event is. Python's own recursion limit would end in an error that names nothing."""
+
+
+class BadJsonError(Exception):
+    """A value that JSON can't hold, or text that isn't JSON, and where. Callers turn it into an error of theirs."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+        self.problem = problem
+
+
+def normalise(value: object, path: str, depth: int = 0) -> Any:
+    """A copy of `value` in JSON's own types: tuples become lists; a Decimal stays, to be written with all its digits.
+
+    Raises:
+        BadJsonError: For a value, or a key, that JSON has no form for: the path says where.
+    """
+    if isinstance(value, str):
+        return _text(value, path)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        if value - value != 0:  # NaN and the infinities
+            raise BadJsonError(path, f"JSON has no {value!r}")
+        return float(value)
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            raise BadJsonError(path, f"JSON has no {value!r}")
+        return value
+    if depth >= MAX_DEPTH:
+        raise BadJsonError(path, f"nested more than {MAX_DEPTH} levels deep")
+    if isinstance(value, (list, tuple)):
+        return [normalise(member, f"{path}[{index}]", depth + 1) for index, member in enumerate(value)]
+    if hasattr(value, "items"):
+        return _normalise_object(value, path, depth)
+    raise BadJsonError(path, f"{type(value).__name__} is not a JSON value; convert it first, for instance to text")
+
+
+def _normalise_object(value: Any, path: str, depth: int) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, member in value.items():
+        if not isinstance(key, str):
+            raise BadJsonError(path, f"the key {key!r} is {type(key).__name__}, and JSON's keys are text")
+        out[_text(key, path)] = normalise(member, f"{path}.{key}", depth + 1)
+    return out
+
+
+def _text(value: str, path: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise BadJsonError(path, "holds half of a surrogate pair, which is no Unicode text") from None
+    return str(value)
+
+
+def dumps(value: Any) -> str:
+    """The compact JSON text of a normalised value; a Decimal is a number with all its digits."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except TypeError:  # a Decimal is in it
+        return "".join(_pieces(value))
+
+
+def _pieces(value: Any) -> list[str]:
+    if isinstance(value, Decimal):
+        return [str(value)]
+    if isinstance(value, dict):
+        out = ["{"]
+        for key, member in value.items():
+            out += ["," if len(out) > 1 else "", encode_basestring(key), ":", *_pieces(member)]
+        return [*out, "}"]
+    if isinstance(value, list):
+        out = ["["]
+        for member in value:
+            out += ["," if len(out) > 1 else "", *_pieces(member)]
+        return [*out, "]"]
+    return [json.dumps(value, ensure_ascii=False)]
+
+
+def canonical(value: Any) -> str:
+    """One text for all that are equal: keys sorted, no white space. For fingerprints.
+
+    Raises:
+        TypeError: A value in it is neither JSON's nor a Decimal.
+    """
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"), sort_keys=True, default=_decimal_text)
+
+
+def _decimal_text(value: object) -> str:
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form; give a fingerprint of what has")
+
+
+def loads(text: str, path: str) -> Any:
+    """The value of a JSON text, read strictly.
+
+    Raises:
+        BadJsonError: Not JSON, NaN or Infinity in it, or nested beyond what Python reads.
+    """
+
+    def refuse(token: str) -> NoReturn:
+        raise BadJsonError(path, f"JSON has no {token}")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise BadJsonError(path, f"is not JSON text: {error}") from None
+
+
+def loads_object(text: str, path: str) -> Mapping[str, Any]:
+    """`loads`, where only an object will do."""
+    value = loads(text, path)
+    if not isinstance(value, dict):
+        raise BadJsonError(path, f"holds a JSON {type(value).__name__} where an object belongs")
+    return value

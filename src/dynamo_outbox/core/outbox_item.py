@@ -1,0 +1,182 @@
+"""The outbox item, format 1: an event as it lies in DynamoDB.
+
+Every attribute is always there, because a pipe's template can't cope with a missing one. The data are final JSON text,
+so that publishing encodes nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from ..errors import DecodeError, InvalidEventError
+from ..event import Event
+from .frozen import Frozen, fill
+from .json_text import BadJsonError, dumps, loads_object
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+__all__ = ["FORMAT", "ItemLayout", "event_of", "is_outbox_image", "item_of", "time_text"]
+
+FORMAT = 1
+
+_CONTEXT = (("sequence", "sequence"), ("correlationId", "correlation_id"), ("causationId", "causation_id"))
+CONTEXT_FIELDS = (*_CONTEXT, ("traceparent", "traceparent"))
+"""The names of the rest, on the wire and in `Event`."""
+
+
+class ItemLayout(Frozen):
+    """What the attributes are called where an events table shares its shape with others.
+
+    Args:
+        partition_key, sort_key: The table's key attributes.
+        key_prefix: Put before the partition key's value, to part events from entities in one table.
+        ttl_attribute: The attribute that holds the time to live.
+    """
+
+    __slots__ = FIELDS = ("partition_key", "sort_key", "key_prefix", "ttl_attribute")
+    partition_key: str
+    sort_key: str
+    key_prefix: str
+    ttl_attribute: str
+
+    def __init__(
+        self,
+        *,
+        partition_key: str = "pk",
+        sort_key: str = "sk",
+        key_prefix: str = "",
+        ttl_attribute: str = "expiresAt",
+    ) -> None:
+        fill(self, "partition_key", partition_key)
+        fill(self, "sort_key", sort_key)
+        fill(self, "key_prefix", key_prefix)
+        fill(self, "ttl_attribute", ttl_attribute)
+
+
+def time_text(moment: datetime) -> str:
+    """ISO 8601, UTC, microseconds: one width, so that text sorts as time does."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def time_of(text: object, path: str) -> datetime:
+    """The aware time of an ISO 8601 text.
+
+    Raises:
+        DecodeError: Not such a text, or one without its offset from UTC.
+    """
+    try:
+        moment = datetime.fromisoformat(text)  # type: ignore[arg-type]  # a TypeError is caught just below
+    except (TypeError, ValueError):
+        raise DecodeError(path, f"{text!r} is no ISO 8601 time") from None
+    if moment.utcoffset() is None:
+        raise DecodeError(path, f"{text!r} doesn't say its offset from UTC")
+    return moment
+
+
+def item_of(event: Event, *, expires_at: int, layout: ItemLayout) -> dict[str, dict[str, str]]:
+    """The item, typed, that holds an event.
+
+    Args:
+        event: The event, its source filled in.
+        expires_at: When DynamoDB may delete the item, in epoch seconds.
+        layout: What the attributes are called.
+
+    Raises:
+        InvalidEventError: The event names no source.
+    """
+    if event.source is None:
+        raise InvalidEventError("source", "is missing; give the outbox or the event one")
+    no_aggregate = event.aggregate_type is None
+    partition = event.id if no_aggregate else f"{event.aggregate_type}#{event.aggregate_id}"
+    context = {wire: getattr(event, name) for wire, name in CONTEXT_FIELDS if getattr(event, name) is not None}
+    return {
+        layout.partition_key: {"S": layout.key_prefix + partition},
+        layout.sort_key: {"S": event.id if event.sequence is None else f"{event.sequence:020d}#{event.id}"},
+        "eventId": {"S": event.id},
+        "eventType": {"S": event.type},
+        "eventTime": {"S": time_text(event.time)},
+        "source": {"S": event.source},
+        "eventVersion": {"N": str(event.version)},
+        "aggregateType": {"S": event.aggregate_type or ""},
+        "aggregateId": {"S": event.aggregate_id or ""},
+        "eventData": {"S": event.data_json},
+        "eventContext": {"S": dumps(context)},
+        layout.ttl_attribute: {"N": str(expires_at)},
+        "outboxFormat": {"N": str(FORMAT)},
+    }
+
+
+def is_outbox_image(image: object) -> bool:
+    """Whether a typed image is an outbox item, of whichever format."""
+    return isinstance(image, dict) and "outboxFormat" in image
+
+
+def event_of(image: Mapping[str, Any]) -> Event:
+    """The event in an outbox item's typed image; its data stay text until they are read.
+
+    Raises:
+        DecodeError: An unknown format, or an attribute missing or of the wrong type; the path names it.
+    """
+    check_format(_typed(image, "outboxFormat", "N"), "outboxFormat.N")
+    return build_event(
+        _typed(image, "eventType", "S"),
+        data_json=_typed(image, "eventData", "S"),
+        id=_typed(image, "eventId", "S"),
+        time=time_of(_typed(image, "eventTime", "S"), "eventTime.S"),
+        source=_typed(image, "source", "S"),
+        version=version_of(_typed(image, "eventVersion", "N"), "eventVersion.N"),
+        aggregate_type=_typed(image, "aggregateType", "S") or None,
+        aggregate_id=_typed(image, "aggregateId", "S") or None,
+        **context_of(_typed(image, "eventContext", "S"), "eventContext.S"),
+    )
+
+
+def check_format(value: object, path: str) -> None:
+    """Refuses what another version of this library wrote, rather than misread it."""
+    if value != str(FORMAT):
+        raise DecodeError(path, f"outbox format {value!r} is not known here, only {FORMAT}; update dynamo-outbox")
+
+
+def version_of(value: object, path: str) -> int:
+    """An event's version, from the number or (through a pipe) its text."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        return int(value)
+    raise DecodeError(path, f"{value!r} is no version number")
+
+
+def context_of(text: str, path: str) -> dict[str, Any]:
+    """`Event`'s arguments from the JSON text of the context."""
+    try:
+        context = loads_object(text, path)
+    except BadJsonError as bad:
+        raise DecodeError(bad.path, bad.problem) from None
+    return context_fields(context)
+
+
+def context_fields(context: Mapping[str, Any]) -> dict[str, Any]:
+    """`Event`'s arguments from the wire names of the context."""
+    return {name: context[wire] for wire, name in CONTEXT_FIELDS if context.get(wire) is not None}
+
+
+def build_event(event_type: Any, *, data_json: str | None = None, data: Any = None, **fields: Any) -> Event:
+    """An event from what arrived: a field that is wrong is the sender's fault, and so a `DecodeError`."""
+    try:
+        if data_json is not None:
+            return Event.from_text(event_type, data_json, **fields)
+        return Event(event_type, data, **fields)
+    except InvalidEventError as invalid:
+        raise DecodeError(invalid.field, invalid.problem) from None
+
+
+def _typed(image: Mapping[str, Any], name: str, tag: str) -> str:
+    typed = image.get(name)
+    value = typed.get(tag) if isinstance(typed, dict) else None
+    if not isinstance(value, str):
+        problem = "is missing" if typed is None else f"is not of DynamoDB's type {tag}"
+        raise DecodeError(name, f"{problem}, and every outbox item has it")
+    return value

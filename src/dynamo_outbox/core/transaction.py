@@ -1,0 +1,173 @@
+"""A transaction as it is gathered: actions in the caller's order, and DynamoDB's answer read back in that order.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import (
+    CancellationReason,
+    ConditionFailedError,
+    TransactionCanceledError,
+    TransactionConflictError,
+    TransactionLimitError,
+)
+from .values import decode_item, encode_item, encode_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "Action",
+    "Expression",
+    "cancellation",
+    "check_action",
+    "check_limits",
+    "delete_action",
+    "put_action",
+    "update_action",
+]
+
+MAX_ACTIONS = 100
+_OLD_ITEM = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+_CONTENTION = frozenset({"TransactionConflict", "ProvisionedThroughputExceeded", "ThrottlingError"})
+"""Worth the same transaction again, where every reason is one of these."""
+
+
+class Action(NamedTuple):
+    """One action: its request, and the caller's name for it."""
+
+    request: Mapping[str, Mapping[str, Any]]
+    label: str | None
+
+
+class Expression(NamedTuple):
+    """An expression with what its placeholders stand for; the values are Python's."""
+
+    text: str = ""
+    names: Mapping[str, str] = {}
+    values: Mapping[str, Any] = {}
+
+    def and_(self, other: Expression) -> Expression:
+        """Both conditions."""
+        if not self.text or not other.text:
+            return self if self.text else other
+        return Expression(
+            f"({self.text}) AND ({other.text})", {**self.names, **other.names}, {**self.values, **other.values}
+        )
+
+
+def exists(attribute: str) -> Expression:
+    """The item is there; `attribute` is one of its key's."""
+    return Expression("attribute_exists(#outbox_key)", {"#outbox_key": attribute})
+
+
+def not_exists(attribute: str) -> Expression:
+    """The item is not there; `attribute` is one of its key's."""
+    return Expression("attribute_not_exists(#outbox_key)", {"#outbox_key": attribute})
+
+
+def put_action(table: str, item: Mapping[str, Any], condition: Expression) -> dict[str, Any]:
+    """Write a whole item."""
+    return {"Put": {"TableName": table, "Item": encode_item(item), **_conditioned(condition)}}
+
+
+def delete_action(table: str, key: Mapping[str, Any], condition: Expression) -> dict[str, Any]:
+    """Remove an item."""
+    return {"Delete": {"TableName": table, "Key": encode_item(key), **_conditioned(condition)}}
+
+
+def check_action(table: str, key: Mapping[str, Any], condition: Expression) -> dict[str, Any]:
+    """Let the transaction depend on an item that it doesn't write."""
+    return {"ConditionCheck": {"TableName": table, "Key": encode_item(key), **_conditioned(condition)}}
+
+
+def update_action(
+    table: str,
+    key: Mapping[str, Any],
+    *,
+    set_: Mapping[str, Any],
+    add: Mapping[str, Any],
+    remove: Sequence[str],
+    condition: Expression,
+) -> dict[str, Any]:
+    """Change attributes of an item, or create it."""
+    update = _update_expression(set_, add, remove)
+    both = Expression(condition.text, {**condition.names, **update.names}, {**condition.values, **update.values})
+    return {
+        "Update": {
+            "TableName": table,
+            "Key": encode_item(key),
+            "UpdateExpression": update.text,
+            **_conditioned(both),
+        }
+    }
+
+
+def _update_expression(set_: Mapping[str, Any], add: Mapping[str, Any], remove: Sequence[str]) -> Expression:
+    names: dict[str, str] = {}
+    values: dict[str, Any] = {}
+
+    def placeholders(attribute: str, value: Any) -> tuple[str, str]:
+        number = len(names)
+        names[f"#outbox_{number}"] = attribute
+        values[f":outbox_{number}"] = value
+        return f"#outbox_{number}", f":outbox_{number}"
+
+    clauses = []
+    if set_:
+        clauses.append("SET " + ", ".join(" = ".join(placeholders(*change)) for change in set_.items()))
+    if add:
+        clauses.append("ADD " + ", ".join(" ".join(placeholders(*change)) for change in add.items()))
+    if remove:
+        for attribute in remove:
+            names[f"#outbox_{len(names)}"] = attribute
+        clauses.append("REMOVE " + ", ".join(list(names)[-len(remove) :]))
+    if not clauses:
+        raise ValueError("an update changes something: give set=, add= or remove=")
+    return Expression(" ".join(clauses), names, values)
+
+
+def _conditioned(expression: Expression) -> dict[str, Any]:
+    request: dict[str, Any] = {}
+    if expression.names:
+        request["ExpressionAttributeNames"] = dict(expression.names)
+    if expression.values:
+        request["ExpressionAttributeValues"] = {name: encode_value(value) for name, value in expression.values.items()}
+    if expression.text:
+        request |= {"ConditionExpression": expression.text, **_OLD_ITEM}
+    return request
+
+
+def check_limits(actions: Sequence[Action]) -> None:
+    """Refuse what DynamoDB would refuse whatever its tables hold.
+
+    Raises:
+        TransactionLimitError: No action, or more than 100.
+    """
+    if len(actions) > MAX_ACTIONS:
+        offender = actions[MAX_ACTIONS].label or f"action {MAX_ACTIONS}"
+        problem = f"the transaction has {len(actions)} actions, and DynamoDB takes {MAX_ACTIONS}, events included"
+        raise TransactionLimitError("actions", offender, problem)
+
+
+def cancellation(actions: Sequence[Action], reasons: Sequence[Mapping[str, Any]]) -> TransactionCanceledError:
+    """The error for DynamoDB's cancellation reasons, one per action and in the caller's order."""
+    told = [
+        CancellationReason(
+            position,
+            action.label,
+            reason.get("Code", "None"),
+            reason.get("Message"),
+            decode_item(reason["Item"]) if reason.get("Item") else None,
+        )
+        for position, (action, reason) in enumerate(zip(actions, reasons, strict=True))
+    ]
+    codes = {reason.code for reason in told} - {"None"}
+    if "ConditionalCheckFailed" in codes:
+        return ConditionFailedError(told)
+    if codes and codes <= _CONTENTION:
+        return TransactionConflictError(told)
+    return TransactionCanceledError(told)

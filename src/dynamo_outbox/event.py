@@ -1,0 +1,228 @@
+"""The event: what happened, once, with an identity. The one place where a fresh id and the time are drawn."""
+
+from __future__ import annotations
+
+import os
+import time as _time
+from datetime import UTC, datetime
+
+from .core.frozen import Frozen, fill
+from .core.ids import uuid7
+from .core.json_text import BadJsonError, dumps, loads_object, normalise
+from .errors import DecodeError, InvalidEventError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Self
+
+__all__ = ["Event"]
+
+MAX_DETAIL_TYPE_LENGTH = 128
+"""https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsRequestEntry.html"""
+MAX_SEQUENCE = 2**63 - 1
+"""What a signed 64-bit integer holds: more, and most consumers' JSON readers would round it."""
+
+
+class Event(Frozen):
+    """Something that happened, to be told to others.
+
+    Two events are equal where all their fields are. The data are copied and normalised to JSON values when the event is
+    made, so what the caller changes later does not change the event.
+
+    Args:
+        type: What happened: ``BookAdded``. EventBridge's detail type; at most 128 characters.
+        data: The facts, as a JSON object. Tuples become lists; a Decimal is written with all its digits.
+        id: The event's identity, over every delivery of it. By default a new UUIDv7.
+        time: When it happened; aware, kept in UTC. By default now.
+        source: Who tells: EventBridge's source. By default the writer's or the publisher's.
+        version: The version of the data's shape, from 1.
+        aggregate_type: The kind of entity it happened to, without ``#``; given with `aggregate_id` or not at all.
+        aggregate_id: The entity it happened to.
+        sequence: The event's number among its aggregate's, 0 to 2**63 - 1: the entity's version, usually.
+        correlation_id: What a whole conversation of events shares.
+        causation_id: The id of the event or command that led to this one.
+        traceparent: The W3C trace context. https://www.w3.org/TR/trace-context/
+
+    Raises:
+        InvalidEventError: A field that could never be written, sent or read back; it names the field.
+    """
+
+    __slots__ = (
+        "_data",
+        "_text",
+        "aggregate_id",
+        "aggregate_type",
+        "causation_id",
+        "correlation_id",
+        "drawn",
+        "id",
+        "sequence",
+        "source",
+        "time",
+        "traceparent",
+        "type",
+        "version",
+    )
+    FIELDS = (
+        "type",
+        "data",
+        "id",
+        "time",
+        "source",
+        "version",
+        "aggregate_type",
+        "aggregate_id",
+        "sequence",
+        "correlation_id",
+        "causation_id",
+        "traceparent",
+    )
+
+    type: str
+    id: str
+    time: datetime
+    source: str | None
+    version: int
+    aggregate_type: str | None
+    aggregate_id: str | None
+    sequence: int | None
+    correlation_id: str | None
+    causation_id: str | None
+    traceparent: str | None
+    drawn: frozenset[str]
+    """Which of ``id`` and ``time`` were drawn here rather than given."""
+    _data: dict[str, Any] | None
+    _text: str | None
+
+    def __init__(
+        self,
+        type: str,  # noqa: A002  # the field's name on the wire
+        data: Mapping[str, Any],
+        *,
+        id: str | None = None,  # noqa: A002
+        time: datetime | None = None,
+        source: str | None = None,
+        version: int = 1,
+        aggregate_type: str | None = None,
+        aggregate_id: str | None = None,
+        sequence: int | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        traceparent: str | None = None,
+    ) -> None:
+        drawn = {name for name, value in (("id", id), ("time", time)) if value is None}
+        self._fill(
+            type=_checked_type(type),
+            id=uuid7(_time.time_ns(), os.urandom(8)) if id is None else _required_text("id", id),
+            time=datetime.now(UTC) if time is None else _utc(time),
+            source=_checked_source(source),
+            version=_checked_int("version", version, 1),
+            aggregate_type=_optional_text("aggregate_type", aggregate_type),
+            aggregate_id=_optional_text("aggregate_id", aggregate_id),
+            sequence=None if sequence is None else _checked_int("sequence", sequence, 0),
+            correlation_id=_optional_text("correlation_id", correlation_id),
+            causation_id=_optional_text("causation_id", causation_id),
+            traceparent=_optional_text("traceparent", traceparent),
+            drawn=frozenset(drawn),
+            _data=_checked_data(data),
+            _text=None,
+        )
+        if (self.aggregate_type is None) != (self.aggregate_id is None):
+            raise InvalidEventError("aggregate_type", "an aggregate has both a type and an id, or neither is given")
+        if self.aggregate_type is not None and "#" in self.aggregate_type:
+            raise InvalidEventError("aggregate_type", f"{self.aggregate_type!r} holds '#', which parts type from id")
+
+    def _fill(self, **fields: Any) -> None:
+        for name, value in fields.items():
+            fill(self, name, value)
+
+    @classmethod
+    def from_text(cls, type: str, data_json: str, **fields: Any) -> Event:  # noqa: A002
+        """An event whose data are JSON text already, as an outbox item holds them; the text is read when asked for."""
+        event = cls(type, {}, **fields)
+        event._fill(_data=None, _text=data_json)
+        return event
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The facts, as JSON values.
+
+        Raises:
+            DecodeError: The event was read from an outbox item whose ``eventData`` is not the text of a JSON object.
+        """
+        if self._data is None:
+            try:
+                fill(self, "_data", loads_object(self._text or "", "eventData"))
+            except BadJsonError as bad:
+                raise DecodeError(bad.path, bad.problem) from None
+        return self._data  # type: ignore[return-value]  # filled just above
+
+    @property
+    def data_json(self) -> str:
+        """The facts, as final JSON text."""
+        if self._text is None:
+            fill(self, "_text", dumps(self._data))
+        return self._text  # type: ignore[return-value]  # filled just above
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed; what was drawn stays marked as drawn unless it is among them."""
+        fields: dict[str, Any] = {name: getattr(self, name) for name in self.FIELDS if name != "data"}
+        copy = type(self)(**{"data": {}} | fields | changes)
+        copy._fill(drawn=self.drawn - changes.keys())
+        if "data" not in changes:
+            copy._fill(_data=self._data, _text=self._text)
+        return copy
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.id))
+
+
+def _checked_type(value: object) -> str:
+    text = _required_text("type", value)
+    if len(text) > MAX_DETAIL_TYPE_LENGTH:
+        raise InvalidEventError("type", f"{len(text)} characters, and EventBridge takes {MAX_DETAIL_TYPE_LENGTH}")
+    return text
+
+
+def _checked_source(value: object) -> str | None:
+    text = _optional_text("source", value)
+    if text is not None and text.startswith("aws."):
+        raise InvalidEventError("source", f"{text!r}: EventBridge keeps sources that begin with 'aws.' for AWS")
+    return text
+
+
+def _required_text(field: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidEventError(field, f"needs text that isn't empty, got {value!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidEventError(field, "holds half of a surrogate pair, which is no Unicode text") from None
+    return str(value)
+
+
+def _optional_text(field: str, value: object) -> str | None:
+    return None if value is None else _required_text(field, value)
+
+
+def _checked_int(field: str, value: object, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MAX_SEQUENCE:
+        raise InvalidEventError(field, f"needs an integer from {least} to {MAX_SEQUENCE}, got {value!r}")
+    return int(value)
+
+
+def _utc(value: object) -> datetime:
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise InvalidEventError("time", f"needs an aware datetime, got {value!r}; add its tzinfo")
+    return value.astimezone(UTC)
+
+
+def _checked_data(value: object) -> dict[str, Any]:
+    if not hasattr(value, "items"):
+        raise InvalidEventError("data", f"needs a map of facts, got {type(value).__name__}")
+    try:
+        data: dict[str, Any] = normalise(value, "data")
+    except BadJsonError as bad:
+        raise InvalidEventError(bad.path, bad.problem) from None
+    return data

@@ -1,0 +1,270 @@
+"""A function that is called twice with one message acts once: `idempotent`, and the table behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import logging
+import secrets
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+from botocore.exceptions import ClientError
+
+from .clients import LazyClient
+from .core.claims import Claim, Replay, claim_request, completion_request, meet, release_request
+from .core.envelope import parse_event
+from .core.json_text import canonical
+from .errors import LeaseLostError, MissingIdempotencyKeyError, ResultError
+from .event import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .typing import Clock, DynamoDBClient
+
+__all__ = ["IdempotencyStore", "idempotent"]
+
+log = logging.getLogger(__name__)
+
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
+
+DEFAULT_LEASE = timedelta(minutes=15)
+"""Where no Lambda context says how long the call may run: Lambda's own longest time.
+https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html"""
+
+
+class IdempotencyStore:
+    """A DynamoDB table of the calls that were made.
+
+    Args:
+        table: The table's name. Its key is one text attribute; its TTL attribute is ``expiresAt``.
+        ttl: How long a call is remembered: longer than any redelivery of its message.
+        client: A low-level DynamoDB client; by default one is made on first use.
+        partition_key: The name of the table's key.
+        lease: How long a call may run where no Lambda context says so.
+        clock_margin: How far the clocks of two callers may be apart.
+        clock: Tells the time.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        *,
+        ttl: timedelta = timedelta(days=8),
+        client: DynamoDBClient | None = None,
+        partition_key: str = "pk",
+        lease: timedelta = DEFAULT_LEASE,
+        clock_margin: timedelta = timedelta(seconds=1),
+        clock: Clock = lambda: datetime.now(UTC),
+    ) -> None:
+        if not table:
+            raise ValueError("table needs a name")
+        for name, duration in (("ttl", ttl), ("lease", lease)):
+            if duration <= timedelta(0):
+                raise ValueError(f"{name}={duration} has to be longer than nothing")
+        self.table = table
+        self.ttl = ttl
+        self.partition_key = partition_key
+        self.lease = lease
+        self.clock_margin = clock_margin
+        self._clock = clock
+        self._client: LazyClient[DynamoDBClient] = LazyClient("dynamodb", client)
+
+    def claim(self, claim: Claim, lease: timedelta | None = None) -> Replay | None:
+        """Take the key: one conditional put.
+
+        Returns:
+            None where this call now holds the key, or the `Replay` of the call that was made before.
+
+        Raises:
+            AlreadyInProgressError, PayloadMismatchError, ResultError: The call must not run.
+        """
+        request = claim_request(
+            claim,
+            table=self.table,
+            key_attribute=self.partition_key,
+            now=self._clock(),
+            lease=lease or self.lease,
+            margin=self.clock_margin,
+            ttl=self.ttl,
+        )
+        try:
+            self._client().put_item(**request)
+        except ClientError as error:
+            if not _condition_failed(error):
+                raise
+            return meet(claim, cast("Mapping[str, Any]", error.response.get("Item", {})))
+        return None
+
+    def complete(self, claim: Claim, result_json: str | None) -> bool:
+        """Store the result; False where somebody else holds the key by now, and nothing was changed."""
+        request = completion_request(
+            claim,
+            table=self.table,
+            key_attribute=self.partition_key,
+            result_json=result_json,
+            now=self._clock(),
+            ttl=self.ttl,
+        )
+        try:
+            self._client().update_item(**request)
+        except ClientError as error:
+            if not _condition_failed(error):
+                raise
+            return False
+        return True
+
+    def release(self, claim: Claim) -> None:
+        """Give the key back. Where it is gone or another's, there is nothing to give back."""
+        request = release_request(claim, table=self.table, key_attribute=self.partition_key)
+        try:
+            self._client().delete_item(**request)
+        except ClientError as error:
+            if not _condition_failed(error):
+                raise
+
+
+def _condition_failed(error: ClientError) -> bool:
+    return error.response["Error"]["Code"] == "ConditionalCheckFailedException"
+
+
+def idempotent(
+    store: IdempotencyStore,
+    *,
+    key: str | Callable[..., str] | None = None,
+    fingerprint: Callable[..., object] | None = None,
+    scope: str | None = None,
+    on_duplicate: Callable[..., Any] | None = None,
+) -> Callable[[Callable[Parameters, Returned]], Callable[Parameters, Returned]]:
+    """Let a function, or a Lambda handler, act once per key.
+
+    Args:
+        store: Where the calls are remembered.
+        key: What makes two calls one. By default the first argument is an event, parsed or not, and its id is the
+            key; else a
+            JMESPath expression into the first argument, or a function of the call's arguments.
+        fingerprint: A function of the call's arguments; two calls with one key and different fingerprints are an error.
+            By default the parsed event's type and data, or else the first argument, as JSON.
+        scope: Parts functions that share a store. By default the function's module and qualified name: renaming it
+            then forgets its calls; give the old name here to keep them.
+        on_duplicate: Called with the stored result and the call's arguments when a call was made before; what it
+            returns is returned. By default the stored result is.
+
+    Raises:
+        TypeError: When decorating what can't be made idempotent: a generator, a class.
+        MissingIdempotencyKeyError, AlreadyInProgressError, PayloadMismatchError: When called; the function did not run.
+        LeaseLostError, ResultError: When called; the function did run.
+        DecodeError: When called by default with what is no event.
+
+    Guarantee: of calls with one key, one at a time runs, and after one has returned none runs until the store's ttl is
+    over. Limit: a function that ran and whose process died before its result was stored runs again when its lease is
+    over; effects that must not repeat then belong into the same transaction as the dedup record.
+    """
+
+    def decorate(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
+        if inspect.isclass(function) or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(f"{function.__qualname__} can't be idempotent: its result can't be stored and given again")
+        name = scope or f"{function.__module__}.{function.__qualname__}"
+
+        def claim_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Claim:
+            identity, content = _identify(key, fingerprint, name, args, kwargs)
+            return Claim(f"{name}#{identity}", secrets.token_hex(16), sha256(canonical(content).encode()).hexdigest())
+
+        def replayed(replay: Replay, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            return replay.result if on_duplicate is None else on_duplicate(replay.result, *args, **kwargs)
+
+        if inspect.iscoroutinefunction(function):
+
+            @wraps(function)
+            async def run_async(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Any:
+                claim = claim_of(args, kwargs)
+                replay = await asyncio.to_thread(store.claim, claim, _lease_of(args, kwargs))
+                if replay is not None:
+                    return replayed(replay, args, kwargs)
+                try:
+                    result = await function(*args, **kwargs)
+                except BaseException:
+                    await asyncio.to_thread(_release, store, claim)
+                    raise
+                await asyncio.to_thread(_store_result, store, claim, result)
+                return result
+
+            return cast("Callable[Parameters, Returned]", run_async)
+
+        @wraps(function)
+        def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
+            claim = claim_of(args, kwargs)
+            replay = store.claim(claim, _lease_of(args, kwargs))
+            if replay is not None:
+                return cast("Returned", replayed(replay, args, kwargs))
+            try:
+                result = function(*args, **kwargs)
+            except BaseException:
+                _release(store, claim)
+                raise
+            _store_result(store, claim, result)
+            return result
+
+        return run
+
+    return decorate
+
+
+def _identify(
+    key: str | Callable[..., str] | None,
+    fingerprint: Callable[..., object] | None,
+    scope: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> tuple[str, object]:
+    payload = args[0] if args else next(iter(kwargs.values()), None)
+    content: object
+    found: object
+    if key is None:
+        event = payload if isinstance(payload, Event) else parse_event(payload)
+        identity, content = event.id, [event.type, event.data]
+    else:
+        if callable(key):
+            found = key(*args, **kwargs)
+        else:
+            import jmespath
+
+            found = jmespath.search(key, payload)
+        if found is None or found == "":
+            where = key if isinstance(key, str) else "the key function"
+            raise MissingIdempotencyKeyError(scope, f"{where!r} finds no idempotency key in the payload")
+        identity, content = str(found), payload
+    return identity, content if fingerprint is None else fingerprint(*args, **kwargs)
+
+
+def _lease_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> timedelta | None:
+    for argument in (*args, *kwargs.values()):
+        remaining = getattr(argument, "get_remaining_time_in_millis", None)
+        if callable(remaining):
+            return timedelta(milliseconds=remaining())
+    return None
+
+
+def _release(store: IdempotencyStore, claim: Claim) -> None:
+    """Give the key back after a failure, whose own exception is the one to be raised: the lease ends without us too."""
+    try:
+        store.release(claim)
+    except Exception:
+        log.exception("%s could not be released; it stays held until its lease is over", claim.key)
+
+
+def _store_result(store: IdempotencyStore, claim: Claim, result: object) -> None:
+    try:
+        result_json = json.dumps(result)
+    except (TypeError, ValueError) as error:
+        store.complete(claim, None)
+        raise ResultError(
+            claim.key, f"the function ran, but its result {type(result).__name__} has no JSON form: {error}"
+        ) from error
+    if not store.complete(claim, result_json):
+        raise LeaseLostError(claim.key, result)

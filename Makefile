@@ -1,0 +1,69 @@
+# The project's commands. Each sets up what it needs: a machine with Python 3.11 (venv included) and make is enough.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PORT ?= 3000
+
+VENV := .venv
+ENGINE := .venv-ministack
+export DYNAMO_OUTBOX_MINISTACK := $(CURDIR)/$(ENGINE)/bin/ministack
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+LOCAL := PYTHONPATH=examples/books $(VENV)/bin/python -m local
+
+# $(call environment,FOLDER,WHAT): a fresh environment with that in it, by uv where there is one.
+define environment
+	@$(PYTHON) -c 'import sys; sys.exit("dynamo-outbox needs Python 3.11 or newer; name one: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@echo "setting up $(1)"
+	@rm -rf $(1)
+	@if command -v uv >/dev/null; \
+	then uv venv --quiet --seed --python $(PYTHON) $(1) && uv pip install --quiet --python $(1)/bin/python $(2); \
+	else $(PYTHON) -m venv $(1) && $(1)/bin/python -m pip install --quiet $(2); \
+	fi
+	@touch $(1)/.ready
+endef
+
+.PHONY: help demo start start-cdc test lint format clean
+
+help: ## show these commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+demo: $(VENV)/.ready $(ENGINE)/.ready build/.ready ## send a book through every mode on a local engine and show each hop
+	@$(LOCAL) demo $(MODES)
+
+start: $(VENV)/.ready $(ENGINE)/.ready build/.ready ## serve the books in outbox mode at localhost:3000 until Ctrl-C
+	@$(LOCAL) start outbox-pipe --port $(PORT)
+
+start-cdc: $(VENV)/.ready $(ENGINE)/.ready build/.ready ## serve the books in CDC mode at localhost:3000 until Ctrl-C
+	@$(LOCAL) start cdc --port $(PORT)
+
+test: $(VENV)/.ready $(ENGINE)/.ready build/.ready ## run the tests
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(VENV)/.ready ## check style, types and templates
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/cfn-lint examples/books/template.yaml examples/books/template.cdc.yaml
+
+format: $(VENV)/.ready ## format the code
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+clean: ## remove what make has made
+	rm -rf $(VENV) $(ENGINE) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# The project's own environment: the library, editable, and what tests, lint and the demo's own side need.
+$(VENV)/.ready: pyproject.toml constraints/dev.in constraints/dev.txt
+	$(call environment,$(VENV),-r constraints/dev.in -c constraints/dev.txt -e .)
+
+# MiniStack pins botocore exactly, so it has an environment of its own.
+$(ENGINE)/.ready: constraints/ministack.txt
+	$(call environment,$(ENGINE),-r constraints/ministack.txt)
+
+# What the functions' zip is made of, and the boto3 beside which it is tried: fetched once, so packaging needs no network.
+build/.ready: $(VENV)/.ready constraints/function.txt
+	@echo "fetching what the functions' zip is made of"
+	@rm -rf build/wheels build/lambda-runtime
+	@$(VENV)/bin/python -m pip download --quiet --no-deps --only-binary :all: -d build/wheels -r constraints/function.txt
+	@$(VENV)/bin/python -m pip install --quiet --target build/lambda-runtime -c constraints/dev.txt boto3
+	@touch $@

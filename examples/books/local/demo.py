@@ -1,0 +1,221 @@
+"""A book travels: each hop of its way is read back from the engine, shown, and held to what it should be."""
+
+import json
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dynamo_outbox.testing import EngineError, MiniStack
+
+from .failure import HopFailedError, hop
+from .packaging import EXAMPLE, build_zip, check_imports
+from .stack import functions_in
+from .stage import Mode, Stage, eventually, standing
+
+INPUT = EXAMPLE / "input.json"
+
+
+class Journey:
+    """One mode's run: posts the book, posts it again, delivers its record twice, removes it.
+
+    Args:
+        stage: Where it runs.
+        show: Called with the hop's name and what was read there.
+    """
+
+    def __init__(self, stage: Stage, show: Callable[[str, str], None]) -> None:
+        self.stage = stage
+        self.show = show
+        self.carrier = "pipe" if stage.mode.carrier is None else stage.mode.carrier
+        self.source_is_outbox = stage.mode.source_table == "EventsTable"
+        self.body = INPUT.read_bytes()
+        self.book = json.loads(self.body)
+
+    def run(self) -> None:
+        """All of it.
+
+        Raises:
+            HopFailedError: A hop did not do what it should; it is named.
+        """
+        added = f"{self.book['name']} ({self.book['year']}) by {', '.join(self.book['authors'])} was added!"
+        self.api("POST", self.body, 201)
+        self.transaction(books=[self.book["name"]], events=["BookAdded"])
+        record = self.stream(1, "INSERT")
+        event_id = self.bus(1, "BookAdded")
+        self.consumer("BookAdded", [added])
+        self.dedup([f"BookAdded#{event_id}"])
+
+        self.api("POST", self.body, 409)
+        self.transaction(books=[self.book["name"]], events=["BookAdded"], unchanged=True)
+
+        self.carry_again(record)
+        self.bus(2, "BookAdded", again=event_id)
+        self.consumer("BookAdded", [added, f"{self.book['name']} has already been presented."])
+        self.dedup([f"BookAdded#{event_id}"])
+
+        self.api("DELETE", json.dumps({"name": self.book["name"]}).encode(), 204)
+        self.transaction(books=[], events=["BookAdded", "BookRemoved"])
+        self.stream(2, "INSERT" if self.source_is_outbox else "REMOVE")
+        removed_id = self.bus(3, "BookRemoved")
+        self.consumer("BookRemoved", [f"{self.book['name']} was removed!"])
+        self.dedup([f"BookAdded#{event_id}", f"BookRemoved#{removed_id}"])
+
+    @hop("api")
+    def api(self, method: str, body: bytes, expected: int) -> None:
+        """A request to the API, answered with this status."""
+        status, answer = request(method, f"{self.stage.url}/book", body)
+        if status != expected:
+            raise HopFailedError("api", f"{method} /book answered {status} {answer}, not {expected}")
+        self.show("api", f"{method} /book → {status} {answer}".rstrip())
+
+    @hop("transaction")
+    def transaction(self, books: list[str], events: list[str], *, unchanged: bool = False) -> None:
+        """The tables that the transaction writes hold these books and these events, and nothing else."""
+        found = sorted(item["name"]["S"] for item in self.stage.items("BooksTable"))
+        told = f"books: {found or 'none'}"
+        if found != sorted(books):
+            raise HopFailedError("transaction", f"the books table holds {found}, not {books}")
+        if self.source_is_outbox:
+            items = sorted(self.stage.items("EventsTable"), key=lambda item: item["eventTime"]["S"])
+            types = [item["eventType"]["S"] for item in items]
+            told += f"; events: {', '.join(types)} (pk {items[-1]['pk']['S']}, id {items[-1]['eventId']['S']})"
+            if types != events:
+                raise HopFailedError("transaction", f"the events table holds {types}, not {events}")
+        self.show("transaction", f"nothing written; {told}" if unchanged else told)
+
+    @hop("stream")
+    def stream(self, count: int, event_name: str) -> dict[str, Any]:
+        """The stream's newest record."""
+
+        def arrived() -> list[dict[str, Any]] | None:
+            records = self.stage.stream_records()
+            return records if len(records) >= count else None
+
+        records = eventually("stream", f"record {count}", arrived)
+        names = [record["eventName"] for record in records]
+        if len(records) != count or names[-1] != event_name:
+            raise HopFailedError("stream", f"it holds {names}, and record {count} should be the last, {event_name}")
+        number = records[-1]["dynamodb"]["SequenceNumber"]
+        self.show("stream", f"{event_name}, sequence number {number}, eventID {records[-1]['eventID']}")
+        return records[-1]
+
+    @hop("carrier")
+    def carry_again(self, record: dict[str, Any]) -> None:
+        """The same stream record goes through pipe or function once more."""
+        self.stage.carry_again(record)
+        self.show(self.carrier, f"the same stream record, eventID {record['eventID']}, carried once more")
+
+    @hop("bus")
+    def bus(self, count: int, event_type: str, *, again: str | None = None) -> str:
+        """The newest event on the bus; returns the id that the library gave it."""
+        if self.stage.mode.carrier is None and again is None:
+            self.pipe()
+
+        def arrived() -> list[dict[str, Any]] | None:
+            events = self.stage.bus_events()
+            return events if len(events) >= count else None
+
+        events = eventually("bus", f"event {count} from the {self.carrier}", arrived)
+        event = events[-1]
+        metadata = event["detail"].get("metadata", {})
+        if len(events) != count or event["detail-type"] != event_type or "id" not in metadata:
+            raise HopFailedError("bus", f"{len(events)} events came, not {count}; the last: {json.dumps(event)}")
+        if again is not None and metadata["id"] != again:
+            raise HopFailedError("bus", f"the record that was sent again became event {metadata['id']}, not {again}")
+        self.show("bus", f"{event['detail-type']} from {event['source']}, event id {metadata['id']}")
+        return str(metadata["id"])
+
+    @hop("pipe")
+    def pipe(self) -> None:
+        """The pipe takes the newest record; a broken filter or template shows here."""
+        passed = eventually("pipe", "the record", lambda: self.stage.run_pipe() or None)
+        if passed[-1].event_id is None:
+            raise HopFailedError("pipe", f"its filter dropped {passed[-1].record['eventID']}")
+        self.show("pipe", f"filter passed, template filled in (by a stand-in), put as {passed[-1].event_id}")
+
+    @hop("consumer")
+    def consumer(self, function: str, lines: list[str]) -> None:
+        """What the function has printed so far."""
+
+        def arrived() -> list[str] | None:
+            printed = self.stage.printed(function)
+            return printed if len(printed) >= len(lines) else None
+
+        printed = eventually("consumer", f"{function}'s line {lines[-1]!r}", arrived)
+        if printed != lines:
+            raise HopFailedError("consumer", f"{function} printed {printed}, not {lines}")
+        self.show("consumer", f"{function} printed: {printed[-1]}")
+
+    @hop("dedup")
+    def dedup(self, keys: list[str]) -> None:
+        """The presentation table has one completed record per handled event."""
+
+        def settled() -> list[str] | None:
+            items = self.stage.items("PresentationTable")
+            done = all(item.get("status") == {"S": "COMPLETED"} for item in items) and len(items) >= len(keys)
+            return sorted(item["pk"]["S"] for item in items) if done else None
+
+        found = eventually("dedup", f"the record {keys[-1]}", settled)
+        if found != sorted(keys):
+            raise HopFailedError("dedup", f"the presentation table holds {found}, not {sorted(keys)}")
+        self.show("dedup", f"COMPLETED: {keys[-1]}; {len(found)} in all")
+
+
+def request(method: str, url: str, body: bytes) -> tuple[int, str]:
+    """An HTTP request with a JSON body: the answer's status and text."""
+    call = urllib.request.Request(url, data=body, method=method, headers={"Content-Type": "application/json"})  # noqa: S310
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(call, timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def run(modes: Sequence[Mode]) -> int:
+    """Send a book through each of these modes, and sum up; 0, or 1 where a hop failed, which is named."""
+    started = time.monotonic()
+    hops: dict[str, int] = {}
+    where = "set-up"
+
+    def show(hop: str, read: str) -> None:
+        hops[where] = hops.get(where, 0) + 1
+        print(f"  {hop:<12} {read}", flush=True)
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="books-demo-") as folder:
+            where = "set-up"
+            print(where)
+            package = build_zip(Path(folder) / "books.zip")
+            handlers = {each.name: each for mode in modes for each in functions_in(EXAMPLE / mode.template)}
+            check_imports(package, handlers.values())
+            size = package.stat().st_size / 1e6
+            show("package", f"{size:.1f} MB; imported from it and boto3 alone: {', '.join(sorted(handlers))}")
+            with MiniStack() as engine:
+                show("engine", f"MiniStack at {engine.endpoint_url}")
+                for mode in modes:
+                    where = mode.title
+                    print(f"\n{where}")
+                    with standing(engine, mode, package) as stage:
+                        show(
+                            "deploy",
+                            f"{mode.template} {dict(mode.parameters) or ''}: {len(stage.stack.resources)} resources",
+                        )
+                        Journey(stage, show).run()
+    except HopFailedError as failure:
+        print(f"\nFAILED at the hop '{failure.hop}' of {where}: {failure.problem}", file=sys.stderr)
+        return 1
+    except EngineError as failure:
+        print(f"\nFAILED at the hop 'engine': {failure}", file=sys.stderr)
+        return 1
+    print(f"\nThe book travelled {len(modes)} ways, each hop read back from the engine:")
+    for mode in modes:
+        print(f"  {mode.title:<20} {hops[mode.title]} hops, the event acted on once though it was delivered twice")
+    print(f"It took {time.monotonic() - started:.0f} seconds. Nothing is left running.")
+    return 0

@@ -1,0 +1,115 @@
+"""A template of the example, deployed by the engine's CloudFormation, and what was deployed read back from there."""
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dynamo_outbox.testing import MiniStack
+
+from .failure import HopFailedError, hop
+from .packaging import Function
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A deployed stack.
+
+    Attributes:
+        name: The stack's name.
+        resources: Each deployed resource, as the processed template has it, by its logical id.
+        physical_ids: What the engine calls each of them.
+    """
+
+    name: str
+    resources: Mapping[str, Mapping[str, Any]]
+    physical_ids: Mapping[str, str]
+
+    def functions(self) -> dict[str, str]:
+        """The functions' physical names by their logical ids."""
+        return {name: self.physical_ids[name] for name in self._of_type("AWS::Lambda::Function")}
+
+    def the_only(self, resource_type: str) -> Mapping[str, Any]:
+        """The properties of the one resource of a type."""
+        (name,) = self._of_type(resource_type)
+        properties: Mapping[str, Any] = self.resources[name]["Properties"]
+        return properties
+
+    def _of_type(self, resource_type: str) -> list[str]:
+        return [name for name, resource in self.resources.items() if resource["Type"] == resource_type]
+
+
+@hop("deploy")
+def deploy(engine: MiniStack, name: str, template: Path, parameters: Mapping[str, str], package: Path) -> Stack:
+    """Deploy a template as it stands, with the functions' code taken from the zip.
+
+    The one change is the one that ``aws cloudformation package`` makes: the folder of the code becomes its place in S3.
+
+    Raises:
+        HopFailedError: CloudFormation did not complete; its own words say why.
+    """
+    s3, formation = engine.client("s3"), engine.client("cloudformation")
+    bucket = f"{name}-code"
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": engine.region})
+    s3.upload_file(str(package), bucket, "books.zip")
+    body, replaced = re.subn(r"CodeUri: src/", f"CodeUri: s3://{bucket}/books.zip", template.read_text())
+    if not replaced:
+        raise HopFailedError("deploy", f"{template.name} names no 'CodeUri: src/' to put the package in the place of")
+    formation.create_stack(
+        StackName=name,
+        TemplateBody=body,
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+    )
+    status = _settled(formation, name)
+    if status["StackStatus"] != "CREATE_COMPLETE":
+        events = formation.describe_stack_events(StackName=name)["StackEvents"]
+        reasons = [each["ResourceStatusReason"] for each in events if each.get("ResourceStatusReason")]
+        raise HopFailedError("deploy", f"{template.name}: {status['StackStatus']}: {'; '.join(reasons)}")
+    deployed = formation.describe_stack_resources(StackName=name)["StackResources"]
+    physical_ids = {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in deployed}
+    processed = formation.get_template(StackName=name, TemplateStage="Processed")["TemplateBody"]
+    resources = (json.loads(processed) if isinstance(processed, str) else processed)["Resources"]
+    return Stack(name, {key: each for key, each in resources.items() if key in physical_ids}, physical_ids)
+
+
+def _settled(formation: Any, name: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 60
+    while True:
+        stack: dict[str, Any] = formation.describe_stacks(StackName=name)["Stacks"][0]
+        if not stack["StackStatus"].endswith("IN_PROGRESS"):
+            return stack
+        if time.monotonic() > deadline:
+            raise HopFailedError("deploy", f"{name} is still {stack['StackStatus']} after a minute")
+        time.sleep(0.05)  # ok: polling
+
+
+def functions_in(template: Path) -> list[Function]:
+    """The functions of a template that isn't deployed yet."""
+    document = yaml.load(template.read_text(), _TemplateLoader)  # noqa: S506  # a SafeLoader, with CloudFormation's tags
+    return [
+        Function(name, properties["Handler"], tuple(properties.get("Environment", {}).get("Variables", ())))
+        for name, resource in document["Resources"].items()
+        if resource["Type"] == "AWS::Serverless::Function"
+        for properties in [resource["Properties"]]
+    ]
+
+
+class _TemplateLoader(yaml.SafeLoader):
+    """Reads past CloudFormation's tags: ``!Ref`` and the like become what they stand before."""
+
+
+def _untagged(loader: yaml.SafeLoader, _tag: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        return loader.construct_scalar(node)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return loader.construct_mapping(node, deep=True) if isinstance(node, yaml.MappingNode) else None
+
+
+_TemplateLoader.add_multi_constructor("!", _untagged)

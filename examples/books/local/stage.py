@@ -1,0 +1,195 @@
+"""The books service, standing on the local engine: what a run does with it, and what it reads back from there."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dynamo_outbox.pipes import PipeDefinition
+from dynamo_outbox.testing import MiniStack, PassedRecord, PipeRunner, wire_record
+
+from .failure import HopFailedError
+from .http_api import HttpApi, routes_of
+from .packaging import EXAMPLE
+from .stack import Stack, deploy
+
+Found = TypeVar("Found")
+PATIENCE = 20.0
+"""Seconds that a hop may take: a cold start of a function is in it."""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One of the ways in which the example can be deployed.
+
+    Attributes:
+        name: What the run calls it.
+        template: The template's file.
+        parameters: The template's parameters.
+        source_table: The table whose stream carries the event.
+        carrier: The function that reads the stream; None where a pipe does.
+    """
+
+    name: str
+    title: str
+    template: str
+    parameters: Mapping[str, str]
+    source_table: str
+    carrier: str | None
+
+
+MODES = {
+    mode.name: mode
+    for mode in (
+        Mode("outbox-pipe", "outbox mode, pipe", "template.yaml", {"Relay": "pipe"}, "EventsTable", None),
+        Mode("outbox-relay", "outbox mode, relay", "template.yaml", {"Relay": "lambda"}, "EventsTable", "OutboxRelay"),
+        Mode("cdc", "CDC mode", "template.cdc.yaml", {}, "BooksTable", "ChangeProcessor"),
+    )
+}
+
+
+class Stage:
+    """A deployed mode, with its API served and a tap on its bus.
+
+    Attributes:
+        mode: What is deployed.
+        stack: The deployed stack.
+        url: The API's address.
+    """
+
+    def __init__(self, engine: MiniStack, mode: Mode, stack: Stack) -> None:
+        self.mode = mode
+        self.stack = stack
+        self.url = ""
+        self._dynamodb = engine.client("dynamodb")
+        self._streams = engine.client("dynamodbstreams")
+        self._events = engine.client("events")
+        self._lambda = engine.client("lambda")
+        self._logs = engine.client("logs")
+        self._sqs = engine.client("sqs")
+        self._tap = self._tap_the_bus()
+        self._tapped: list[dict[str, Any]] = []
+        self._pipe = self._pipe_runner() if mode.carrier is None else None
+
+    def routes(self) -> list[Any]:
+        """The API's routes, from the deployed template."""
+        return routes_of(self.stack.the_only("AWS::ApiGatewayV2::Api"))
+
+    def invoke(self, function: str, event: dict[str, Any]) -> dict[str, Any]:
+        """Call a deployed function, by its logical id."""
+        answer = self._lambda.invoke(FunctionName=self.stack.physical_ids[function], Payload=json.dumps(event))
+        document = json.loads(answer["Payload"].read() or b"null")
+        return document if isinstance(document, dict) else {"body": json.dumps(document)}
+
+    def items(self, table: str) -> list[dict[str, Any]]:
+        """All items of a table, by its logical id, in typed values."""
+        items: list[dict[str, Any]] = self._dynamodb.scan(
+            TableName=self.stack.physical_ids[table], ConsistentRead=True
+        )["Items"]
+        return items
+
+    def stream_records(self) -> list[dict[str, Any]]:
+        """All records of the stream that carries the events, as Lambda and a pipe see them."""
+        arn = self._stream_arn()
+        records = []
+        for shard in self._streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
+            iterator = self._streams.get_shard_iterator(
+                StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+            )["ShardIterator"]
+            records += self._streams.get_records(ShardIterator=iterator)["Records"]
+        return [wire_record(record, arn) for record in records]
+
+    def run_pipe(self) -> list[PassedRecord]:
+        """Pass what is new in the stream through the pipe; nothing where a function reads the stream."""
+        return [] if self._pipe is None else self._pipe.poll()
+
+    def carry_again(self, record: dict[str, Any]) -> None:
+        """Send a stream record through the pipe or the function once more, as after a lost answer."""
+        if self._pipe is not None:
+            self._pipe.send(record)
+            return
+        carrier = str(self.mode.carrier)
+        answer = self.invoke(carrier, {"Records": [record]})
+        if answer != {"batchItemFailures": []}:
+            raise HopFailedError(carrier, f"answered {answer} to a record that it was given again")
+
+    def bus_events(self) -> list[dict[str, Any]]:
+        """All events that have come over the bus, in the order in which the tap got them."""
+        while messages := self._sqs.receive_message(QueueUrl=self._tap, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                self._tapped.append(json.loads(message["Body"]))
+                self._sqs.delete_message(QueueUrl=self._tap, ReceiptHandle=message["ReceiptHandle"])
+        return self._tapped
+
+    def printed(self, function: str) -> list[str]:
+        """All lines that a function has printed, from its log."""
+        group = f"/aws/lambda/{self.stack.physical_ids[function]}"
+        try:
+            events = self._logs.filter_log_events(logGroupName=group)["events"]
+        except self._logs.exceptions.ResourceNotFoundException:
+            return []
+        platform = ("START ", "END ", "REPORT ", "INIT_START ")
+        return [each["message"].rstrip() for each in events if not each["message"].startswith(platform)]
+
+    def _stream_arn(self) -> str:
+        table = self.stack.physical_ids[self.mode.source_table]
+        arn: str = self._dynamodb.describe_table(TableName=table)["Table"]["LatestStreamArn"]
+        return arn
+
+    def _pipe_runner(self) -> PipeRunner:
+        pipe = self.stack.the_only("AWS::Pipes::Pipe")
+        wired = (pipe["Source"], pipe["Target"])
+        expected = ({"Fn::GetAtt": [self.mode.source_table, "StreamArn"]}, {"Fn::GetAtt": ["Bus", "Arn"]})
+        if wired != expected:
+            raise HopFailedError("pipe", f"the deployed pipe leads from {wired[0]} to {wired[1]}")
+        return PipeRunner(
+            PipeDefinition.from_parameters(pipe["SourceParameters"], pipe["TargetParameters"]),
+            stream_arn=self._stream_arn(),
+            bus=self.stack.physical_ids["Bus"],
+            streams=self._streams,
+            events=self._events,
+        )
+
+    def _tap_the_bus(self) -> str:
+        """A rule of our own that copies every event into a queue, so that what came over the bus can be read back."""
+        bus = self.stack.physical_ids["Bus"]
+        url: str = self._sqs.create_queue(QueueName=f"{self.stack.name}-tap")["QueueUrl"]
+        attributes = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
+        self._events.put_rule(Name="tap", EventBusName=bus, EventPattern=json.dumps({"source": [{"prefix": ""}]}))
+        self._events.put_targets(Rule="tap", EventBusName=bus, Targets=[{"Id": "tap", "Arn": attributes["QueueArn"]}])
+        return url
+
+
+@contextmanager
+def standing(engine: MiniStack, mode: Mode, package: Path, port: int = 0) -> Iterator[Stage]:
+    """Deploy a mode and serve its API.
+
+    Args:
+        engine: Where.
+        mode: What.
+        package: The functions' zip.
+        port: The API's loopback port; 0 for a free one.
+    """
+    stack = deploy(engine, f"books-{mode.name}", EXAMPLE / mode.template, mode.parameters, package)
+    stage = Stage(engine, mode, stack)
+    with HttpApi(stage.routes(), stage.invoke, port) as api:
+        stage.url = api.url
+        yield stage
+
+
+def eventually(hop: str, what: str, look: Callable[[], Found | None]) -> Found:
+    """What `look` finds, as soon as it finds something.
+
+    Raises:
+        HopFailedError: Nothing within `PATIENCE` seconds.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        if (found := look()) is not None:
+            return found
+        if time.monotonic() > deadline:
+            raise HopFailedError(hop, f"{what} did not come within {PATIENCE:.0f} seconds")
+        time.sleep(0.02)  # ok: polling

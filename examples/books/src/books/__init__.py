@@ -1,0 +1,1 @@
+"""A service in which books are added and removed, and which tells the others so."""

@@ -1,0 +1,1 @@
+"""What acts on the events; the same in both modes."""

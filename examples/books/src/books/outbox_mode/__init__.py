@@ -1,0 +1,1 @@
+"""Outbox mode: a book and its event are written in one transaction."""

@@ -1,0 +1,25 @@
+"""DELETE /book: the book goes and BookRemoved comes, in one transaction."""
+
+import os
+from typing import Any
+
+from books.api import Answer, answer, answers, body_as
+from books.book import Named
+from books.events import SOURCE, BookRemoved
+from dynamo_outbox import TransactionalOutbox
+from dynamo_outbox.errors import ConditionFailedError
+
+BOOKS = os.environ["BOOKS_TABLE"]
+outbox = TransactionalOutbox(os.environ["EVENTS_TABLE"], source=SOURCE)
+
+
+@answers
+def handler(event: dict[str, Any], context: object) -> Answer:
+    name = body_as(Named, event).name
+    try:
+        with outbox.transaction() as tx:
+            tx.delete(BOOKS, {"name": name}, must_exist=True, label="book")
+            tx.emit(BookRemoved(name=name))
+    except ConditionFailedError:
+        return answer(404, {"message": f"there is no book {name!r}"})
+    return answer(204)

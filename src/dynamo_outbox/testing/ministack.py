@@ -1,0 +1,121 @@
+"""MiniStack, a local AWS, as a process that ends with the one that started it.
+
+MiniStack pins botocore exactly, so it has to live in an environment of its own; only its command is needed here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["EngineError", "MiniStack"]
+
+COMMAND_VARIABLE = "DYNAMO_OUTBOX_MINISTACK"
+
+
+class EngineError(Exception):
+    """The local engine can't be found, or doesn't come up."""
+
+
+class MiniStack:
+    """A MiniStack on a free loopback port, as a context manager.
+
+    Args:
+        command: The ``ministack`` command. By default what the variable ``DYNAMO_OUTBOX_MINISTACK`` names, or else
+            the one on the path.
+        region: The Region that its clients name.
+        start_timeout: Seconds to wait until it answers.
+
+    A small supervisor process holds it: when this process ends, killed or not, the supervisor ends MiniStack with all
+    its workers and removes its temporary folder.
+
+    Raises:
+        EngineError: There is no such command, or it doesn't answer in time.
+    """
+
+    def __init__(
+        self, command: str | None = None, *, region: str = "eu-central-1", start_timeout: float = 30.0
+    ) -> None:
+        wanted = command or os.environ.get(COMMAND_VARIABLE) or "ministack"
+        found = shutil.which(wanted)
+        if found is None:
+            raise EngineError(
+                f"there is no command {wanted!r}; install ministack into an environment of its own and name its "
+                f"command in the variable {COMMAND_VARIABLE}"
+            )
+        self.region = region
+        self.endpoint_url = ""
+        self._command = found
+        self._start_timeout = start_timeout
+        self._supervisor: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        port = free_port()
+        self.endpoint_url = f"http://127.0.0.1:{port}"
+        self._supervisor = subprocess.Popen(  # noqa: S603  # a command that the caller chose
+            [sys.executable, "-I", str(Path(__file__).with_name("supervisor.py")), self._command, str(port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a Ctrl-C at the terminal is for us; the supervisor sees us end
+        )
+        try:
+            self._wait_until_it_answers()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> str:
+        """End it, and return what it printed."""
+        if self._supervisor is None:
+            return ""
+        supervisor, self._supervisor = self._supervisor, None
+        printed, _ = supervisor.communicate()  # closing its standard input is what tells it to end
+        return printed.decode(errors="replace")
+
+    def client(self, service: str) -> Any:
+        """A low-level boto3 client of a service, at this engine."""
+        session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=self.region)  # noqa: S106
+        no_proxy = Config(proxies={})  # loopback, whatever the environment says of proxies
+        return session.client(service, endpoint_url=self.endpoint_url, config=no_proxy)  # type: ignore[call-overload]
+
+    def _wait_until_it_answers(self) -> None:
+        assert self._supervisor is not None  # noqa: S101  # for the type checker
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        deadline = time.monotonic() + self._start_timeout
+        while time.monotonic() < deadline:
+            if self._supervisor.poll() is not None:
+                raise EngineError(f"{self._command} ended at once: {self.stop()}")
+            try:
+                with direct.open(f"{self.endpoint_url}/_ministack/health", timeout=1):
+                    return
+            except OSError:
+                time.sleep(0.05)
+        raise EngineError(f"{self._command} did not answer within {self._start_timeout} seconds: {self.stop()}")
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

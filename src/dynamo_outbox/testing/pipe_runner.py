@@ -1,0 +1,130 @@
+"""A stand-in for EventBridge Pipes, for engines that have none: from a stream through a pipe's definition to a bus."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import RenderError
+from ..pipes import render
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Protocol
+
+    from ..pipes import PipeDefinition
+    from ..typing import EventBridgeClient
+
+    class StreamsClient(Protocol):
+        """The calls that are made of a DynamoDB Streams client."""
+
+        def describe_stream(self, **kwargs: Any) -> Mapping[str, Any]: ...
+
+        def get_shard_iterator(self, **kwargs: Any) -> Mapping[str, Any]: ...
+
+        def get_records(self, **kwargs: Any) -> Mapping[str, Any]: ...
+
+
+__all__ = ["PassedRecord", "PipeRunner", "wire_record"]
+
+
+class PassedRecord(NamedTuple):
+    """A record that went through a pipe: as the pipe saw it, and EventBridge's id for its event, None if filtered."""
+
+    record: Mapping[str, Any]
+    event_id: str | None
+
+
+class PipeRunner:
+    """Reads a stream from its beginning and puts on a bus what a pipe would.
+
+    Args:
+        definition: The pipe.
+        stream_arn: Its source.
+        bus: Its target's name or ARN.
+        streams, events: Low-level clients of DynamoDB Streams and of EventBridge.
+
+    It evaluates filter, input template and dynamic parameters as `dynamo_outbox.pipes` does, and retries nothing: a
+    record that can't be sent raises.
+    """
+
+    def __init__(
+        self,
+        definition: PipeDefinition,
+        *,
+        stream_arn: str,
+        bus: str,
+        streams: StreamsClient,
+        events: EventBridgeClient,
+    ) -> None:
+        self.definition = definition
+        self.stream_arn = stream_arn
+        self.bus = bus
+        self._streams = streams
+        self._events = events
+        self._iterators: dict[str, str | None] = {}
+
+    def poll(self) -> list[PassedRecord]:
+        """Take the records that have come since the last call, and pass them through.
+
+        Raises:
+            RenderError: A record of which nothing could be made that the bus would take; those before it were sent.
+        """
+        return [PassedRecord(record, self.send(record)) for record in self._new_records()]
+
+    def send(self, record: Mapping[str, Any]) -> str | None:
+        """Pass one record through, each time it is called.
+
+        Returns:
+            The id that EventBridge gave the event, or None where the filter dropped the record.
+        """
+        entry = render(record, self.definition)
+        if entry is None:
+            return None
+        answer = self._events.put_events(Entries=[{**entry, "EventBusName": self.bus}])
+        outcome = answer["Entries"][0]
+        if "EventId" not in outcome:
+            raise RenderError(f"EventBridge refused {entry}: {outcome.get('ErrorCode')}: {outcome.get('ErrorMessage')}")
+        event_id: str = outcome["EventId"]
+        return event_id
+
+    def _new_records(self) -> list[dict[str, Any]]:
+        description = self._streams.describe_stream(StreamArn=self.stream_arn)["StreamDescription"]
+        records: list[dict[str, Any]] = []
+        for shard in description["Shards"]:
+            shard_id = shard["ShardId"]
+            if shard_id not in self._iterators:
+                start = self._streams.get_shard_iterator(
+                    StreamArn=self.stream_arn, ShardId=shard_id, ShardIteratorType="TRIM_HORIZON"
+                )
+                self._iterators[shard_id] = start["ShardIterator"]
+            while (iterator := self._iterators[shard_id]) is not None:
+                answer = self._streams.get_records(ShardIterator=iterator)
+                self._iterators[shard_id] = answer.get("NextShardIterator")
+                if not answer["Records"]:
+                    break
+                records += [wire_record(record, self.stream_arn) for record in answer["Records"]]
+        return records
+
+
+def wire_record(record: Mapping[str, Any], stream_arn: str) -> dict[str, Any]:
+    """A record as GetRecords gives it through boto3, in the JSON shape in which Lambda and a pipe see it.
+
+    The time becomes epoch seconds, binary becomes base64 text, the identity's names begin in lower case, and the
+    stream's ARN is added.
+    """
+    shaped: dict[str, Any] = _json_form(record)
+    if isinstance(identity := shaped.get("userIdentity"), dict):
+        shaped["userIdentity"] = {f"{name[0].lower()}{name[1:]}": value for name, value in identity.items()}
+    return {**shaped, "eventSourceARN": stream_arn}
+
+
+def _json_form(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _json_form(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_json_form(member) for member in value]
+    if isinstance(value, (bytes, bytearray)):
+        return b64encode(value).decode()
+    return value.timestamp() if isinstance(value, datetime) else value

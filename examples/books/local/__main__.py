@@ -18,7 +18,11 @@ def main() -> int:
     serve.add_argument("mode", choices=MODES)
     serve.add_argument("--port", type=int, default=3000, help="the API's loopback port")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the shell had it ignored
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(
+            number, lambda received, _: sys.exit(128 + received)
+        )  # by an exception: what was started is ended
     try:
         if arguments.command == "start":
             return start.run(MODES[arguments.mode], arguments.port)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from dynamo_outbox.errors import InvalidPatternError, RenderError
 from dynamo_outbox.testing import EngineError, MiniStack
 
 from .failure import HopFailedError, hop
@@ -117,10 +118,14 @@ class Journey:
             self.pipe()
 
         def arrived() -> list[dict[str, Any]] | None:
+            if self.stage.mode.carrier is not None and "FAILED" in (result := self.stage.mapping_result()):
+                raise HopFailedError(self.carrier, f"its event source mapping says {result}")
             events = self.stage.bus_events()
             return events if len(events) >= count else None
 
         events = eventually("bus", f"event {count} from the {self.carrier}", arrived)
+        if self.stage.mode.carrier is not None and again is None:
+            self.function_carried()
         event = events[-1]
         metadata = event["detail"].get("metadata", {})
         if len(events) != count or event["detail-type"] != event_type or "id" not in metadata:
@@ -130,13 +135,29 @@ class Journey:
         self.show("bus", f"{event['detail-type']} from {event['source']}, event id {metadata['id']}")
         return str(metadata["id"])
 
+    @hop("carrier")
+    def function_carried(self) -> None:
+        """The function has answered that the batch is done."""
+
+        def done() -> str | None:
+            result = self.stage.mapping_result()
+            return result if result.startswith("OK") else None
+
+        self.show(self.carrier, f"event source mapping: {eventually(self.carrier, 'the end of the batch', done)}")
+
     @hop("pipe")
     def pipe(self) -> None:
         """The pipe takes the newest record; a broken filter or template shows here."""
-        passed = eventually("pipe", "the record", lambda: self.stage.run_pipe() or None)
+        try:
+            passed = eventually("stream", "the record for the pipe", lambda: self.stage.run_pipe() or None)
+        except InvalidPatternError as error:
+            raise HopFailedError("pipe filter", str(error)) from error
+        except RenderError as error:
+            raise HopFailedError("pipe template", str(error)) from error
         if passed[-1].event_id is None:
-            raise HopFailedError("pipe", f"its filter dropped {passed[-1].record['eventID']}")
-        self.show("pipe", f"filter passed, template filled in (by a stand-in), put as {passed[-1].event_id}")
+            raise HopFailedError("pipe filter", f"it dropped the record {passed[-1].record['eventID']}")
+        self.show("pipe filter", "let the record pass (a stand-in runs the deployed pipe's definition)")
+        self.show("pipe template", f"filled in, and taken by the bus as {passed[-1].event_id}")
 
     @hop("consumer")
     def consumer(self, function: str, lines: list[str]) -> None:
@@ -147,6 +168,8 @@ class Journey:
             return printed if len(printed) >= len(lines) else None
 
         printed = eventually("consumer", f"{function}'s line {lines[-1]!r}", arrived)
+        if len(printed) > 1 and printed[-1] == printed[0]:
+            raise HopFailedError("dedup", f"{function} acted on one event twice: {printed}")
         if printed != lines:
             raise HopFailedError("consumer", f"{function} printed {printed}, not {lines}")
         self.show("consumer", f"{function} printed: {printed[-1]}")
@@ -186,7 +209,7 @@ def run(modes: Sequence[Mode]) -> int:
 
     def show(hop: str, read: str) -> None:
         hops[where] = hops.get(where, 0) + 1
-        print(f"  {hop:<12} {read}", flush=True)
+        print(f"  {hop:<16} {read}", flush=True)
 
     try:
         with tempfile.TemporaryDirectory(prefix="books-demo-") as folder:
@@ -202,10 +225,11 @@ def run(modes: Sequence[Mode]) -> int:
                 for mode in modes:
                     where = mode.title
                     print(f"\n{where}")
+                    chosen = "".join(f", {name}={value}" for name, value in mode.parameters.items())
                     with standing(engine, mode, package) as stage:
                         show(
                             "deploy",
-                            f"{mode.template} {dict(mode.parameters) or ''}: {len(stage.stack.resources)} resources",
+                            f"{mode.template}{chosen}: {len(stage.stack.resources)} resources, by CloudFormation",
                         )
                         Journey(stage, show).run()
     except HopFailedError as failure:
@@ -214,7 +238,7 @@ def run(modes: Sequence[Mode]) -> int:
     except EngineError as failure:
         print(f"\nFAILED at the hop 'engine': {failure}", file=sys.stderr)
         return 1
-    print(f"\nThe book travelled {len(modes)} ways, each hop read back from the engine:")
+    print("\nThe book has travelled, and each hop was read back from the engine:")
     for mode in modes:
         print(f"  {mode.title:<20} {hops[mode.title]} hops, the event acted on once though it was delivered twice")
     print(f"It took {time.monotonic() - started:.0f} seconds. Nothing is left running.")

@@ -23,6 +23,15 @@ _TEXT_TYPES = re.compile(r"text/.*|application/(json|javascript|xml)|.*\+(json|x
 """What is passed on as it is; any other body, or one without a type, is base64-encoded."""
 
 
+def check_port(port: int) -> None:
+    """Find out before anything else is started whether a loopback port can be served.
+
+    Raises:
+        OSError: It is taken.
+    """
+    ThreadingHTTPServer(("127.0.0.1", port), BaseHTTPRequestHandler).server_close()
+
+
 class Route(NamedTuple):
     """One route of the template."""
 

@@ -116,6 +116,13 @@ class Stage:
         if answer != {"batchItemFailures": []}:
             raise HopFailedError(carrier, f"answered {answer} to a record that it was given again")
 
+    def mapping_result(self) -> str:
+        """What the function's event source mapping says of its last batch."""
+        name = self.stack.physical_ids[str(self.mode.carrier)]
+        (mapping,) = self._lambda.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
+        result: str = mapping["LastProcessingResult"]
+        return result
+
     def bus_events(self) -> list[dict[str, Any]]:
         """All events that have come over the bus, in the order in which the tap got them."""
         while messages := self._sqs.receive_message(QueueUrl=self._tap, MaxNumberOfMessages=10).get("Messages"):

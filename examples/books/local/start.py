@@ -8,6 +8,7 @@ from pathlib import Path
 from dynamo_outbox.testing import EngineError, MiniStack
 
 from .failure import HopFailedError
+from .http_api import check_port
 from .packaging import EXAMPLE, build_zip, check_imports
 from .stack import functions_in
 from .stage import Mode, Stage, standing
@@ -17,6 +18,11 @@ CONSUMERS = ("BookAdded", "BookRemoved")
 
 def run(mode: Mode, port: int) -> int:
     """Serve a mode until it is interrupted; 1 where it can't be started."""
+    try:
+        check_port(port)
+    except OSError as error:
+        print(f"Can't serve the API at port {port}: {error.strerror}. Name another: PORT=3001", file=sys.stderr)
+        return 1
     try:
         with tempfile.TemporaryDirectory(prefix="books-start-") as folder:
             package = build_zip(Path(folder) / "books.zip")
@@ -30,10 +36,6 @@ def run(mode: Mode, port: int) -> int:
                 _follow(stage)
     except (HopFailedError, EngineError) as failure:
         print(f"Can't start: {failure}", file=sys.stderr)
-    except OSError as error:
-        print(
-            f"Can't serve the API at port {port}: {error.strerror}. Name another: make start PORT=3001", file=sys.stderr
-        )
     return 1
 
 

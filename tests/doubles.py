@@ -1,0 +1,111 @@
+"""Stand-ins for what the library is given: a clock and two clients that record what they are asked."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+__all__ = ["FixedClock", "StubBus", "StubDynamoDB", "client_error"]
+
+
+class FixedClock:
+    """Stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, duration: timedelta) -> None:
+        self.now += duration
+
+
+def client_error(code: str, **response: Any) -> ClientError:
+    """The error that botocore raises for an error response."""
+    return ClientError({"Error": {"Code": code, "Message": "refused"}, **response}, "Operation")
+
+
+class StubDynamoDB:
+    """Records requests, and raises `error` instead of answering where one is given."""
+
+    def __init__(self, error: Exception | None = None, *, partition_key: str = "pk") -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self._error = error
+        self._partition_key = partition_key
+
+    def _record(self, operation: str, request: dict[str, Any]) -> Mapping[str, Any]:
+        self.calls.append((operation, request))
+        if self._error is not None:
+            raise self._error
+        return {}
+
+    def transact_write_items(self, **kwargs: Any) -> Mapping[str, Any]:
+        return self._record("transact_write_items", kwargs)
+
+    def put_item(self, **kwargs: Any) -> Mapping[str, Any]:
+        return self._record("put_item", kwargs)
+
+    def update_item(self, **kwargs: Any) -> Mapping[str, Any]:
+        return self._record("update_item", kwargs)
+
+    def delete_item(self, **kwargs: Any) -> Mapping[str, Any]:
+        return self._record("delete_item", kwargs)
+
+    def describe_table(self, **kwargs: Any) -> Mapping[str, Any]:
+        self._record("describe_table", kwargs)
+        sort_key = {"AttributeName": "sort", "KeyType": "RANGE"}
+        return {"Table": {"KeySchema": [sort_key, {"AttributeName": self._partition_key, "KeyType": "HASH"}]}}
+
+    @property
+    def transact_items(self) -> list[dict[str, Any]]:
+        """The actions of the one transaction that was sent."""
+        ((operation, request),) = self.calls
+        assert operation == "transact_write_items"
+        items: list[dict[str, Any]] = request["TransactItems"]
+        return items
+
+
+class StubBus:
+    """Records PutEvents calls, as the lists of their entries.
+
+    Args:
+        refused: Detail types to the error code with which their entries fail.
+        failing_call: Which call raises `error`, from 0.
+        error: What it raises.
+    """
+
+    def __init__(
+        self,
+        refused: Mapping[str, str] | None = None,
+        *,
+        failing_call: int | None = None,
+        error: Callable[[], Exception] = lambda: client_error("ThrottlingException"),
+    ) -> None:
+        self.calls: list[list[dict[str, Any]]] = []
+        self._refused = refused or {}
+        self._failing_call = failing_call
+        self._error = error
+
+    def put_events(self, *, Entries: Sequence[dict[str, Any]]) -> Mapping[str, Any]:  # noqa: N803  # AWS's spelling
+        self.calls.append(list(Entries))
+        if len(self.calls) - 1 == self._failing_call:
+            raise self._error()
+        outcomes = [self._outcome(entry) for entry in Entries]
+        return {"FailedEntryCount": sum("ErrorCode" in each for each in outcomes), "Entries": outcomes}
+
+    def _outcome(self, entry: Mapping[str, Any]) -> dict[str, str]:
+        code = self._refused.get(entry["DetailType"])
+        if code is None:
+            return {"EventId": f"bus id of {entry['DetailType']}"}
+        return {"ErrorCode": code, "ErrorMessage": f"{entry['DetailType']} was refused"}
+
+    @property
+    def types(self) -> list[list[str]]:
+        """The detail types of each call's entries."""
+        return [[entry["DetailType"] for entry in entries] for entries in self.calls]

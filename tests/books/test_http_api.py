@@ -1,0 +1,91 @@
+"""The stand-in for the HTTP API: requests as Lambda gets them, answers as the client does."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import Any
+
+import pytest
+
+from local.demo import request
+from local.http_api import HttpApi, Route, payload, routes_of
+
+ROUTES = [Route("POST", "/book", "AddBook"), Route("GET", "/book/{name}", "GetBooks")]
+
+
+def integration(function: str) -> dict[str, Any]:
+    uri = f"arn:${{AWS::Partition}}:apigateway:${{AWS::Region}}:lambda:path/functions/${{{function}.Arn}}/invocations"
+    return {"x-amazon-apigateway-integration": {"uri": {"Fn::Sub": uri}}}
+
+
+def test_routes_are_the_templates_own() -> None:
+    """Each path and method of the processed template is a route to its function; those with parameters come last."""
+    paths = {
+        "/book/{name}": {"get": integration("GetBooks")},
+        "/book": {"post": integration("AddBook"), "delete": integration("RemoveBook")},
+    }
+    assert routes_of({"Body": {"paths": paths}}) == [
+        Route("POST", "/book", "AddBook"),
+        Route("DELETE", "/book", "RemoveBook"),
+        Route("GET", "/book/{name}", "GetBooks"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "encoded"),
+    [
+        ("application/json", False),
+        ("application/json; charset=utf-8", False),
+        ("text/plain", False),
+        ("application/x-www-form-urlencoded", True),
+        ("application/octet-stream", True),
+        (None, True),
+    ],
+)
+def test_a_body_that_is_no_text_type_is_base64_encoded(content_type: str | None, encoded: bool) -> None:
+    """Only a body whose content type says text is passed on as it is, as the HTTP API does."""
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    event = payload(ROUTES[0], "POST", "/book", headers, b'{"name": 1}', {})
+    assert event["isBase64Encoded"] is encoded
+    assert event["body"] == (b64encode(b'{"name": 1}').decode() if encoded else '{"name": 1}')
+
+
+def test_a_request_is_passed_on_whole() -> None:
+    """Path parameters are decoded, header names are in lower case, and a query's repeated names are joined."""
+    event = payload(ROUTES[1], "GET", "/book/a%20b?x=1&x=2", {"X-One": "1"}, b"", {"name": "a b"})
+    assert event["routeKey"] == "GET /book/{name}"
+    assert event["rawPath"] == "/book/a b"
+    assert event["pathParameters"] == {"name": "a b"}
+    assert event["queryStringParameters"] == {"x": "1,2"}
+    assert event["headers"] == {"x-one": "1"}
+    assert "body" not in event
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "text"),
+    [
+        ({"statusCode": 201, "headers": {"content-type": "application/json"}, "body": "{}"}, 201, "{}"),
+        ({"statusCode": 204}, 204, ""),
+        ({"statusCode": 200, "body": b64encode(b"text").decode(), "isBase64Encoded": True}, 200, "text"),
+        ({"errorType": "KeyError", "errorMessage": "x"}, 500, '{"message": "Internal Server Error"}'),
+        ({"name": "no status"}, 200, '{"name": "no status"}'),
+    ],
+)
+def test_an_answer_reaches_the_client(answer: dict[str, Any], status: int, text: str) -> None:
+    """What the function returns becomes the HTTP answer; a function that failed becomes a 500."""
+    called = []
+
+    def invoke(function: str, event: dict[str, Any]) -> dict[str, Any]:
+        called.append((function, event["body"]))
+        return answer
+
+    with HttpApi(ROUTES, invoke) as api:
+        assert request("POST", f"{api.url}/book", b"{}") == (status, text)
+    assert called == [("AddBook", "{}")]
+
+
+def test_what_has_no_route_is_not_found() -> None:
+    """A path or a method that the template doesn't name is answered with 404, and calls nothing."""
+    with HttpApi(ROUTES, lambda *_: pytest.fail("called")) as api:
+        assert request("POST", f"{api.url}/books", b"{}")[0] == 404
+        assert request("DELETE", f"{api.url}/book", b"{}")[0] == 404

@@ -109,3 +109,8 @@ class StubBus:
     def types(self) -> list[list[str]]:
         """The detail types of each call's entries."""
         return [[entry["DetailType"] for entry in entries] for entries in self.calls]
+
+    @property
+    def sent(self) -> list[str]:
+        """The detail types of all entries, in the order in which they were sent."""
+        return [detail_type for call in self.types for detail_type in call]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
 __all__ = ["FixedClock", "StubBus", "StubDynamoDB", "client_error"]
 
@@ -28,7 +28,8 @@ class FixedClock:
 
 def client_error(code: str, **response: Any) -> ClientError:
     """The error that botocore raises for an error response."""
-    return ClientError({"Error": {"Code": code, "Message": "refused"}, **response}, "Operation")
+    answer: Any = {"Error": {"Code": code, "Message": "refused"}, **response}
+    return ClientError(answer, "Operation")
 
 
 class StubDynamoDB:
@@ -76,6 +77,7 @@ class StubBus:
 
     Args:
         refused: Detail types to the error code with which their entries fail.
+        recovers_after: The number of calls after which nothing is refused any more.
         failing_call: Which call raises `error`, from 0.
         error: What it raises.
     """
@@ -84,19 +86,24 @@ class StubBus:
         self,
         refused: Mapping[str, str] | None = None,
         *,
+        recovers_after: int | None = None,
         failing_call: int | None = None,
         error: Callable[[], Exception] = lambda: client_error("ThrottlingException"),
     ) -> None:
         self.calls: list[list[dict[str, Any]]] = []
         self._refused = refused or {}
+        self._recovers_after = recovers_after
         self._failing_call = failing_call
         self._error = error
 
-    def put_events(self, *, Entries: Sequence[dict[str, Any]]) -> Mapping[str, Any]:  # noqa: N803  # AWS's spelling
-        self.calls.append(list(Entries))
+    def put_events(self, **kwargs: Any) -> Mapping[str, Any]:
+        entries = kwargs["Entries"]
+        self.calls.append(entries)
         if len(self.calls) - 1 == self._failing_call:
             raise self._error()
-        outcomes = [self._outcome(entry) for entry in Entries]
+        if len(self.calls) - 1 == self._recovers_after:
+            self._refused = {}
+        outcomes = [self._outcome(entry) for entry in entries]
         return {"FailedEntryCount": sum("ErrorCode" in each for each in outcomes), "Entries": outcomes}
 
     def _outcome(self, entry: Mapping[str, Any]) -> dict[str, str]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .core.envelope import parse_event
-    from .core.records import SequenceNumber, StreamRecord, decode_record, decode_records
+    from .core.messages import Message, parse_events
+    from .core.records import ABSENT, Change, SequenceNumber, StreamRecord, decode_record, decode_records
     from .core.values import decode_item, encode_item
     from .domain_event import DomainEvent
     from .event import Event
     from .idempotency import IdempotencyStore, idempotent
+    from .message_batch import each_message
     from .outbox import TransactionalOutbox
     from .processors import ChangeProcessor, OutboxRelay
     from .publisher import EventBridgePublisher, PublishResult
@@ -21,6 +23,8 @@ __all__ = [
     "Event",
     "DomainEvent",
     "parse_event",
+    "parse_events",
+    "Message",
     "TransactionalOutbox",
     "decode_records",
     "decode_record",
@@ -28,18 +32,23 @@ __all__ = [
     "encode_item",
     "StreamRecord",
     "SequenceNumber",
+    "Change",
+    "ABSENT",
     "EventBridgePublisher",
     "PublishResult",
     "ChangeProcessor",
     "OutboxRelay",
     "idempotent",
     "IdempotencyStore",
+    "each_message",
 ]
 
 _HOME = {
     "Event": "event",
     "DomainEvent": "domain_event",
     "parse_event": "core.envelope",
+    "parse_events": "core.messages",
+    "Message": "core.messages",
     "TransactionalOutbox": "outbox",
     "decode_records": "core.records",
     "decode_record": "core.records",
@@ -47,12 +56,15 @@ _HOME = {
     "encode_item": "core.values",
     "StreamRecord": "core.records",
     "SequenceNumber": "core.records",
+    "Change": "core.records",
+    "ABSENT": "core.records",
     "EventBridgePublisher": "publisher",
     "PublishResult": "publisher",
     "ChangeProcessor": "processors",
     "OutboxRelay": "processors",
     "idempotent": "idempotency",
     "IdempotencyStore": "idempotency",
+    "each_message": "message_batch",
 }
 
 

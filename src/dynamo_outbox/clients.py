@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Generic, TypeVar
 
+from botocore.client import BaseClient
+
 __all__ = ["LazyClient", "shared_client"]
 
 ClientT = TypeVar("ClientT")
@@ -14,6 +16,11 @@ class LazyClient(Generic[ClientT]):
     """The client that the user gave, or else the shared one of its service."""
 
     def __init__(self, service: str, given: ClientT | None) -> None:
+        if given is not None and _encodes_by_itself(given):
+            raise TypeError(
+                "this client belongs to a boto3 resource (it is its meta.client) and would encode typed values again; "
+                f"give a low-level one: boto3.client({service!r})"
+            )
         self._service = service
         self._given = given
 
@@ -29,3 +36,13 @@ def shared_client(service: str) -> Any:
     import boto3
 
     return boto3.client(service)  # type: ignore[call-overload]  # the stubs know services by literal names only
+
+
+def _encodes_by_itself(client: Any) -> bool:
+    """Whether a client turns Python values into typed ones, as a DynamoDB resource's does: asked by letting it try."""
+    if not isinstance(client, BaseClient) or client.meta.service_model.service_name != "dynamodb":
+        return False
+    probe = {"TableName": "probe", "Key": {"probe": "probe"}}
+    operation = client.meta.service_model.operation_model("GetItem")
+    client.meta.events.emit("before-parameter-build.dynamodb.GetItem", params=probe, model=operation, context={})
+    return probe["Key"] != {"probe": "probe"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from .errors import DecodeError, InvalidEventError
 from .event import Event
@@ -41,7 +42,7 @@ class DomainEvent(BaseModel):
         'Team Topologies'
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")  # NaN must not become null in silence
     __facts__: ClassVar[_Facts | None] = None
 
     def __init_subclass__(cls, **_facts: Any) -> None:
@@ -57,7 +58,9 @@ class DomainEvent(BaseModel):
         key: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__pydantic_init_subclass__(**kwargs)
+        super().__pydantic_init_subclass__()
+        if kwargs:
+            raise TypeError(f"{cls.__name__}: there is no class argument {', '.join(kwargs)}")
         if (aggregate is None) != (key is None):
             raise TypeError(f"{cls.__name__}: give both aggregate= and key=, or neither")
         if key is not None and key not in cls.model_fields:
@@ -83,9 +86,13 @@ class DomainEvent(BaseModel):
         facts = self.__facts__
         if facts is None:
             raise InvalidEventError("type", "DomainEvent itself is no event; define a class of your own from it")
+        try:
+            data = self.model_dump(mode="json", by_alias=True)
+        except PydanticSerializationError as error:
+            raise InvalidEventError("data", str(error)) from error
         return Event(
             facts.type,
-            self.model_dump(mode="json", by_alias=True),
+            data,
             id=id,
             time=time,
             source=source,

@@ -162,10 +162,13 @@ class ConditionFailedError(TransactionCanceledError):
         failed: The reasons whose code is ``ConditionalCheckFailed``.
         label: The label of the first of them.
         item: The item that the first of them met.
+        is_stale: Whether only actions with a version lock were refused: somebody was faster, and what was
+            read is stale.
     """
 
-    def __init__(self, reasons: Sequence[CancellationReason]) -> None:
+    def __init__(self, reasons: Sequence[CancellationReason], *, is_stale: bool = False) -> None:
         super().__init__(reasons)
+        self.is_stale = is_stale
         self.failed = tuple(reason for reason in self.reasons if reason.code == "ConditionalCheckFailed")
         self.label = self.failed[0].label
         self.item = self.failed[0].item

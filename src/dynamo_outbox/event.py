@@ -165,6 +165,11 @@ class Event(Frozen):
             fill(self, "_text", dumps(self._data))
         return self._text  # type: ignore[return-value]  # filled just above
 
+    @property
+    def aggregate(self) -> str | None:
+        """Type and id of the aggregate in one text, as an outbox item's key has it; None where there is none."""
+        return None if self.aggregate_type is None else f"{self.aggregate_type}#{self.aggregate_id}"
+
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed; what was drawn stays marked as drawn unless it is among them."""
         fields: dict[str, Any] = {name: getattr(self, name) for name in self.FIELDS if name != "data"}
@@ -199,7 +204,7 @@ def _required_text(field: str, value: object) -> str:
         value.encode()
     except UnicodeEncodeError:
         raise InvalidEventError(field, "holds half of a surrogate pair, which is no Unicode text") from None
-    return str(value)
+    return str.__str__(value)  # the text itself, also of an enum's member
 
 
 def _optional_text(field: str, value: object) -> str | None:
@@ -215,7 +220,10 @@ def _checked_int(field: str, value: object, least: int) -> int:
 def _utc(value: object) -> datetime:
     if not isinstance(value, datetime) or value.utcoffset() is None:
         raise InvalidEventError("time", f"needs an aware datetime, got {value!r}; add its tzinfo")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise InvalidEventError("time", f"{value} has no UTC form between the years 1 and 9999") from None
 
 
 def _checked_data(value: object) -> dict[str, Any]:

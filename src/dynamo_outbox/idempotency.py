@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 import logging
 import secrets
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast
 
 from botocore.exceptions import ClientError
 
 from .clients import LazyClient
-from .core.claims import Claim, Replay, claim_request, completion_request, meet, release_request
+from .core.claims import Claim, Place, Replay, claim_request, completion_request, meet, release_request
 from .core.envelope import parse_event
 from .core.json_text import canonical
 from .errors import LeaseLostError, MissingIdempotencyKeyError, ResultError
 from .event import Event
+from .results import ResultCodec, StoredResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,10 +42,11 @@ class IdempotencyStore:
     """A DynamoDB table of the calls that were made.
 
     Args:
-        table: The table's name. Its key is one text attribute; its TTL attribute is ``expiresAt``.
+        table: The table's name.
         ttl: How long a call is remembered: longer than any redelivery of its message.
         client: A low-level DynamoDB client; by default one is made on first use.
-        partition_key: The name of the table's key.
+        partition_key, sort_key, key_prefix, ttl_attribute: What the table's attributes are called, all keys text, and
+            what its partition key's values begin with. The sort key, where there is one, always holds ``idempotency``.
         lease: How long a call may run where no Lambda context says so.
         clock_margin: How far the clocks of two callers may be apart.
         clock: Tells the time.
@@ -58,6 +59,9 @@ class IdempotencyStore:
         ttl: timedelta = timedelta(days=8),
         client: DynamoDBClient | None = None,
         partition_key: str = "pk",
+        sort_key: str | None = None,
+        key_prefix: str = "",
+        ttl_attribute: str = "expiresAt",
         lease: timedelta = DEFAULT_LEASE,
         clock_margin: timedelta = timedelta(seconds=1),
         clock: Clock = lambda: datetime.now(UTC),
@@ -69,7 +73,7 @@ class IdempotencyStore:
                 raise ValueError(f"{name}={duration} has to be longer than nothing")
         self.table = table
         self.ttl = ttl
-        self.partition_key = partition_key
+        self._place = Place(table, partition_key, sort_key, key_prefix, ttl_attribute)
         self.lease = lease
         self.clock_margin = clock_margin
         self._clock = clock
@@ -86,10 +90,9 @@ class IdempotencyStore:
         """
         request = claim_request(
             claim,
-            table=self.table,
-            key_attribute=self.partition_key,
+            self._place,
             now=self._clock(),
-            lease=lease or self.lease,
+            lease=self.lease if lease is None else lease,
             margin=self.clock_margin,
             ttl=self.ttl,
         )
@@ -101,16 +104,9 @@ class IdempotencyStore:
             return meet(claim, cast("Mapping[str, Any]", error.response.get("Item", {})))
         return None
 
-    def complete(self, claim: Claim, result_json: str | None) -> bool:
+    def complete(self, claim: Claim, result: StoredResult | None) -> bool:
         """Store the result; False where somebody else holds the key by now, and nothing was changed."""
-        request = completion_request(
-            claim,
-            table=self.table,
-            key_attribute=self.partition_key,
-            result_json=result_json,
-            now=self._clock(),
-            ttl=self.ttl,
-        )
+        request = completion_request(claim, self._place, result=result, now=self._clock(), ttl=self.ttl)
         try:
             self._client().update_item(**request)
         except ClientError as error:
@@ -121,7 +117,7 @@ class IdempotencyStore:
 
     def release(self, claim: Claim) -> None:
         """Give the key back. Where it is gone or another's, there is nothing to give back."""
-        request = release_request(claim, table=self.table, key_attribute=self.partition_key)
+        request = release_request(claim, self._place)
         try:
             self._client().delete_item(**request)
         except ClientError as error:
@@ -139,6 +135,7 @@ def idempotent(
     key: str | Callable[..., str] | None = None,
     fingerprint: Callable[..., object] | None = None,
     scope: str | None = None,
+    on_missing_key: Literal["raise", "run"] = "raise",
     on_duplicate: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[Parameters, Returned]], Callable[Parameters, Returned]]:
     """Let a function, or a Lambda handler, act once per key.
@@ -152,6 +149,7 @@ def idempotent(
             By default the parsed event's type and data, or else the first argument, as JSON.
         scope: Parts functions that share a store. By default the function's module and qualified name: renaming it
             then forgets its calls; give the old name here to keep them.
+        on_missing_key: What becomes of a call without a key: ``raise``, or ``run`` it, each time it comes.
         on_duplicate: Called with the stored result and the call's arguments when a call was made before; what it
             returns is returned. By default the stored result is.
 
@@ -167,22 +165,34 @@ def idempotent(
     """
 
     def decorate(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
-        if inspect.isclass(function) or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError(f"{function.__qualname__} can't be idempotent: its result can't be stored and given again")
+        _refuse_what_cannot_work(function)
         name = scope or f"{function.__module__}.{function.__qualname__}"
+        codec = ResultCodec(function)
+        skipped = 1 if next(iter(inspect.signature(function).parameters), None) in ("self", "cls") else 0
 
-        def claim_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Claim:
-            identity, content = _identify(key, fingerprint, name, args, kwargs)
+        def claim_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Claim | None:
+            try:
+                identity, content = _identify(key, fingerprint, name, args[skipped:], kwargs)
+            except MissingIdempotencyKeyError:
+                if on_missing_key == "run":
+                    return None
+                raise
             return Claim(f"{name}#{identity}", secrets.token_hex(16), sha256(canonical(content).encode()).hexdigest())
 
         def replayed(replay: Replay, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            return replay.result if on_duplicate is None else on_duplicate(replay.result, *args, **kwargs)
+            result = codec.read(StoredResult(*replay))
+            return result if on_duplicate is None else on_duplicate(result, *args, **kwargs)
+
+        def keep(claim: Claim, result: object) -> None:
+            _store_result(store, codec, claim, result)
 
         if inspect.iscoroutinefunction(function):
 
             @wraps(function)
             async def run_async(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Any:
                 claim = claim_of(args, kwargs)
+                if claim is None:
+                    return await function(*args, **kwargs)
                 replay = await asyncio.to_thread(store.claim, claim, _lease_of(args, kwargs))
                 if replay is not None:
                     return replayed(replay, args, kwargs)
@@ -191,7 +201,7 @@ def idempotent(
                 except BaseException:
                     await asyncio.to_thread(_release, store, claim)
                     raise
-                await asyncio.to_thread(_store_result, store, claim, result)
+                await asyncio.to_thread(keep, claim, result)
                 return result
 
             return cast("Callable[Parameters, Returned]", run_async)
@@ -199,6 +209,8 @@ def idempotent(
         @wraps(function)
         def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
             claim = claim_of(args, kwargs)
+            if claim is None:
+                return function(*args, **kwargs)
             replay = store.claim(claim, _lease_of(args, kwargs))
             if replay is not None:
                 return cast("Returned", replayed(replay, args, kwargs))
@@ -207,12 +219,23 @@ def idempotent(
             except BaseException:
                 _release(store, claim)
                 raise
-            _store_result(store, claim, result)
+            keep(claim, result)
             return result
 
         return run
 
     return decorate
+
+
+def _refuse_what_cannot_work(function: object) -> None:
+    """Raise TypeError for what can't be called like a function, or whose result is no value."""
+    name = getattr(function, "__qualname__", repr(function))
+    if isinstance(function, (staticmethod, classmethod)):
+        raise TypeError(f"{name} is a {type(function).__name__} already; put @idempotent under that decorator")
+    if inspect.isclass(function) or not callable(function):
+        raise TypeError(f"{name} can't be idempotent: it is no function")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{name} can't be idempotent: what a generator yields can't be stored and given again")
 
 
 def _identify(
@@ -243,6 +266,7 @@ def _identify(
 
 
 def _lease_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> timedelta | None:
+    """How long this call may still run, where a Lambda context among its arguments says so."""
     for argument in (*args, *kwargs.values()):
         remaining = getattr(argument, "get_remaining_time_in_millis", None)
         if callable(remaining):
@@ -258,13 +282,13 @@ def _release(store: IdempotencyStore, claim: Claim) -> None:
         log.exception("%s could not be released; it stays held until its lease is over", claim.key)
 
 
-def _store_result(store: IdempotencyStore, claim: Claim, result: object) -> None:
+def _store_result(store: IdempotencyStore, codec: ResultCodec, claim: Claim, result: object) -> None:
     try:
-        result_json = json.dumps(result)
-    except (TypeError, ValueError) as error:
+        stored = codec.write(result)
+    except Exception as error:  # whatever a model's own serializer may raise
         store.complete(claim, None)
         raise ResultError(
-            claim.key, f"the function ran, but its result {type(result).__name__} has no JSON form: {error}"
+            claim.key, f"the function ran and counts as done, but its {type(result).__name__} can't be stored: {error}"
         ) from error
-    if not store.complete(claim, result_json):
+    if not store.complete(claim, stored):
         raise LeaseLostError(claim.key, result)

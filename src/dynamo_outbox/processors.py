@@ -18,7 +18,7 @@ from .errors import DecodeError
 from .event import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from .core.records import StreamRecord
     from .publisher import EventBridgePublisher
@@ -48,17 +48,17 @@ class OutboxRelay:
     def __init__(self, publisher: EventBridgePublisher) -> None:
         self._publisher = publisher
 
-    def __call__(self, event: Mapping[str, Any], context: object = None) -> dict[str, Any]:  # noqa: ARG002  # Lambda's call
+    def __call__(self, event: object, context: object = None) -> dict[str, Any]:
         """Publish a batch.
 
         Args:
-            event: What Lambda passes for a DynamoDB stream.
-            context: Lambda's context; not used.
+            event: What Lambda passes for a DynamoDB stream or a Kinesis data stream of one, or a pipe's array.
+            context: Lambda's context: nothing is sent again when it leaves no time to answer.
 
         Raises:
             DecodeError: The payload is no batch of stream records, or a broken record has no sequence number to report.
         """
-        return _process(event, _outbox_events, self._publisher)
+        return _process(event, context, _outbox_events, _outbox_order_key, self._publisher)
 
 
 def _outbox_events(record: StreamRecord) -> list[Event]:
@@ -72,6 +72,16 @@ def _outbox_events(record: StreamRecord) -> list[Event]:
     except DecodeError as error:
         raise error.within("dynamodb.NewImage") from None
     return [event]
+
+
+def _outbox_order_key(record: StreamRecord) -> str:
+    """The aggregate, even of an outbox item that can't be read as an event, so that nothing of it overtakes it."""
+    image = record.raw["dynamodb"].get("NewImage")
+    if isinstance(image, dict):
+        match image.get("aggregateType"), image.get("aggregateId"):
+            case {"S": str(kind)}, {"S": str(name)} if kind and name:
+                return f"{kind}#{name}"
+    return order_key(record)
 
 
 class ChangeProcessor:
@@ -95,9 +105,9 @@ class ChangeProcessor:
         self._publisher = publisher
         self._changes = changes
 
-    def __call__(self, event: Mapping[str, Any], context: object = None) -> dict[str, Any]:  # noqa: ARG002  # Lambda's call
+    def __call__(self, event: object, context: object = None) -> dict[str, Any]:
         """Publish a batch; arguments and errors are those of `OutboxRelay`."""
-        return _process(event, self._events, self._publisher)
+        return _process(event, context, self._events, order_key, self._publisher)
 
     def _events(self, record: StreamRecord) -> list[Event]:
         mapped = self._changes(record)
@@ -114,7 +124,11 @@ def _identified(mapped: Event | DomainEvent, record: StreamRecord, position: int
 
 
 def _process(
-    payload: Mapping[str, Any], events_of: Callable[[StreamRecord], Iterable[Event]], publisher: EventBridgePublisher
+    payload: object,
+    context: object,
+    events_of: Callable[[StreamRecord], Iterable[Event]],
+    order_key_of: Callable[[StreamRecord], str],
+    publisher: EventBridgePublisher,
 ) -> dict[str, Any]:
     failed: list[StreamRecord | DecodeError] = []
     outgoing: list[_Outgoing] = []
@@ -124,7 +138,7 @@ def _process(
             log.error("a stream record can't be decoded: %s", record)
             failed.append(record)
             continue
-        item = order_key(record)
+        item = order_key_of(record)
         if item in blocked:
             failed.append(record)
             continue
@@ -135,38 +149,38 @@ def _process(
             failed.append(record)
             blocked.add(item)
     result = publisher.publish_in_order(
-        [each.event for each in outgoing], [_aggregate(each.event) or each.order_key for each in outgoing]
+        [each.event for each in outgoing], [each.event.aggregate or each.order_key for each in outgoing], context
     )
     for failure in result.failed:
-        log.error("%s %s was not published: %s: %s", *_named(failure.event), failure.code, failure.message)
+        event = failure.event
+        log.error("%s %s was not published: %s: %s", event.type, event.id, failure.code, failure.message)
         failed.append(outgoing[failure.position].record)
-    return batch_response(failed)
+    return batch_response(payload, failed)
 
 
-def _named(event: Event) -> tuple[str, str]:
-    return event.type, event.id
+def batch_response(payload: object, failed: Sequence[StreamRecord | DecodeError]) -> dict[str, Any]:
+    """The answer to a batch: the first failed record, by the name that the source has for it, or nothing.
 
-
-def _aggregate(event: Event) -> str | None:
-    return None if event.aggregate_type is None else f"{event.aggregate_type}#{event.aggregate_id}"
-
-
-def batch_response(failed: Sequence[StreamRecord | DecodeError]) -> dict[str, Any]:
-    """Lambda's batch response: the lowest failed sequence number, or nothing.
+    A DynamoDB or Kinesis stream names a record by its sequence number, and the lowest counts. EventBridge Pipes names a
+    DynamoDB record by its event id. https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-batching-concurrency.html
 
     Raises:
-        DecodeError: A failed record has no sequence number, so that the batch can only fail as a whole.
+        DecodeError: The failed record has no such name, so that the batch can only fail as a whole.
     """
-    numbers = []
-    for record in failed:
-        if not record.sequence_number:
-            raise (
-                record
-                if isinstance(record, DecodeError)
-                else DecodeError(
-                    "dynamodb.SequenceNumber", "is missing, so the failed record can't be reported", index=record.index
-                )
-            )
-        numbers.append(record.sequence_number)
-    lowest = min(numbers, key=int, default=None)
-    return {"batchItemFailures": [] if lowest is None else [{"itemIdentifier": str(lowest)}]}
+    if not failed:
+        return {"batchItemFailures": []}
+    if isinstance(payload, list):
+        first = min(failed, key=lambda record: record.index or 0)
+        raw = payload[first.index or 0]
+        identifier = raw.get("eventID") or first.sequence_number if isinstance(raw, dict) else None
+    else:
+        unnamed = [record for record in failed if not record.sequence_number]
+        first = unnamed[0] if unnamed else min(failed, key=lambda record: int(record.sequence_number or 0))
+        identifier = first.sequence_number
+    if not isinstance(identifier, str):
+        raise (
+            first
+            if isinstance(first, DecodeError)
+            else DecodeError("", "the record failed and has no name to report it by", index=first.index)
+        )
+    return {"batchItemFailures": [{"itemIdentifier": str(identifier)}]}

@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
+import os
+import random
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from .clients import LazyClient
-from .core.batches import MAX_REQUEST_BYTES, Delivery, entry_size, is_final
+from .core.backoff import full_jitter
+from .core.batches import (
+    MAX_REQUEST_BYTES,
+    Delivery,
+    entry_size,
+    is_final,
+    is_refused_for_an_entry,
+    is_refused_for_the_caller,
+)
 from .core.envelope import DETAIL_FORMS
 from .domain_event import DomainEvent
 from .errors import InvalidEventError, PublishError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .event import Event
-    from .typing import EventBridgeClient
+    from .typing import Clock, EventBridgeClient, LambdaContext
 
 __all__ = ["EventBridgePublisher", "FailedEvent", "PublishResult", "PublishedEvent"]
+
+
+ANSWER_MARGIN = timedelta(seconds=1)
+"""What is kept of Lambda's remaining time for answering."""
+
+
+class EntryFailure(NamedTuple):
+    """Why one entry of a call failed."""
+
+    code: str
+    message: str
+
+
+class CallFailure(NamedTuple):
+    """Why a whole call failed."""
+
+    code: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +93,13 @@ class EventBridgePublisher:
         client: A low-level EventBridge client; by default one is made on first use.
         detail: The form of the detail: ``envelope`` (what `parse_event` reads whole), ``data`` (bare; a consumer can't
             tell duplicates), ``cloudevents``.
+        retries: How often an entry is sent again that failed for a reason that may pass.
+        retry_for: How long one `publish` may go on sending again.
+        clock: Tells the time.
+        sleep, draw: Wait for seconds, and draw a number from 0 to 1: for the jitter between attempts.
 
     An event is on the bus at least once when `publish` says so, and its consumers may get it twice. Nothing is
-    published twice by one call, except where botocore repeats a request whose answer was lost.
+    published twice by one call, except where botocore, or a retry of ours, repeats a request whose answer was lost.
     """
 
     def __init__(
@@ -75,72 +109,127 @@ class EventBridgePublisher:
         source: str | None = None,
         client: EventBridgeClient | None = None,
         detail: Literal["envelope", "data", "cloudevents"] = "envelope",
+        retries: int = 3,
+        retry_for: timedelta = timedelta(seconds=10),
+        clock: Clock = lambda: datetime.now(UTC),
+        sleep: Callable[[float], None] = time.sleep,
+        draw: Callable[[], float] = random.random,
     ) -> None:
         if not bus:
             raise ValueError("bus needs the name or the ARN of an event bus")
         if detail not in DETAIL_FORMS:
             raise ValueError(f"detail is one of {', '.join(DETAIL_FORMS)}, not {detail!r}")
+        if retries < 0:
+            raise ValueError(f"retries={retries} can't be negative")
         self.bus = bus
         self.source = source
         self._client: LazyClient[EventBridgeClient] = LazyClient("events", client)
         self._detail = DETAIL_FORMS[detail]
+        self._retries = retries
+        self._retry_for = retry_for
+        self._clock = clock
+        self._sleep = sleep
+        self._draw = draw
 
     def publish(
-        self, events: Iterable[Event | DomainEvent], *, on_failure: Literal["raise", "return"] = "raise"
+        self,
+        events: Iterable[Event | DomainEvent],
+        *,
+        in_order: bool = False,
+        on_failure: Literal["raise", "return"] = "raise",
+        context: LambdaContext | None = None,
     ) -> PublishResult:
         """Send events, in the input's order, in calls of at most 10 entries and below 1 MB.
 
         Args:
             events: What to publish.
+            in_order: Let no event overtake an earlier one of its aggregate: they share no call, and once one has
+                failed, those behind it are held back.
             on_failure: ``raise`` a `PublishError` if any failed, or ``return`` the result anyway.
+            context: Lambda's context: nothing is sent again when it leaves no time to answer.
 
         Raises:
             PublishError: Some events failed; its result says which, and which were published all the same.
             InvalidEventError: An event has no source; nothing was sent.
         """
         chosen = [event.to_event() if isinstance(event, DomainEvent) else event for event in events]
-        result = self.publish_in_order(chosen, [None] * len(chosen))
+        order_keys = [event.aggregate if in_order else None for event in chosen]
+        result = self.publish_in_order(chosen, order_keys, context)
         if result.failed and on_failure == "raise":
             raise PublishError(result)
         return result
 
-    def publish_in_order(self, events: Sequence[Event], order_keys: Sequence[str | None]) -> PublishResult:
-        """Send events so that none overtakes an earlier one with its key: once one fails, its followers are held back.
+    def publish_in_order(
+        self, events: Sequence[Event], order_keys: Sequence[str | None], context: object = None
+    ) -> PublishResult:
+        """Send events so that none overtakes an earlier one with its key.
 
         Args:
             events: What to publish.
             order_keys: By position; None where an event follows nothing.
+            context: As for `publish`.
         """
         entries = [self.entry(event) for event in events]
-        delivery = Delivery([entry_size(entry) for entry in entries], order_keys)
+        delivery = Delivery([entry_size(entry) for entry in entries], order_keys, retries=self._retries)
+        deadline = self._deadline(context)
         published: list[PublishedEvent] = []
         failed: list[FailedEvent] = []
 
         def fail(position: int, code: str, message: str) -> None:
+            delivery.block(position)
             failed.append(FailedEvent(position, events[position], code, message, retryable=not is_final(code)))
 
+        calls_that_failed = 0
         while batch := delivery.next_batch():
-            try:
-                answer = self._client().put_events(Entries=[entries[position] for position in batch])
-            except (BotoCoreError, ClientError) as error:
-                code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
-                for position in batch:
-                    fail(position, code, str(error))
-                for position in delivery.abandon():
-                    fail(position, "NotAttempted", f"the call before it failed: {error}")
-                break
-            for position, outcome in zip(batch, answer["Entries"], strict=True):
-                if "EventId" in outcome:
-                    published.append(PublishedEvent(position, events[position], outcome["EventId"]))
+            outcomes = self._call([entries[position] for position in batch])
+            whole = outcomes[0] if isinstance(outcomes[0], CallFailure) else None
+            if whole is not None and len(batch) > 1 and is_refused_for_an_entry(whole.code):
+                delivery.separate(batch)
+                continue
+            wait = full_jitter(calls_that_failed, draw=self._draw())
+            in_time = self._clock() + timedelta(seconds=wait) < deadline
+            again = False
+            for position, outcome in zip(batch, outcomes, strict=True):
+                if isinstance(outcome, str):
+                    published.append(PublishedEvent(position, events[position], outcome))
+                elif in_time and not is_final(outcome.code) and delivery.retry(position):
+                    again = True
                 else:
-                    delivery.block(position)
-                    fail(position, outcome.get("ErrorCode", "Unknown"), outcome.get("ErrorMessage", ""))
+                    fail(position, outcome.code, outcome.message)
+            if whole is not None and (not in_time or is_refused_for_the_caller(whole.code)):
+                for position in delivery.abandon():
+                    fail(position, "NotAttempted", f"the call before it failed: {whole.message}")
+            calls_that_failed = calls_that_failed + 1 if again else 0
+            if again:
+                self._sleep(wait)
         for position in delivery.held_back:
             fail(position, "HeldBack", "an earlier event of its aggregate failed")
         for position in delivery.too_large:
             fail(position, "EntryTooLarge", f"an entry is smaller than {MAX_REQUEST_BYTES:,} bytes")
-        failed.sort(key=lambda failure: failure.position)
-        return PublishResult(tuple(published), tuple(failed))
+        return PublishResult(
+            tuple(sorted(published, key=lambda each: each.position)),
+            tuple(sorted(failed, key=lambda each: each.position)),
+        )
+
+    def _deadline(self, context: object) -> datetime:
+        """When to stop sending again: after `retry_for`, or earlier where Lambda's time is nearly over."""
+        now = self._clock()
+        remaining = getattr(context, "get_remaining_time_in_millis", None)
+        if not callable(remaining):
+            return now + self._retry_for
+        return now + min(self._retry_for, timedelta(milliseconds=remaining()) - ANSWER_MARGIN)
+
+    def _call(self, entries: Sequence[Mapping[str, Any]]) -> list[str | EntryFailure | CallFailure]:
+        """One PutEvents: by position, EventBridge's id or the failure; where the whole call failed, that for each."""
+        try:
+            answer = self._client().put_events(Entries=entries)
+        except (BotoCoreError, ClientError) as error:
+            code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
+            return [CallFailure(code, str(error))] * len(entries)
+        return [
+            outcome.get("EventId") or EntryFailure(outcome.get("ErrorCode", "Unknown"), outcome.get("ErrorMessage", ""))
+            for outcome in answer["Entries"]
+        ]
 
     def entry(self, event: Event) -> dict[str, Any]:
         """The PutEvents entry of an event, as it is sent.
@@ -152,10 +241,13 @@ class EventBridgePublisher:
             if self.source is None:
                 raise InvalidEventError("source", "is missing; give the publisher or the event one")
             event = event.replace(source=self.source)
-        return {
+        entry = {
             "EventBusName": self.bus,
             "Source": event.source,
             "DetailType": event.type,
             "Detail": self._detail(event),
             "Time": event.time,
         }
+        if trace := os.environ.get("_X_AMZN_TRACE_ID"):  # Lambda's X-Ray header; it changes with each invocation
+            entry["TraceHeader"] = trace
+        return entry

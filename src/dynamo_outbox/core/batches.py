@@ -6,17 +6,26 @@ https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevent-size.html
 
 from __future__ import annotations
 
+from bisect import insort
+
+from ..errors import InvalidEventError
+from .envelope import envelope_detail
+from .json_text import dumps
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-__all__ = ["MAX_ENTRIES", "MAX_REQUEST_BYTES", "Delivery", "entry_size", "is_final"]
+    from ..event import Event
+
+__all__ = ["MAX_ENTRIES", "MAX_REQUEST_BYTES", "Delivery", "check_sendable", "entry_size", "is_final"]
 
 MAX_ENTRIES = 10
 """Entries in one call."""
 MAX_REQUEST_BYTES = 1_048_576
 """The sum of a call's entries stays below this. It was 256 KB until January 2026."""
+MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 _TIME_BYTES = 14
 """What an entry's Time counts."""
 
@@ -34,6 +43,32 @@ _FINAL_CODES = frozenset(
 )
 
 
+_REFUSED_REQUESTS = frozenset({"ValidationException", "ParamValidationError", "RequestEntityTooLargeException"})
+"""Codes of a whole call that one of its entries can be the cause of."""
+_REFUSED_CALLERS = frozenset(
+    {
+        "AccessDeniedException",
+        "ExpiredTokenException",
+        "InvalidSignatureException",
+        "NoCredentialsError",
+        "NotAuthorized",
+        "ResourceNotFoundException",
+        "UnrecognizedClientException",
+    }
+)
+"""Codes of a whole call that every further call would meet too."""
+
+
+def is_refused_for_an_entry(code: str) -> bool:
+    """Whether a whole call may have been refused because of one of its entries."""
+    return code in _REFUSED_REQUESTS
+
+
+def is_refused_for_the_caller(code: str) -> bool:
+    """Whether a whole call was refused for a reason that no other entry could mend."""
+    return code in _REFUSED_CALLERS
+
+
 def is_final(code: str) -> bool:
     """Whether an entry that failed so would fail so again. What isn't known to be final is worth a retry."""
     return code in _FINAL_CODES
@@ -47,22 +82,55 @@ def entry_size(entry: Mapping[str, Any]) -> int:
     return size + sum(len(resource.encode()) for resource in entry.get("Resources", ()))
 
 
+def check_sendable(event: Event) -> None:
+    """Refuse an event that EventBridge would never take, neither from the relay nor through a pipe.
+
+    Raises:
+        InvalidEventError: An integer beyond 64 bits, or 1 MB once rendered.
+    """
+    _check_integers(event.data, "data")
+    detail = envelope_detail(event)
+    rendered = {"Source": event.source or "", "DetailType": event.type, "Detail": detail, "Time": event.time}
+    escaped = len(dumps(event.data_json).encode()) - len(event.data_json.encode())  # a pipe passes the data as text
+    size = entry_size(rendered) + escaped
+    if size >= MAX_REQUEST_BYTES:
+        raise InvalidEventError(
+            "data", f"{size:,} bytes once rendered, and EventBridge takes {MAX_REQUEST_BYTES - 1:,}"
+        )
+
+
+def _check_integers(value: Any, path: str) -> None:
+    if isinstance(value, dict):
+        for name, member in value.items():
+            _check_integers(member, f"{path}.{name}")
+    elif isinstance(value, list):
+        for index, member in enumerate(value):
+            _check_integers(member, f"{path}[{index}]")
+    elif isinstance(value, int) and not MIN_INTEGER <= value <= MAX_INTEGER:
+        raise InvalidEventError(path, "an integer beyond 64 bits, which EventBridge refuses; send it as text")
+
+
 class Delivery:
     """The plan of one publication: which entries go into the next call, given how the earlier ones fared.
 
-    Entries go out in their order. Once an entry fails, those behind it with its order key are held back.
+    Entries go out in their order. What is to be tried again goes first; once an entry has failed for good, those behind
+    it with its order key are held back.
 
     Args:
         sizes: Each entry's size in bytes, by position.
         order_keys: Each entry's order key, by position; None where it follows nothing. A call never holds two
             entries of one key, because EventBridge may fail the first and take the second.
+        retries: How often an entry may be tried again.
     """
 
-    def __init__(self, sizes: Sequence[int], order_keys: Sequence[str | None]) -> None:
+    def __init__(self, sizes: Sequence[int], order_keys: Sequence[str | None], *, retries: int = 0) -> None:
         self._sizes = sizes
         self._order_keys = order_keys
         self._blocked: set[str] = set()
         self._next = 0
+        self._again: list[int] = []
+        self._alone: set[int] = set()
+        self._tries_left = [retries] * len(sizes)
         self.held_back: list[int] = []
         self.too_large: list[int] = []
 
@@ -71,31 +139,60 @@ class Delivery:
         batch: list[int] = []
         keys: set[str] = set()
         total = 0
-        while self._next < len(self._sizes):
-            position, key, size = self._next, self._order_keys[self._next], self._sizes[self._next]
+        while (position := self._peek()) is not None:
+            key, size = self._order_keys[position], self._sizes[position]
             if key in self._blocked:
                 self.held_back.append(position)
             elif size >= MAX_REQUEST_BYTES:
                 self.too_large.append(position)
                 self.block(position)
-            elif len(batch) == MAX_ENTRIES or total + size >= MAX_REQUEST_BYTES or key in keys:
+            elif total + size >= MAX_REQUEST_BYTES or key in keys or self._is_full(batch, position):
                 break
             else:
                 batch.append(position)
                 total += size
                 if key is not None:
                     keys.add(key)
-            self._next += 1
+            self._take()
         return batch
 
+    def _is_full(self, batch: Sequence[int], position: int) -> bool:
+        """Whether a batch has no place for one more entry, or one of them has to be sent alone."""
+        return len(batch) == MAX_ENTRIES or (bool(batch) and not self._alone.isdisjoint({position, batch[-1]}))
+
+    def _peek(self) -> int | None:
+        if self._again:
+            return self._again[0]
+        return self._next if self._next < len(self._sizes) else None
+
+    def _take(self) -> None:
+        if self._again:
+            self._again.pop(0)
+        else:
+            self._next += 1
+
     def block(self, position: int) -> None:
-        """Say that an entry failed: what follows it under its order key is held back."""
+        """Say that an entry failed for good: what follows it under its order key is held back."""
         key = self._order_keys[position]
         if key is not None:
             self._blocked.add(key)
 
+    def retry(self, position: int) -> bool:
+        """Say that an entry failed but may be tried again; False where it has been tried often enough."""
+        if self._tries_left[position] == 0:
+            return False
+        self._tries_left[position] -= 1
+        insort(self._again, position)
+        return True
+
+    def separate(self, positions: Sequence[int]) -> None:
+        """Send entries again, each in a call of its own: the call that held them all was refused for one of them."""
+        self._alone.update(positions)
+        for position in positions:
+            insort(self._again, position)
+
     def abandon(self) -> list[int]:
-        """Give up: the positions that have had no turn yet."""
-        rest = list(range(self._next, len(self._sizes)))
-        self._next = len(self._sizes)
+        """Give up: the positions that would have had another turn."""
+        rest = [*self._again, *range(self._next, len(self._sizes))]
+        self._again, self._next = [], len(self._sizes)
         return rest

@@ -16,7 +16,6 @@ refused put brings back. Completion and release are conditional on the token, so
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import AlreadyInProgressError, PayloadMismatchError, ResultError
@@ -25,10 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
 
-__all__ = ["Claim", "Replay", "claim_request", "completion_request", "meet", "release_request"]
+__all__ = ["Claim", "Place", "Replay", "claim_request", "completion_request", "meet", "release_request"]
 
 IN_PROGRESS = "IN_PROGRESS"
 COMPLETED = "COMPLETED"
+SORT_KEY_VALUE = "idempotency"
 
 CLAIM_CONDITION = (
     "attribute_not_exists(#key) OR #expiresAt <= :nowSeconds OR (#status = :inProgress AND #leaseExpiresAt <= :overdue)"
@@ -44,20 +44,39 @@ class Claim(NamedTuple):
     fingerprint: str
 
 
-class Replay(NamedTuple):
-    """The call was made before, and this is what it returned."""
+class Place(NamedTuple):
+    """Where a store's records lie.
 
-    result: Any
+    `sort_key`, where the table has one, always holds the same text, so that records can share a table with entities.
+    """
+
+    table: str
+    partition_key: str
+    sort_key: str | None
+    key_prefix: str
+    ttl_attribute: str
+
+    def key_of(self, claim: Claim) -> dict[str, dict[str, str]]:
+        """A record's key, in typed values."""
+        key = {self.partition_key: {"S": f"{self.key_prefix}{claim.key}"}}
+        return key if self.sort_key is None else {**key, self.sort_key: {"S": SORT_KEY_VALUE}}
+
+
+class Replay(NamedTuple):
+    """The call was made before, and this is what it returned: its text, and whether the annotation reads it."""
+
+    text: str
+    by_annotation: bool
 
 
 def claim_request(
-    claim: Claim, *, table: str, key_attribute: str, now: datetime, lease: timedelta, margin: timedelta, ttl: timedelta
+    claim: Claim, where: Place, *, now: datetime, lease: timedelta, margin: timedelta, ttl: timedelta
 ) -> dict[str, Any]:
     """PutItem that takes the key, unless somebody holds it or has done its work.
 
     Args:
         claim: Who takes what.
-        table, key_attribute: The store's table, and its partition key's name.
+        where: The store's table and keys.
         now: The time at this holder's clock.
         lease: How long the key is held.
         margin: How far the clocks of two holders may be apart.
@@ -65,19 +84,19 @@ def claim_request(
     """
     milliseconds = int(now.timestamp() * 1000)
     return {
-        "TableName": table,
+        "TableName": where.table,
         "Item": {
-            key_attribute: {"S": claim.key},
+            **where.key_of(claim),
             "status": {"S": IN_PROGRESS},
             "claimToken": {"S": claim.token},
             "fingerprint": {"S": claim.fingerprint},
             "leaseExpiresAt": {"N": str(milliseconds + int(lease.total_seconds() * 1000))},
-            "expiresAt": {"N": str(int((now + ttl).timestamp()))},
+            where.ttl_attribute: {"N": str(int((now + ttl).timestamp()))},
         },
         "ConditionExpression": CLAIM_CONDITION,
         "ExpressionAttributeNames": {
-            "#key": key_attribute,
-            "#expiresAt": "expiresAt",
+            "#key": where.partition_key,
+            "#expiresAt": where.ttl_attribute,
             "#status": "status",
             "#leaseExpiresAt": "leaseExpiresAt",
         },
@@ -109,27 +128,37 @@ def meet(claim: Claim, record: Mapping[str, Any]) -> Replay | None:
         raise AlreadyInProgressError(claim.key, "another call is at work on it; try again later")
     if "result" not in held:
         raise ResultError(claim.key, "was done before, but its result could not be stored; it is not done again")
-    return Replay(json.loads(held["result"]))
+    return Replay(held["result"], by_annotation="resultByAnnotation" in held)
 
 
 def completion_request(
-    claim: Claim, *, table: str, key_attribute: str, result_json: str | None, now: datetime, ttl: timedelta
+    claim: Claim, where: Place, *, result: tuple[str, bool] | None, now: datetime, ttl: timedelta
 ) -> dict[str, Any]:
-    """UpdateItem that stores the result, if this holder still holds the key. None: the result has no JSON form."""
+    """UpdateItem that stores the result, if this holder still holds the key.
+
+    Args:
+        claim, where, now, ttl: As for `claim_request`.
+        result: The result's text and whether the annotation reads it; None where it can't be stored.
+    """
     update = "SET #status = :completed, #expiresAt = :expiresAt"
-    names = {"#status": "status", "#expiresAt": "expiresAt", "#claimToken": "claimToken"}
+    names = {"#status": "status", "#expiresAt": where.ttl_attribute, "#claimToken": "claimToken"}
     values: dict[str, Any] = {
         ":completed": {"S": COMPLETED},
         ":expiresAt": {"N": str(int((now + ttl).timestamp()))},
         ":token": {"S": claim.token},
     }
-    if result_json is not None:
+    if result is not None:
+        text, by_annotation = result
         update += ", #result = :result"
         names["#result"] = "result"
-        values[":result"] = {"S": result_json}
+        values[":result"] = {"S": text}
+        if by_annotation:
+            update += ", #resultByAnnotation = :true"
+            names["#resultByAnnotation"] = "resultByAnnotation"
+            values[":true"] = {"BOOL": True}
     return {
-        "TableName": table,
-        "Key": {key_attribute: {"S": claim.key}},
+        "TableName": where.table,
+        "Key": where.key_of(claim),
         "UpdateExpression": update,
         "ConditionExpression": TOKEN_CONDITION,
         "ExpressionAttributeNames": names,
@@ -137,11 +166,11 @@ def completion_request(
     }
 
 
-def release_request(claim: Claim, *, table: str, key_attribute: str) -> dict[str, Any]:
+def release_request(claim: Claim, where: Place) -> dict[str, Any]:
     """DeleteItem that gives the key back after a failure, if this holder still holds it."""
     return {
-        "TableName": table,
-        "Key": {key_attribute: {"S": claim.key}},
+        "TableName": where.table,
+        "Key": where.key_of(claim),
         "ConditionExpression": TOKEN_CONDITION,
         "ExpressionAttributeNames": {"#claimToken": "claimToken"},
         "ExpressionAttributeValues": {":token": {"S": claim.token}},

@@ -41,7 +41,7 @@ def normalise(value: object, path: str, depth: int = 0) -> Any:
     if isinstance(value, float):
         if value - value != 0:  # NaN and the infinities
             raise BadJsonError(path, f"JSON has no {value!r}")
-        return float(value)
+        return float.__float__(value)
     if isinstance(value, Decimal):
         if not value.is_finite():
             raise BadJsonError(path, f"JSON has no {value!r}")
@@ -69,7 +69,7 @@ def _text(value: str, path: str) -> str:
         value.encode()
     except UnicodeEncodeError:
         raise BadJsonError(path, "holds half of a surrogate pair, which is no Unicode text") from None
-    return str(value)
+    return str.__str__(value)  # the text itself, also of an enum's member
 
 
 def dumps(value: Any) -> str:

@@ -89,11 +89,9 @@ def item_of(event: Event, *, expires_at: int, layout: ItemLayout) -> dict[str, d
     """
     if event.source is None:
         raise InvalidEventError("source", "is missing; give the outbox or the event one")
-    no_aggregate = event.aggregate_type is None
-    partition = event.id if no_aggregate else f"{event.aggregate_type}#{event.aggregate_id}"
     context = {wire: getattr(event, name) for wire, name in CONTEXT_FIELDS if getattr(event, name) is not None}
     return {
-        layout.partition_key: {"S": layout.key_prefix + partition},
+        layout.partition_key: {"S": layout.key_prefix + (event.aggregate or event.id)},
         layout.sort_key: {"S": event.id if event.sequence is None else f"{event.sequence:020d}#{event.id}"},
         "eventId": {"S": event.id},
         "eventType": {"S": event.type},

@@ -12,7 +12,6 @@ from ..errors import (
     ConditionFailedError,
     TransactionCanceledError,
     TransactionConflictError,
-    TransactionLimitError,
 )
 from .values import decode_item, encode_item, encode_value
 
@@ -24,13 +23,11 @@ __all__ = [
     "Expression",
     "cancellation",
     "check_action",
-    "check_limits",
     "delete_action",
     "put_action",
     "update_action",
 ]
 
-MAX_ACTIONS = 100
 _OLD_ITEM = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
 _CONTENTION = frozenset({"TransactionConflict", "ProvisionedThroughputExceeded", "ThrottlingError"})
 """Worth the same transaction again, where every reason is one of these."""
@@ -41,6 +38,28 @@ class Action(NamedTuple):
 
     request: Mapping[str, Mapping[str, Any]]
     label: str | None
+    is_locked: bool = False
+    """Whether it is conditional on the item's version, so that a refusal may mean only that somebody was faster."""
+
+
+class VersionLock(NamedTuple):
+    """An optimistic lock: the attribute that holds an item's version, and the version that the caller has read."""
+
+    attribute: str
+    expected: int
+
+    @property
+    def next(self) -> int:
+        """The version that the item gets."""
+        return self.expected + 1
+
+    @property
+    def condition(self) -> Expression:
+        """The item still has the version that was read; 0 stands for an item that has none yet."""
+        names = {"#outbox_version": self.attribute}
+        if self.expected == 0:
+            return Expression("attribute_not_exists(#outbox_version)", names)
+        return Expression("#outbox_version = :outbox_version", names, {":outbox_version": self.expected})
 
 
 class Expression(NamedTuple):
@@ -141,18 +160,6 @@ def _conditioned(expression: Expression) -> dict[str, Any]:
     return request
 
 
-def check_limits(actions: Sequence[Action]) -> None:
-    """Refuse what DynamoDB would refuse whatever its tables hold.
-
-    Raises:
-        TransactionLimitError: No action, or more than 100.
-    """
-    if len(actions) > MAX_ACTIONS:
-        offender = actions[MAX_ACTIONS].label or f"action {MAX_ACTIONS}"
-        problem = f"the transaction has {len(actions)} actions, and DynamoDB takes {MAX_ACTIONS}, events included"
-        raise TransactionLimitError("actions", offender, problem)
-
-
 def cancellation(actions: Sequence[Action], reasons: Sequence[Mapping[str, Any]]) -> TransactionCanceledError:
     """The error for DynamoDB's cancellation reasons, one per action and in the caller's order."""
     told = [
@@ -167,7 +174,8 @@ def cancellation(actions: Sequence[Action], reasons: Sequence[Mapping[str, Any]]
     ]
     codes = {reason.code for reason in told} - {"None"}
     if "ConditionalCheckFailed" in codes:
-        return ConditionFailedError(told)
+        failed = [action for action, reason in zip(actions, told, strict=True) if reason.code != "None"]
+        return ConditionFailedError(told, is_stale=all(action.is_locked for action in failed))
     if codes and codes <= _CONTENTION:
         return TransactionConflictError(told)
     return TransactionCanceledError(told)

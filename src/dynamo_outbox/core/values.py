@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
-from decimal import Clamped, Context, Decimal, DecimalException, Inexact, Overflow, Rounded, Underflow
+from decimal import Context, Decimal, DecimalException, Inexact, Overflow, Rounded, Underflow
 
 from ..errors import DecodeError, EncodeError
 
@@ -29,7 +29,7 @@ MIN_EXPONENT, MAX_EXPONENT = -130, 125
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _read_number = Context(prec=MAX_DIGITS, Emin=-9999, Emax=9999, traps=[Inexact, Overflow, Underflow]).create_decimal
 _write_number = Context(
-    prec=MAX_DIGITS, Emin=-128, Emax=126, traps=[Clamped, Overflow, Inexact, Rounded, Underflow]
+    prec=MAX_DIGITS, Emin=-9999, Emax=9999, traps=[Overflow, Inexact, Rounded, Underflow]
 ).create_decimal
 
 
@@ -146,7 +146,7 @@ def _set_of(decode_member: Callable[[Any, int], Any]) -> Callable[[Any, int], se
 def _decode_list(value: Any, depth: int) -> list[Any]:
     if not isinstance(value, list):
         raise _BadValueError("", f"expected a list, got {_shown(value)}")
-    if depth >= MAX_DEPTH:
+    if depth > MAX_DEPTH:
         raise _BadValueError("", f"nested more than {MAX_DEPTH} levels deep")
     out = []
     for index, member in enumerate(value):
@@ -192,7 +192,8 @@ def encode_item(item: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         item: Attribute names to ``str``, ``int``, ``Decimal``, ``float`` (written by its shortest exact form),
-            ``bytes``, ``bool``, ``None``, and lists, tuples, maps and sets of these.
+            ``bytes``, ``bool``, ``None``, and lists, tuples, maps and sets of these. A pydantic model or a dataclass
+            instance, as the item or inside it, is the map of its fields.
 
     Raises:
         EncodeError: A value that DynamoDB has no type for, a number beyond 38 digits, an empty or mixed set, NaN, a key
@@ -215,7 +216,7 @@ def encode_value(value: Any) -> dict[str, Any]:
 
 def _encode(value: Any, depth: int) -> dict[str, Any]:
     if isinstance(value, str):
-        return {"S": str(value)}
+        return {"S": str.__str__(value)}  # the text itself, also of an enum's member
     if value is None:
         return {"NULL": True}
     if isinstance(value, bool):
@@ -228,7 +229,7 @@ def _encode(value: Any, depth: int) -> dict[str, Any]:
         return _encode_set(value)
     if isinstance(value, (list, tuple)):
         return _encode_list(value, depth)
-    if hasattr(value, "items"):
+    if _is_map(value):
         return _encode_map(value, depth)
     if type(value).__module__ == "boto3.dynamodb.types" and type(value).__name__ == "Binary":
         return {"B": bytes(value.value)}
@@ -237,11 +238,13 @@ def _encode(value: Any, depth: int) -> dict[str, Any]:
 
 def _number_text(value: float | Decimal) -> str:
     try:
-        number = _write_number(repr(value) if isinstance(value, float) else value)
+        number = _write_number(float.__repr__(value) if isinstance(value, float) else value)
     except DecimalException:
         raise _BadValueError("", f"{_shown(value)} has more than {MAX_DIGITS} digits or is out of range") from None
     if not number.is_finite():
         raise _BadValueError("", f"DynamoDB has no {value}")
+    if number and not MIN_EXPONENT <= number.adjusted() <= MAX_EXPONENT:
+        raise _BadValueError("", f"{_shown(value)} is out of DynamoDB's range")
     return str(number)
 
 
@@ -249,7 +252,7 @@ def _encode_set(value: set[Any] | frozenset[Any]) -> dict[str, Any]:
     if not value:
         raise _BadValueError("", "DynamoDB has no empty sets; leave the attribute out or use an empty list")
     if all(isinstance(member, str) for member in value):
-        return {"SS": [str(member) for member in value]}
+        return {"SS": [str.__str__(member) for member in value]}
     if all(isinstance(member, (int, float, Decimal)) and not isinstance(member, bool) for member in value):
         return {"NS": [_number_text(member) for member in value]}
     if all(isinstance(member, (bytes, bytearray)) for member in value):
@@ -259,7 +262,7 @@ def _encode_set(value: set[Any] | frozenset[Any]) -> dict[str, Any]:
 
 
 def _encode_list(value: list[Any] | tuple[Any, ...], depth: int) -> dict[str, Any]:
-    if depth >= MAX_DEPTH:
+    if depth > MAX_DEPTH:
         raise _BadValueError("", f"nested more than {MAX_DEPTH} levels deep")
     out = []
     for index, member in enumerate(value):
@@ -270,17 +273,29 @@ def _encode_list(value: list[Any] | tuple[Any, ...], depth: int) -> dict[str, An
     return {"L": out}
 
 
+def _is_map(value: Any) -> bool:
+    return hasattr(value, "items") or hasattr(type(value), "model_fields") or _is_dataclass(value)
+
+
+def _is_dataclass(value: Any) -> bool:
+    return hasattr(type(value), "__dataclass_fields__")
+
+
 def _encode_map(value: Any, depth: int) -> dict[str, Any]:
-    if not hasattr(value, "items"):
+    if not _is_map(value):
         raise _BadValueError("", f"an item is a map of attributes, not {type(value).__name__}")
     if depth > MAX_DEPTH:
         raise _BadValueError("", f"nested more than {MAX_DEPTH} levels deep")
+    if hasattr(type(value), "model_fields"):
+        value = value.model_dump()
+    elif _is_dataclass(value):
+        value = {name: getattr(value, name) for name in type(value).__dataclass_fields__}
     out = {}
     for name, member in value.items():
         if not isinstance(name, str):
             raise _BadValueError("", f"an attribute's name is text, not {_shown(name)}")
         try:
-            out[str(name)] = _encode(member, depth + 1)
+            out[str.__str__(name)] = _encode(member, depth + 1)
         except _BadValueError as bad:
             raise bad.under(name) from None
     return {"M": out}

@@ -1,0 +1,307 @@
+"""A transaction of the user's: gathers actions and events, and is sent as one when its block ends cleanly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, TypedDict
+
+from .core.transaction import (
+    Action,
+    Expression,
+    VersionLock,
+    check_action,
+    delete_action,
+    exists,
+    not_exists,
+    put_action,
+    update_action,
+)
+from .errors import InvalidEventError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    from boto3.dynamodb.conditions import ConditionBase
+
+    from .domain_event import DomainEvent
+    from .event import Event
+    from .outbox import TransactionalOutbox
+
+__all__ = ["DeleteOptions", "PutOptions", "Transaction", "TransactionResult", "UpdateOptions"]
+
+
+class _Options(TypedDict, total=False):
+    condition: ConditionBase | str | None
+    names: Mapping[str, str] | None
+    values: Mapping[str, Any] | None
+    version: str | None
+    expected: int | None
+    label: str | None
+
+
+class PutOptions(_Options, total=False):
+    """What `Transaction.put` takes besides table and item."""
+
+    must_not_exist: bool
+
+
+class DeleteOptions(_Options, total=False):
+    """What `Transaction.delete` takes besides table and key."""
+
+    must_exist: bool
+
+
+class UpdateOptions(DeleteOptions, total=False):
+    """What `Transaction.update` takes besides table and key."""
+
+    set: Mapping[str, Any] | None
+    add: Mapping[str, Any] | None
+    remove: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionResult:
+    """What a transaction committed.
+
+    Attributes:
+        events: The events, in the order in which they were emitted, as they were written.
+    """
+
+    events: tuple[Event, ...]
+
+
+class Transaction:
+    """Gathers actions and events; `TransactionalOutbox.transaction` makes it.
+
+    Attributes:
+        result: What was committed; None before a clean exit.
+    """
+
+    def __init__(self, outbox: TransactionalOutbox, *, retries: int) -> None:
+        self._outbox = outbox
+        self._retries = retries
+        self._actions: list[Action] = []
+        self._events: list[Event] = []
+        self._sequence: int | None = None
+        self._ended = False
+        self.result: TransactionResult | None = None
+
+    @property
+    def committed(self) -> TransactionResult:
+        """`result`, once there is one.
+
+        Raises:
+            RuntimeError: The transaction has not been committed.
+        """
+        if self.result is None:
+            raise RuntimeError("this transaction has not been committed")
+        return self.result
+
+    def put(
+        self,
+        table: str,
+        item: Mapping[str, Any],
+        *,
+        must_not_exist: bool = False,
+        condition: ConditionBase | str | None = None,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+        version: str | None = None,
+        expected: int | None = None,
+        label: str | None = None,
+    ) -> None:
+        """Write a whole item.
+
+        Args:
+            table: The table's name.
+            item: The item, as Python values.
+            must_not_exist: Only where there is no item with this key.
+            condition: boto3's ``Attr(...)``, or a condition expression with `names` and `values` (Python values).
+            version: The attribute that holds the item's version: an optimistic lock. The action is conditional on
+                `expected`, the version becomes `expected` + 1, and that is the sequence of the next event emitted.
+            expected: The version that was read, 0 where the item has none yet; given with `version`.
+            label: What errors call this action.
+
+        Raises:
+            EncodeError: A value that DynamoDB has no type for.
+        """
+        expression = _expression(condition, names, values)
+        if must_not_exist:
+            expression = not_exists(self._outbox.partition_key_of(table)).and_(expression)
+        lock = _lock(version, expected)
+        if lock is not None:
+            item = {**item, lock.attribute: lock.next}
+            expression = lock.condition.and_(expression)
+        self._add(put_action(table, item, expression), label, lock)
+
+    def update(
+        self,
+        table: str,
+        key: Mapping[str, Any],
+        *,
+        set: Mapping[str, Any] | None = None,  # noqa: A002  # DynamoDB's name for the clause
+        add: Mapping[str, Any] | None = None,
+        remove: Sequence[str] = (),
+        must_exist: bool = False,
+        condition: ConditionBase | str | None = None,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+        version: str | None = None,
+        expected: int | None = None,
+        label: str | None = None,
+    ) -> None:
+        """Change attributes of an item; without a condition, an item that isn't there is created.
+
+        Args:
+            table, condition, names, values, version, expected, label: As for `put`.
+            key: The item's key, as Python values.
+            set: Attributes to set.
+            add: Numbers to add to attributes, or sets whose members to add.
+            remove: Attributes to remove.
+            must_exist: Only where the item is there.
+        """
+        expression = _expression(condition, names, values)
+        if must_exist:
+            expression = exists(next(iter(key))).and_(expression)
+        lock = _lock(version, expected)
+        changes = dict(set or {})
+        if lock is not None:
+            changes[lock.attribute] = lock.next
+            expression = lock.condition.and_(expression)
+        request = update_action(table, key, set_=changes, add=add or {}, remove=remove, condition=expression)
+        self._add(request, label, lock)
+
+    def delete(
+        self,
+        table: str,
+        key: Mapping[str, Any],
+        *,
+        must_exist: bool = False,
+        condition: ConditionBase | str | None = None,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+        version: str | None = None,
+        expected: int | None = None,
+        label: str | None = None,
+    ) -> None:
+        """Remove an item; the arguments are those of `update`."""
+        expression = _expression(condition, names, values)
+        if must_exist:
+            expression = exists(next(iter(key))).and_(expression)
+        lock = _lock(version, expected)
+        if lock is not None:
+            expression = lock.condition.and_(expression)
+        self._add(delete_action(table, key, expression), label, lock)
+
+    def check(
+        self,
+        table: str,
+        key: Mapping[str, Any],
+        *,
+        condition: ConditionBase | str,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+        label: str | None = None,
+    ) -> None:
+        """Commit only if a condition holds for an item that isn't written here; arguments as for `update`."""
+        self._add(check_action(table, key, _expression(condition, names, values)), label)
+
+    def add(self, action: Mapping[str, Mapping[str, Any]], *, label: str | None = None) -> None:
+        """Take an action of the user's own verbatim, in DynamoDB's typed values.
+
+        Args:
+            action: ``{"Put": …}``, ``{"Update": …}``, ``{"Delete": …}`` or ``{"ConditionCheck": …}``.
+            label: What errors call this action.
+
+        Raises:
+            ValueError: Not one of the four, or without a table's name.
+        """
+        kinds = ("Put", "Update", "Delete", "ConditionCheck")
+        if len(action) != 1 or next(iter(action)) not in kinds or "TableName" not in next(iter(action.values())):
+            raise ValueError(f"an action is a map with one of {', '.join(kinds)} and its request, not {action!r}")
+        self._add(action, label)
+
+    def emit(
+        self,
+        event: Event | DomainEvent,
+        *,
+        sequence: int | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        label: str | None = None,
+    ) -> Event:
+        """Write an event with the rest.
+
+        Args:
+            event: What happened.
+            sequence: The event's number among its aggregate's. After an action with a version lock, the first event
+                takes the new version by itself; a second one needs a number of its own.
+            correlation_id, causation_id: Set on the event, where given.
+            label: What errors call this action; by default the event's type and id.
+
+        Returns:
+            The event as it will be written.
+
+        Raises:
+            InvalidEventError: It could never be sent, or it would share its sequence with another of the transaction.
+        """
+        chosen = self._outbox.sourced(event)
+        if sequence is None and chosen.sequence is None:
+            sequence = self._sequence
+        given = {"sequence": sequence, "correlation_id": correlation_id, "causation_id": causation_id}
+        changes = {name: value for name, value in given.items() if value is not None}
+        if changes:
+            chosen = chosen.replace(**changes)
+        if chosen.sequence is not None and any(_place(chosen) == _place(other) for other in self._events):
+            raise InvalidEventError(
+                "sequence", f"{chosen.sequence} is another event's of this aggregate and transaction; give each its own"
+            )
+        self._add(self._outbox.event_action(chosen), label or f"{chosen.type} {chosen.id}")
+        self._events.append(chosen)
+        return chosen
+
+    def _add(
+        self, request: Mapping[str, Mapping[str, Any]], label: str | None, lock: VersionLock | None = None
+    ) -> None:
+        if self._ended:
+            raise RuntimeError("this transaction has ended; begin another one with outbox.transaction()")
+        self._actions.append(Action(request, label, is_locked=lock is not None))
+        if lock is not None:
+            self._sequence = lock.next
+
+    def __enter__(self) -> Self:
+        if self._ended:
+            raise RuntimeError("this transaction has ended; begin another one with outbox.transaction()")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._ended = True
+        if kind is None:
+            self._outbox.commit(self._actions, retries=self._retries)
+            self.result = TransactionResult(tuple(self._events))
+
+
+def _place(event: Event) -> tuple[str | None, str | None, int | None]:
+    return event.aggregate_type, event.aggregate_id, event.sequence
+
+
+def _lock(attribute: str | None, expected: int | None) -> VersionLock | None:
+    if (attribute is None) != (expected is None):
+        raise ValueError("version= names the attribute and expected= the version that was read: give both or neither")
+    return None if attribute is None or expected is None else VersionLock(attribute, expected)
+
+
+def _expression(
+    condition: ConditionBase | str | None, names: Mapping[str, str] | None, values: Mapping[str, Any] | None
+) -> Expression:
+    if condition is None or isinstance(condition, str):
+        return Expression(condition or "", names or {}, values or {})
+    if names or values:
+        raise ValueError("names= and values= go with a condition expression; boto3's Attr(...) brings its own")
+    from boto3.dynamodb.conditions import ConditionExpressionBuilder
+
+    built = ConditionExpressionBuilder().build_expression(condition)
+    return Expression(built.condition_expression, built.attribute_name_placeholders, built.attribute_value_placeholders)

@@ -1,0 +1,122 @@
+"""How events are cut into PutEvents calls."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynamo_outbox.core.batches import MAX_ENTRIES, MAX_REQUEST_BYTES, Delivery, entry_size, is_final
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> list[tuple[int, str | None, bool]]:
+    """Entries as their size, their order key, and whether the bus refuses them."""
+    sizes = st.integers(0, 100) | st.integers(0, MAX_REQUEST_BYTES + 1) | st.sampled_from([MAX_REQUEST_BYTES - 1])
+    return draw(st.lists(st.tuples(sizes, st.none() | st.sampled_from("abc"), st.booleans()), max_size=60))
+
+
+@given(plan=plans())
+def test_batches_are_the_input_minus_what_is_held_back_or_too_large(plan: list[tuple[int, str | None, bool]]) -> None:
+    """Every entry has one fate, batches keep order and limits, and nothing follows a failed entry of its key."""
+    sizes, keys = [size for size, _, _ in plan], [key for _, key, _ in plan]
+    delivery = Delivery(sizes, keys)
+    sent: list[int] = []
+    failed: Counter[str | None] = Counter()
+    while batch := delivery.next_batch():
+        assert len(batch) <= MAX_ENTRIES
+        assert sum(sizes[position] for position in batch) < MAX_REQUEST_BYTES
+        of_keys = [keys[position] for position in batch if keys[position] is not None]
+        assert len(of_keys) == len(set(of_keys))
+        assert not any(failed[key] for key in of_keys)
+        sent += batch
+        for position in batch:
+            if plan[position][2]:
+                delivery.block(position)
+                failed[keys[position]] += 1
+    assert sent == sorted(sent)
+    assert sorted(sent + delivery.held_back + delivery.too_large) == list(range(len(plan)))
+    assert delivery.too_large == [each for each in delivery.too_large if sizes[each] >= MAX_REQUEST_BYTES]
+    for position in delivery.held_back:
+        earlier = [each for each in range(position) if keys[each] == keys[position]]
+        assert any(plan[each][2] or sizes[each] >= MAX_REQUEST_BYTES for each in earlier)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "keys", "batches"),
+    [
+        ([], [], []),
+        ([1] * 11, [None] * 11, [list(range(10)), [10]]),
+        ([MAX_REQUEST_BYTES - 1, 0, 1], [None] * 3, [[0, 1], [2]]),
+        ([MAX_REQUEST_BYTES - 2, 1, 1], [None] * 3, [[0, 1], [2]]),
+        ([MAX_REQUEST_BYTES, 1], [None] * 2, [[1]]),
+        ([1, 1, 1], ["a", "b", "a"], [[0, 1], [2]]),
+        ([1, 1, 1], ["a", "a", "b"], [[0], [1, 2]]),
+    ],
+)
+def test_a_batch_is_as_full_as_the_limits_allow(
+    sizes: list[int], keys: list[str | None], batches: list[list[int]]
+) -> None:
+    """A call takes 10 entries, stays below 1 MB, and holds one entry of an order key."""
+    delivery = Delivery(sizes, keys)
+    assert list(iter(delivery.next_batch, [])) == batches
+
+
+def test_a_failed_entry_holds_back_its_followers_and_no_others() -> None:
+    """What stands behind a failed entry under its key has no turn; without a key, nothing follows it."""
+    delivery = Delivery([1] * 5, ["a", None, "a", "b", None])
+    assert delivery.next_batch() == [0, 1]
+    delivery.block(0)
+    delivery.block(1)
+    assert delivery.next_batch() == [3, 4]
+    assert delivery.held_back == [2]
+
+
+def test_an_entry_that_is_too_large_holds_back_its_followers() -> None:
+    """An entry that no call takes counts as failed."""
+    delivery = Delivery([MAX_REQUEST_BYTES, 1], ["a", "a"])
+    assert delivery.next_batch() == []
+    assert (delivery.too_large, delivery.held_back) == ([0], [1])
+
+
+def test_giving_up_leaves_what_had_no_turn() -> None:
+    """After abandon there are no more batches."""
+    delivery = Delivery([1] * 12, [None] * 12)
+    delivery.next_batch()
+    assert delivery.abandon() == [10, 11]
+    assert delivery.next_batch() == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "size"),
+    [
+        ({}, 0),
+        ({"Source": "abc", "DetailType": "de", "Detail": "{}"}, 7),
+        ({"Detail": "é"}, 2),
+        ({"Time": datetime(2026, 11, 23, tzinfo=UTC)}, 14),
+        ({"Time": None}, 0),
+        ({"Resources": ["ab", "ü"]}, 4),
+        ({"EventBusName": "books"}, 0),
+    ],
+)
+def test_an_entry_counts_as_aws_says(entry: dict[str, Any], size: int) -> None:
+    """14 for a Time, and the UTF-8 bytes of source, detail type, detail and resources."""
+    assert entry_size(entry) == size
+
+
+@pytest.mark.parametrize(
+    ("code", "final"),
+    [
+        *((code, True) for code in ("AccessDeniedException", "InvalidAccountIdException", "InvalidArgument")),
+        *((code, True) for code in ("MalformedDetail", "RedactionFailure", "NotAuthorizedForSourceException")),
+        *((code, True) for code in ("NotAuthorizedForDetailTypeException", "EntryTooLarge")),
+        *((code, False) for code in ("InternalFailure", "ThrottlingException", "SomethingNew")),
+    ],
+)
+def test_what_is_not_known_to_be_final_is_worth_a_retry(code: str, *, final: bool) -> None:
+    """Only documented codes count as final."""
+    assert is_final(code) is final

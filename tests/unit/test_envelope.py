@@ -1,0 +1,161 @@
+"""What a consumer gets, read back as the event."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynamo_outbox import Event, parse_event
+from dynamo_outbox.core.envelope import DETAIL_FORMS
+from dynamo_outbox.errors import DecodeError
+
+from ..conftest import EVENTS
+from ..strategies import damaged, events, json_values
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FORMS = ["from_relay", "from_templated_pipe", "from_bare_pipe", "cloudevents"]
+SAMPLES = [json.loads((EVENTS / f"eventbridge_{form}.json").read_text(encoding="utf-8")) for form in FORMS]
+BOOK_ADDED = Event(
+    "BookAdded",
+    {"name": "Team Topologies", "authors": ["Matthew Skelton", "Manuel Pais"], "year": 2019},
+    id="01a207bd-aa3b-774b-9ac1-f03e77d21b9c",
+    time=datetime(2026, 11, 23, 9, 30, 0, 123456, tzinfo=UTC),
+    source="OutboxDemo.Books",
+    aggregate_type="Book",
+    aggregate_id="Team Topologies",
+    sequence=1,
+    correlation_id="order-7d0f2c",
+    causation_id="import-2026-11-23",
+    traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_one_event_is_read_from_every_form(form: str, load_event: Callable[[str], dict[str, Any]]) -> None:
+    """The relay's envelope, both pipes' events and CloudEvents are read as the same event."""
+    assert parse_event(load_event(f"eventbridge_{form}")) == BOOK_ADDED
+
+
+def test_a_cloudevents_object_is_read_by_itself(load_event: Callable[[str], dict[str, Any]]) -> None:
+    """A CloudEvents object needs no EventBridge event around it."""
+    assert parse_event(load_event("eventbridge_cloudevents")["detail"]) == BOOK_ADDED
+
+
+@pytest.mark.parametrize("form", ["envelope", "cloudevents"])
+@given(event=events())
+def test_what_a_publisher_sends_is_read_back(form: str, event: Event) -> None:
+    """The event that parse_event reads from an envelope or from CloudEvents is the event that was sent."""
+    assert parse_event({"source": event.source, "detail": json.loads(DETAIL_FORMS[form](event))}) == event
+
+
+def test_an_envelope_holds_what_there_is() -> None:
+    """Metadata that an event doesn't have are left out."""
+    event = Event("BookAdded", {"year": 2019}, id="1", time=datetime(2026, 11, 23, tzinfo=UTC))
+    metadata = {"id": "1", "type": "BookAdded", "version": 1, "time": "2026-11-23T00:00:00.000000Z"}
+    assert json.loads(DETAIL_FORMS["envelope"](event)) == {"metadata": metadata, "data": {"year": 2019}}
+
+
+def test_a_publisher_sends_the_samples(load_event: Callable[[str], dict[str, Any]]) -> None:
+    """The envelope and the CloudEvents object of an event are those in the samples."""
+    for form, sample in (("envelope", "eventbridge_from_relay"), ("cloudevents", "eventbridge_cloudevents")):
+        assert json.loads(DETAIL_FORMS[form](BOOK_ADDED)) == load_event(sample)["detail"]
+
+
+@pytest.mark.parametrize("form", DETAIL_FORMS)
+def test_every_form_writes_decimals_exactly(form: str) -> None:
+    """A Decimal stands in each form as a JSON number with all its digits."""
+    event = Event("PriceSet", {"price": Decimal("24.9500000000000000000000000000000001")}, source="OutboxDemo.Books")
+    assert '"price":24.9500000000000000000000000000000001}' in DETAIL_FORMS[form](event)
+
+
+def changed(event: dict[str, Any], *path: Any, to: Any) -> dict[str, Any]:
+    """The event with one part replaced, or removed where `to` is `...`."""
+    *parents, last = path
+    holder = event
+    for step in parents:
+        holder = holder[step]
+    if to is ...:
+        del holder[last]
+    else:
+        holder[last] = to
+    return event
+
+
+@pytest.mark.parametrize(
+    ("form", "part", "value", "path"),
+    [
+        ("from_relay", ["source"], ..., "source"),
+        ("from_relay", ["detail"], ..., "detail"),
+        ("from_relay", ["detail"], "text", "detail"),
+        ("from_relay", ["detail", "metadata"], ..., "detail.metadata"),
+        ("from_relay", ["detail", "metadata", "id"], ..., "detail.metadata.id"),
+        ("from_relay", ["detail", "metadata", "type"], 1, "detail.metadata.type"),
+        ("from_relay", ["detail", "metadata", "version"], ..., "detail.metadata.version"),
+        ("from_relay", ["detail", "metadata", "version"], True, "detail.metadata.version"),
+        ("from_relay", ["detail", "metadata", "time"], ..., "detail.metadata.time"),
+        ("from_relay", ["detail", "metadata", "time"], "0001-01-01T00:00:00+01:00", "time"),
+        ("from_relay", ["detail", "metadata", "sequence"], "1", "sequence"),
+        ("from_relay", ["detail", "data"], ..., "detail.data"),
+        ("from_relay", ["detail", "data"], [], "detail.data"),
+        ("from_templated_pipe", ["detail", "metadata", "outboxFormat"], "2", "detail.metadata.outboxFormat"),
+        ("from_templated_pipe", ["detail", "metadata", "context"], {}, "detail.metadata.context"),
+        ("from_templated_pipe", ["detail", "metadata", "context"], "[]", "detail.metadata.context"),
+        ("from_templated_pipe", ["detail", "data"], "{", "detail.data"),
+        ("from_templated_pipe", ["detail", "data"], "[]", "detail.data"),
+        ("from_bare_pipe", ["detail", "eventName"], "MODIFY", "detail"),
+        ("from_bare_pipe", ["detail", "dynamodb", "NewImage"], ..., "detail"),
+        ("from_bare_pipe", ["detail", "dynamodb", "NewImage", "outboxFormat"], ..., "detail"),
+        (
+            "from_bare_pipe",
+            ["detail", "dynamodb", "NewImage", "outboxFormat"],
+            {"N": "2"},
+            "detail.dynamodb.NewImage.outboxFormat.N",
+        ),
+        ("from_bare_pipe", ["detail", "dynamodb", "NewImage", "eventId"], ..., "detail.dynamodb.NewImage.eventId"),
+        ("cloudevents", ["detail", "id"], ..., "detail.id"),
+        ("cloudevents", ["detail", "source"], ..., "detail.source"),
+        ("cloudevents", ["detail", "time"], "noon", "detail.time"),
+        ("cloudevents", ["detail", "sequence"], "first", "detail.sequence"),
+        ("cloudevents", ["detail", "eventversion"], "x", "detail.eventversion"),
+        ("cloudevents", ["detail", "data"], None, "detail.data"),
+    ],
+)
+def test_a_part_that_is_missing_or_wrong_is_named(
+    form: str, part: list[Any], value: Any, path: str, load_event: Callable[[str], dict[str, Any]]
+) -> None:
+    """What can't be read as an event is a DecodeError whose path names the part."""
+    with pytest.raises(DecodeError) as caught:
+        parse_event(changed(load_event(f"eventbridge_{form}"), *part, to=value))
+    assert caught.value.path == path
+
+
+def test_a_cloudevent_of_another_maker_has_version_1(load_event: Callable[[str], dict[str, Any]]) -> None:
+    """CloudEvents without the extensions of this library are read all the same."""
+    foreign = load_event("eventbridge_cloudevents")["detail"]
+    for extension in ("eventversion", "aggregatetype", "aggregateid", "sequence", "correlationid", "causationid"):
+        del foreign[extension]
+    event = parse_event(foreign)
+    assert (event.id, event.version, event.aggregate_type, event.sequence) == (BOOK_ADDED.id, 1, None, None)
+
+
+@pytest.mark.parametrize("payload", [None, [], "text", {}])
+def test_what_is_no_event_is_refused(payload: object) -> None:
+    """A payload that is no event from EventBridge is a DecodeError."""
+    with pytest.raises(DecodeError):
+        parse_event(payload)
+
+
+@given(payload=st.one_of(json_values, *map(damaged, SAMPLES)))
+def test_parsing_raises_nothing_but_decode_errors(payload: Any) -> None:
+    """Any JSON value, and any sample with a part of it replaced, is an event or a DecodeError."""
+    with suppress(DecodeError):
+        assert isinstance(parse_event(payload).data, dict)

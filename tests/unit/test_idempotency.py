@@ -1,0 +1,392 @@
+"""A function that is called twice with one message acts once."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamo_outbox import Event, IdempotencyStore, idempotent, parse_event
+from dynamo_outbox.core.claims import Claim, Replay
+from dynamo_outbox.errors import (
+    AlreadyInProgressError,
+    DecodeError,
+    IdempotencyError,
+    LeaseLostError,
+    MissingIdempotencyKeyError,
+    PayloadMismatchError,
+    ResultError,
+)
+from dynamo_outbox.results import StoredResult
+
+from ..doubles import FixedClock, StubDynamoDB, client_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+LEASE = timedelta(minutes=1)
+MARGIN = timedelta(seconds=1)
+TTL = timedelta(days=8)
+CLAIM = Claim("catalogue#1", "token of the first", "fingerprint")
+OTHER_CLAIM = CLAIM._replace(token="token of the second")
+BOOK_ADDED = Event("BookAdded", {"name": "Team Topologies"}, id="01a207bd-aa3b-774b-9ac1-f03e77d21b9c")
+
+
+@pytest.fixture
+def store(dynamodb: DynamoDBClient, create_table: Callable[..., None], clock: FixedClock) -> IdempotencyStore:
+    create_table("handled", "pk")
+    return store_over(dynamodb, clock)
+
+
+def store_over(client: Any, clock: FixedClock) -> IdempotencyStore:
+    return IdempotencyStore("handled", client=client, lease=LEASE, clock_margin=MARGIN, ttl=TTL, clock=clock)
+
+
+class Repeating:
+    """A client that sends each request twice, as botocore does when the first answer gets lost."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        send = getattr(self._client, operation)
+
+        def send_twice(**request: Any) -> Any:
+            send(**request)
+            return send(**request)
+
+        return send_twice
+
+
+class Context:
+    """What Lambda passes as the context."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 5_000
+
+
+class Calls:
+    """A function that records its payloads and returns, or raises, what it is given."""
+
+    def __init__(self, outcome: Any = "done") -> None:
+        self.payloads: list[Any] = []
+        self.outcome = outcome
+
+    def __call__(self, payload: Any) -> Any:
+        self.payloads.append(payload)
+        if isinstance(self.outcome, BaseException):
+            raise self.outcome
+        return self.outcome
+
+
+def decorated(store: IdempotencyStore, calls: Calls, **options: Any) -> Callable[[Any], Any]:
+    @idempotent(store, **options)
+    def handle(payload: Any) -> Any:
+        return calls(payload)
+
+    return handle
+
+
+def records(dynamodb: DynamoDBClient) -> list[Mapping[str, Any]]:
+    return list(dynamodb.scan(TableName="handled")["Items"])
+
+
+@pytest.mark.parametrize("form", ["from_relay", "from_templated_pipe", "from_bare_pipe", "cloudevents"])
+def test_an_event_is_handled_once_whichever_way_it_comes(
+    store: IdempotencyStore, load_event: Callable[[str], dict[str, Any]], form: str
+) -> None:
+    """An event's key is its own id and its fingerprint its content, so that no delivery of it looks like another."""
+    calls = Calls({"shelf": 7})
+    handle = decorated(store, calls)
+    first = load_event("eventbridge_from_relay")
+    assert handle(first) == {"shelf": 7}
+    again = load_event(f"eventbridge_{form}")
+    assert handle(again) == handle(parse_event(again)) == {"shelf": 7}
+    assert calls.payloads == [first]
+
+
+@pytest.mark.parametrize("result", [None, {}, [], 0, False, "", 0.5, "text", {"a": [1, None]}])
+def test_a_duplicate_gets_the_first_calls_result(store: IdempotencyStore, result: Any) -> None:
+    """A result, a falsy one included, is replayed as it was returned, and of its own type."""
+    calls = Calls(result)
+    handle = decorated(store, calls)
+    for _ in range(2):
+        returned = handle(BOOK_ADDED)
+        assert (returned, type(returned)) == (result, type(result))
+    assert len(calls.payloads) == 1
+
+
+def test_what_a_duplicate_returns_can_be_chosen(store: IdempotencyStore) -> None:
+    """on_duplicate is called with the stored result and the call's arguments, and its result returned."""
+    calls = Calls("first")
+    handle = decorated(store, calls, on_duplicate=lambda result, event: f"{result}, again: {event.type}")
+    assert [handle(BOOK_ADDED), handle(BOOK_ADDED)] == ["first", "first, again: BookAdded"]
+
+
+def test_a_call_that_is_at_work_is_not_joined(store: IdempotencyStore) -> None:
+    """While the first call runs, a second one with its key is refused, and the first one's result stands."""
+
+    @idempotent(store, scope="catalogue")
+    def handle(event: Event) -> str:
+        with pytest.raises(AlreadyInProgressError) as caught:
+            handle(event)
+        assert caught.value.key == f"catalogue#{event.id}"
+        return "first"
+
+    assert handle(BOOK_ADDED) == handle(BOOK_ADDED) == "first"
+
+
+def test_a_key_with_another_payload_is_the_senders_mistake(store: IdempotencyStore) -> None:
+    """A key that comes again with other content is refused and not answered with the first one's result."""
+    calls = Calls()
+    handle = decorated(store, calls)
+    handle(BOOK_ADDED)
+    for changes in ({"data": {"name": "Accelerate"}}, {"type": "BookRemoved"}):
+        with pytest.raises(PayloadMismatchError):
+            handle(BOOK_ADDED.replace(**changes))
+    assert len(calls.payloads) == 1
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), KeyboardInterrupt()])
+def test_a_call_that_fails_gives_its_key_back(
+    store: IdempotencyStore, dynamodb: DynamoDBClient, error: BaseException
+) -> None:
+    """An exception is raised as it is, and the next delivery runs."""
+    calls = Calls(error)
+    handle = decorated(store, calls)
+    with pytest.raises(type(error)):
+        handle(BOOK_ADDED)
+    assert records(dynamodb) == []
+    calls.outcome = "done"
+    assert handle(BOOK_ADDED) == "done"
+
+
+def test_a_release_that_fails_does_not_hide_the_functions_error(
+    clock: FixedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the key can't be given back, the function's own exception is raised, and the other logged."""
+
+    class NoDelete(StubDynamoDB):
+        def delete_item(self, **_: Any) -> Mapping[str, Any]:
+            raise client_error("InternalServerError")
+
+    handle = decorated(store_over(NoDelete(), clock), Calls(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        handle(BOOK_ADDED)
+    assert "could not be released" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("passed", "claimed"), [(LEASE + MARGIN, True), (LEASE + MARGIN - timedelta(milliseconds=1), False)]
+)
+def test_a_lease_runs_out_after_its_margin(
+    store: IdempotencyStore, clock: FixedClock, passed: timedelta, *, claimed: bool
+) -> None:
+    """A key whose holder is gone can be claimed once lease and margin are over, and not before."""
+    store.claim(CLAIM)
+    clock.advance(passed)
+    if claimed:
+        assert store.claim(OTHER_CLAIM) is None
+    else:
+        with pytest.raises(AlreadyInProgressError):
+            store.claim(OTHER_CLAIM)
+
+
+@pytest.mark.parametrize(("args", "kwargs"), [([Context()], {}), ([], {"context": Context()})])
+def test_a_lambda_call_holds_its_key_as_long_as_it_may_run(
+    store: IdempotencyStore, clock: FixedClock, args: list[Any], kwargs: dict[str, Any]
+) -> None:
+    """The lease is the time that Lambda's context leaves, wherever among the arguments the context stands."""
+
+    @idempotent(store, scope="catalogue")
+    def handle(event: Event, *_: Any, **__: Any) -> bool:
+        clock.advance(timedelta(seconds=5) + MARGIN)
+        second = Claim(f"catalogue#{event.id}", "token", "another fingerprint, which a lease that is over doesn't hold")
+        return store.claim(second) is None
+
+    with pytest.raises(LeaseLostError) as caught:
+        handle(BOOK_ADDED, *args, **kwargs)
+    assert caught.value.result is True
+    with pytest.raises(PayloadMismatchError):
+        handle(BOOK_ADDED)
+
+
+def test_a_late_holder_overwrites_and_releases_nothing(store: IdempotencyStore, clock: FixedClock) -> None:
+    """A holder whose lease was taken over changes neither its successor's claim nor its result."""
+    store.claim(CLAIM)
+    clock.advance(LEASE + MARGIN)
+    store.claim(OTHER_CLAIM)
+    assert store.complete(CLAIM, StoredResult('"late"', by_annotation=False)) is False
+    store.release(CLAIM)
+    with pytest.raises(AlreadyInProgressError):
+        store.claim(CLAIM._replace(token="third"))
+    assert store.complete(OTHER_CLAIM, StoredResult('"second"', by_annotation=False)) is True
+    assert store.complete(CLAIM, StoredResult('"late"', by_annotation=False)) is False
+    store.release(CLAIM)
+    assert store.claim(CLAIM) == Replay('"second"', by_annotation=False)
+
+
+def test_a_call_is_forgotten_after_the_time_to_live(store: IdempotencyStore, clock: FixedClock) -> None:
+    """The result is kept for the ttl from its completion, whether or not TTL has removed the item, and not longer."""
+    calls = Calls()
+    handle = decorated(store, calls)
+    handle(BOOK_ADDED)
+    clock.advance(TTL - timedelta(seconds=1))
+    handle(BOOK_ADDED)
+    assert len(calls.payloads) == 1
+    clock.advance(timedelta(seconds=1))
+    handle(BOOK_ADDED)
+    assert len(calls.payloads) == 2
+
+
+@pytest.mark.usefixtures("store")
+def test_lost_answers_are_recognised_as_ones_own(dynamodb: DynamoDBClient, clock: FixedClock) -> None:
+    """A claim, a completion and a release that went through although their answers got lost count as done."""
+    calls = Calls()
+    handle = decorated(store_over(Repeating(dynamodb), clock), calls)
+    assert [handle(BOOK_ADDED), handle(BOOK_ADDED)] == ["done", "done"]
+    assert len(calls.payloads) == 1
+    calls.outcome = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        handle(BOOK_ADDED.replace(id="2"))
+    assert len(records(dynamodb)) == 1
+
+
+@pytest.mark.parametrize("result", [object(), {1, 2}, "x" * 420_000], ids=["no JSON", "a set", "too large"])
+def test_a_result_that_cannot_be_stored_does_not_repeat_the_effect(
+    store: IdempotencyStore, clock: FixedClock, result: Any
+) -> None:
+    """The call counts as made: it is a ResultError at once, and again for each duplicate, past the lease too."""
+    calls = Calls(result)
+    handle = decorated(store, calls)
+    for _ in range(2):
+        with pytest.raises(ResultError):
+            handle(BOOK_ADDED)
+        clock.advance(LEASE + MARGIN)
+    assert len(calls.payloads) == 1
+
+
+@pytest.mark.parametrize("attempt", ["claim", "complete", "release"])
+def test_another_error_of_dynamodb_is_raised_as_it_is(clock: FixedClock, attempt: str) -> None:
+    """Only a failed condition means that the key is held; anything else stays botocore's error."""
+    refused = client_error("ProvisionedThroughputExceededException")
+    store = store_over(StubDynamoDB(refused), clock)
+    arguments = (CLAIM, StoredResult('"result"', by_annotation=False)) if attempt == "complete" else (CLAIM,)
+    with pytest.raises(type(refused)) as caught:
+        getattr(store, attempt)(*arguments)
+    assert caught.value is refused
+
+
+def test_an_async_function_acts_once(store: IdempotencyStore) -> None:
+    """A coroutine function is awaited, its result stored and replayed."""
+    calls = Calls("done")
+
+    @idempotent(store)
+    async def handle(event: Event) -> Any:
+        await asyncio.sleep(0)
+        return calls(event)
+
+    assert [asyncio.run(handle(BOOK_ADDED)), asyncio.run(handle(BOOK_ADDED))] == ["done", "done"]
+    assert len(calls.payloads) == 1
+
+
+def test_an_async_function_that_fails_gives_its_key_back(store: IdempotencyStore, dynamodb: DynamoDBClient) -> None:
+    """A coroutine's exception, its cancellation too, releases the key."""
+
+    @idempotent(store)
+    async def handle(_: Event) -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(handle(BOOK_ADDED))
+    assert records(dynamodb) == []
+
+
+async def async_generator() -> Any:
+    yield 1
+
+
+@pytest.mark.parametrize("target", [lambda: (yield), async_generator, Calls])
+def test_what_cannot_be_replayed_is_refused_when_decorated(clock: FixedClock, target: Any) -> None:
+    """A generator's values or a class's instances can't be stored."""
+    with pytest.raises(TypeError, match="can't be idempotent"):
+        idempotent(store_over(StubDynamoDB(), clock))(target)
+
+
+@pytest.mark.parametrize(
+    ("key", "stored"),
+    [("order.id", "7"), ("order.number", "0"), (lambda payload: f"order {payload['order']['id']}", "order 7")],
+)
+def test_a_key_is_found_by_an_expression_or_a_function(
+    store: IdempotencyStore, dynamodb: DynamoDBClient, key: Any, stored: str
+) -> None:
+    """A JMESPath expression into the first argument, or a function of the arguments, gives the key under its scope."""
+    handle = decorated(store, Calls(), key=key, scope="orders")
+    handle({"order": {"id": 7, "number": 0}})
+    assert [record["pk"] for record in records(dynamodb)] == [{"S": f"orders#{stored}"}]
+
+
+@pytest.mark.parametrize("key", ["order.id", "order.note", lambda _: None, lambda _: ""])
+def test_a_missing_key_is_an_error(clock: FixedClock, key: Any) -> None:
+    """A payload without a key is refused, and neither the table nor the function sees it."""
+    client, calls = StubDynamoDB(), Calls()
+    with pytest.raises(MissingIdempotencyKeyError):
+        decorated(store_over(client, clock), calls, key=key)({"order": {"note": ""}})
+    assert (client.calls, calls.payloads) == ([], [])
+
+
+def test_without_a_key_the_payload_is_an_event(clock: FixedClock) -> None:
+    """By default, what is no event is a DecodeError."""
+    with pytest.raises(DecodeError):
+        decorated(store_over(StubDynamoDB(), clock), Calls())({"order": 7})
+
+
+def test_a_fingerprint_of_ones_own_decides_what_is_the_same(store: IdempotencyStore) -> None:
+    """Two payloads with one key and one fingerprint are one call, whatever else differs."""
+    calls = Calls()
+    handle = decorated(store, calls, key="id", fingerprint=lambda payload: payload["amount"])
+    handle({"id": "1", "amount": 5, "sent": "09:30"})
+    handle({"id": "1", "amount": 5, "sent": "09:31"})
+    with pytest.raises(PayloadMismatchError):
+        handle({"id": "1", "amount": 6})
+    assert len(calls.payloads) == 1
+
+
+def test_functions_that_share_a_store_do_not_share_keys(store: IdempotencyStore) -> None:
+    """A key holds for its function; with one scope, two functions are one."""
+
+    def catalogue(_: Event) -> str:
+        return "catalogue"
+
+    def search(_: Event) -> str:
+        return "search"
+
+    apart = [idempotent(store)(function)(BOOK_ADDED) for function in (catalogue, search)]
+    assert apart == ["catalogue", "search"]
+    together = [idempotent(store, scope="one")(function)(BOOK_ADDED) for function in (catalogue, search)]
+    assert together == ["catalogue", "catalogue"]
+
+
+def test_a_record_says_what_ttl_needs(store: IdempotencyStore, dynamodb: DynamoDBClient, clock: FixedClock) -> None:
+    """A finished call's record holds its result, and expires its ttl after completion."""
+    decorated(store, Calls({"shelf": 7}), scope="catalogue")(BOOK_ADDED)
+    (record,) = records(dynamodb)
+    assert (record["status"], record["result"]) == ({"S": "COMPLETED"}, {"S": '{"shelf": 7}'})
+    assert record["expiresAt"] == {"N": str(int((clock.now + TTL).timestamp()))}
+
+
+@pytest.mark.parametrize("arguments", [{"table": ""}, {"ttl": timedelta(0)}, {"lease": timedelta(seconds=-1)}])
+def test_a_setting_that_cannot_work_is_refused(arguments: dict[str, Any]) -> None:
+    """A store has a table's name, and durations longer than nothing."""
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        IdempotencyStore(**{"table": "handled", **arguments})
+
+
+def test_every_refusal_is_an_idempotency_error() -> None:
+    """One base class catches what idempotency refuses."""
+    refusals = (AlreadyInProgressError, PayloadMismatchError, LeaseLostError, MissingIdempotencyKeyError, ResultError)
+    assert all(issubclass(each, IdempotencyError) for each in refusals)

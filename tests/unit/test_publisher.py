@@ -1,0 +1,240 @@
+"""The publisher: what it sends, and each event's fate."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ConnectTimeoutError
+
+from dynamo_outbox import DomainEvent, Event, EventBridgePublisher
+from dynamo_outbox.core.batches import MAX_REQUEST_BYTES
+from dynamo_outbox.errors import InvalidEventError, PublishError
+
+from ..doubles import FixedClock, StubBus, client_error
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+class BookAdded(DomainEvent):
+    name: str
+
+
+def numbered(count: int) -> list[Event]:
+    """Events whose types are E0, E1, …"""
+    return [Event(f"E{number}", {"number": number}, id=str(number)) for number in range(count)]
+
+
+def publisher_to(bus: StubBus, **options: Any) -> EventBridgePublisher:
+    """A publisher that sends nothing again, unless it is told to."""
+    defaults: dict[str, Any] = {"source": "OutboxDemo.Books", "retries": 0, "clock": FixedClock()}
+    return EventBridgePublisher("books", client=bus, **(defaults | options))
+
+
+def fates(failed: Any) -> list[tuple[int, str, bool]]:
+    return [(each.position, each.code, each.retryable) for each in failed]
+
+
+def test_an_event_is_sent_as_an_envelope() -> None:
+    """An entry names the bus, source, type and time, and its detail holds metadata and data."""
+    bus = StubBus()
+    publisher_to(bus).publish([Event("BookAdded", {"year": 2019}, id="1", time=NOON)])
+    ((entry,),) = bus.calls
+    metadata = {"id": "1", "type": "BookAdded", "version": 1, "time": "2026-11-23T12:00:00.000000Z"}
+    assert json.loads(entry.pop("Detail")) == {"metadata": metadata, "data": {"year": 2019}}
+    assert entry == {"EventBusName": "books", "Source": "OutboxDemo.Books", "DetailType": "BookAdded", "Time": NOON}
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [("data", {"year": 2019}), ("cloudevents", {"specversion": "1.0", "source": "OutboxDemo.Books"})],
+)
+def test_the_detail_has_the_form_that_was_chosen(form: Any, expected: dict[str, Any]) -> None:
+    """The bare data, or a CloudEvents object with the publisher's source."""
+    detail = json.loads(publisher_to(StubBus(), detail=form).entry(Event("BookAdded", {"year": 2019}))["Detail"])
+    assert expected.items() <= detail.items()
+
+
+def test_events_go_out_in_order_in_calls_of_ten() -> None:
+    """Each event is sent once, in the input's order, at most ten a call, and its position and bus id come back."""
+    bus = StubBus()
+    events = numbered(21)
+    result = publisher_to(bus).publish(iter(events))
+    assert [len(call) for call in bus.calls] == [10, 10, 1]
+    assert bus.sent == [event.type for event in events]
+    assert [(each.position, each.event) for each in result.published] == list(enumerate(events))
+    assert result.published[20].event_id == "bus id of E20"
+    assert result.failed == ()
+
+
+def test_nothing_to_publish_is_no_call() -> None:
+    """No events make no request."""
+    bus = StubBus()
+    assert publisher_to(bus).publish([]).published == ()
+    assert bus.calls == []
+
+
+def test_an_event_that_the_bus_refuses_does_not_fail_the_others() -> None:
+    """FailedEntryCount is heeded: each refused event is told by its position and code, and whether a retry may help."""
+    bus = StubBus({"E1": "MalformedDetail", "E11": "InternalFailure"})
+    with pytest.raises(PublishError) as caught:
+        publisher_to(bus).publish(numbered(13))
+    result = caught.value.result
+    assert fates(result.failed) == [(1, "MalformedDetail", False), (11, "InternalFailure", True)]
+    assert result.failed[0].message == "E1 was refused"
+    assert [each.position for each in result.published] == [0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12]
+    assert str(caught.value) == "2 of 13 events were not published; the first: E1 1: MalformedDetail: E1 was refused"
+
+
+def test_a_failure_is_returned_where_that_was_asked_for() -> None:
+    """With on_failure='return' the same result comes back instead of an error."""
+    result = publisher_to(StubBus({"E0": "InternalFailure"})).publish(numbered(2), on_failure="return")
+    assert fates(result.failed) == [(0, "InternalFailure", True)]
+    assert [each.position for each in result.published] == [1]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (client_error("ThrottlingException"), "ThrottlingException"),
+        (ConnectTimeoutError(endpoint_url="http://localhost"), "ConnectTimeoutError"),
+    ],
+)
+def test_a_call_that_fails_fails_its_events(error: Exception, code: str) -> None:
+    """A whole call's failure is that of each of its events, and of no others."""
+    result = publisher_to(StubBus(failing_call=1, error=lambda: error)).publish(numbered(25), on_failure="return")
+    assert fates(result.failed) == [(position, code, True) for position in range(10, 20)]
+    assert [each.position for each in result.published] == [*range(10), *range(20, 25)]
+
+
+def test_a_caller_that_is_refused_stops_calling() -> None:
+    """Where every further call would fail too, the rest is not attempted, and what went before stays published."""
+    bus = StubBus(failing_call=1, error=lambda: client_error("AccessDeniedException"))
+    result = publisher_to(bus).publish(numbered(25), on_failure="return")
+    assert len(bus.calls) == 2
+    assert [each.position for each in result.published] == list(range(10))
+    refused = [(position, "AccessDeniedException", False) for position in range(10, 20)]
+    assert fates(result.failed) == refused + [(position, "NotAttempted", True) for position in range(20, 25)]
+
+
+def test_a_request_that_is_refused_for_one_entry_is_taken_apart() -> None:
+    """When a call of several is invalid, each of its events goes out again in a call of its own."""
+    bus = StubBus(failing_call=0, error=lambda: client_error("ValidationException"))
+    result = publisher_to(bus).publish(numbered(3))
+    assert bus.types == [["E0", "E1", "E2"], ["E0"], ["E1"], ["E2"]]
+    assert len(result.published) == 3
+
+
+def test_only_what_failed_is_sent_again() -> None:
+    """An entry that failed for a passing reason goes out again after a wait, and the result tells of one event each."""
+    waits: list[float] = []
+    bus = StubBus({"E1": "InternalFailure"}, recovers_after=2)
+    result = publisher_to(bus, retries=2, sleep=waits.append, draw=lambda: 1.0).publish(numbered(3))
+    assert bus.types == [["E0", "E1", "E2"], ["E1"], ["E1"]]
+    assert [each.position for each in result.published] == [0, 1, 2]
+    assert waits == [0.05, 0.1]
+
+
+@pytest.mark.parametrize(("code", "attempts"), [("InternalFailure", 3), ("MalformedDetail", 1)])
+def test_retries_come_to_an_end(code: str, attempts: int) -> None:
+    """An entry is sent once and again as often as was allowed, a final failure not at all."""
+    bus = StubBus({"E0": code})
+    publisher = publisher_to(bus, retries=2, sleep=lambda _: None)
+    assert len(publisher.publish(numbered(1), on_failure="return").failed) == 1
+    assert len(bus.calls) == attempts
+
+
+class ShortOfTime:
+    """A Lambda context with hardly any time left."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 10
+
+
+@pytest.mark.parametrize(
+    ("options", "context"), [({"retry_for": timedelta(0)}, None), ({}, ShortOfTime())], ids=["limit", "lambda"]
+)
+def test_nothing_is_sent_again_when_time_is_up(options: dict[str, Any], context: Any) -> None:
+    """Neither past the publisher's own limit nor into the end of Lambda's time is an entry sent again."""
+    bus = StubBus({"E0": "InternalFailure"})
+    result = publisher_to(bus, retries=3, **options).publish(numbered(1), on_failure="return", context=context)
+    assert (len(bus.calls), len(result.failed)) == (1, 1)
+
+
+def test_followers_wait_for_a_retry() -> None:
+    """An event that is sent again goes out before those behind it under its order key."""
+    bus = StubBus({"E0": "InternalFailure"}, recovers_after=1)
+    publisher = publisher_to(bus, retries=1, sleep=lambda _: None)
+    assert publisher.publish_in_order(numbered(2), ["a", "a"]).failed == ()
+    assert bus.sent == ["E0", "E0", "E1"]
+
+
+def test_a_bug_in_the_client_is_not_swallowed() -> None:
+    """An exception that is not botocore's is raised as it is."""
+    with pytest.raises(ZeroDivisionError):
+        publisher_to(StubBus(failing_call=0, error=ZeroDivisionError)).publish(numbered(1))
+
+
+def test_no_event_overtakes_a_failed_one_with_its_order_key() -> None:
+    """Followers of a failed event are held back; other keys, and events without one, go on."""
+    bus = StubBus({"E0": "InternalFailure"})
+    result = publisher_to(bus).publish_in_order(numbered(6), ["a", "b", "a", "b", None, "a"])
+    assert bus.types == [["E0", "E1"], ["E3", "E4"]]
+    assert fates(result.failed) == [(0, "InternalFailure", True), (2, "HeldBack", True), (5, "HeldBack", True)]
+    assert [each.position for each in result.published] == [1, 3, 4]
+
+
+def test_a_call_holds_one_event_of_an_order_key() -> None:
+    """Events of one key go out one call after the other, since the bus may fail the first and take the second."""
+    bus = StubBus()
+    publisher_to(bus).publish_in_order(numbered(3), ["a", "a", "a"])
+    assert bus.types == [["E0"], ["E1"], ["E2"]]
+
+
+def test_an_event_that_no_call_takes_is_final() -> None:
+    """An entry of 1 MB is not sent; its followers are held back and the others go out."""
+    bus = StubBus()
+    large = Event("Large", {"text": "x" * MAX_REQUEST_BYTES})
+    result = publisher_to(bus).publish_in_order([large, *numbered(2)], ["a", "a", "b"])
+    assert bus.types == [["E1"]]
+    assert fates(result.failed) == [(0, "EntryTooLarge", False), (1, "HeldBack", True)]
+
+
+def test_a_call_stays_below_one_megabyte() -> None:
+    """Events that don't fit into one call together are sent in several."""
+    bus = StubBus()
+    half = "x" * (MAX_REQUEST_BYTES // 2)
+    publisher_to(bus).publish([Event(name, {"text": half}) for name in ("A", "B", "C")])
+    assert bus.types == [["A"], ["B"], ["C"]]
+
+
+def test_an_events_own_source_goes_before_the_publishers() -> None:
+    """The publisher's source is for events that name none; a model is published like an event."""
+    bus = StubBus()
+    publisher_to(bus).publish([Event("A", {}, source="Import"), BookAdded(name="Team Topologies")])
+    assert [entry["Source"] for entry in bus.calls[0]] == ["Import", "OutboxDemo.Books"]
+    assert bus.types == [["A", "BookAdded"]]
+
+
+def test_an_event_without_a_source_sends_nothing() -> None:
+    """Where neither the event nor the publisher names a source, none of the events goes out."""
+    bus = StubBus()
+    with pytest.raises(InvalidEventError, match=r"^event source: "):
+        publisher_to(bus, source=None).publish([Event("A", {}, source="Import"), Event("B", {})])
+    assert bus.calls == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"bus": ""}, "bus needs the name or the ARN"),
+        ({"bus": "books", "retries": -1}, "retries=-1 can't be negative"),
+        ({"bus": "books", "detail": "xml"}, "detail is one of envelope, data, cloudevents, not 'xml'"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused(arguments: dict[str, Any], problem: str) -> None:
+    """A publisher needs a bus and a form that it knows."""
+    with pytest.raises(ValueError, match=problem):
+        EventBridgePublisher(**arguments)

@@ -1,0 +1,398 @@
+"""The writer: what it asks of DynamoDB, and what it makes of the answer."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from boto3.dynamodb.conditions import Attr
+
+from dynamo_outbox import DomainEvent, Event, TransactionalOutbox
+from dynamo_outbox.errors import (
+    ConditionFailedError,
+    EncodeError,
+    InvalidEventError,
+    TransactionCanceledError,
+    TransactionConflictError,
+    TransactionLimitError,
+)
+
+from ..doubles import FixedClock, StubDynamoDB, client_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from dynamo_outbox.outbox import Transaction
+
+    Act = Callable[[Transaction], object]
+
+KEY = {"name": "Team Topologies"}
+BOOK = KEY | {"year": 2019}
+TYPED_KEY = {"name": {"S": "Team Topologies"}}
+TYPED_BOOK = TYPED_KEY | {"year": {"N": "2019"}}
+OLD_ITEM = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+
+
+class BookAdded(DomainEvent, version=1, aggregate="Book", key="name"):
+    name: str
+    year: int
+
+
+def outbox_of(client: Any, **options: Any) -> TransactionalOutbox:
+    defaults: dict[str, Any] = {"source": "OutboxDemo.Books", "keys": {"books": "name"}, "clock": FixedClock()}
+    return TransactionalOutbox("books-events", client=client, **(defaults | options))
+
+
+def run(tx: Transaction, *acts: Act) -> None:
+    """A transaction with these acts in its block."""
+    with tx:
+        for act in acts:
+            act(tx)
+
+
+def conditioned(expression: str, names: dict[str, str], values: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What a request with a condition holds besides the item or key."""
+    request: dict[str, Any] = {"ConditionExpression": expression, "ExpressionAttributeNames": names, **OLD_ITEM}
+    return request | ({"ExpressionAttributeValues": values} if values else {})
+
+
+@pytest.mark.parametrize(
+    ("act", "action"),
+    [
+        (lambda tx: tx.put("books", BOOK), {"Put": {"TableName": "books", "Item": TYPED_BOOK}}),
+        (
+            lambda tx: tx.put("books", BOOK, must_not_exist=True),
+            {
+                "Put": {
+                    "TableName": "books",
+                    "Item": TYPED_BOOK,
+                    **conditioned("attribute_not_exists(#outbox_key)", {"#outbox_key": "name"}),
+                }
+            },
+        ),
+        (
+            lambda tx: tx.put("books", BOOK, must_not_exist=True, condition=Attr("year").lt(2020)),
+            {
+                "Put": {
+                    "TableName": "books",
+                    "Item": TYPED_BOOK,
+                    **conditioned(
+                        "(attribute_not_exists(#outbox_key)) AND (#n0 < :v0)",
+                        {"#outbox_key": "name", "#n0": "year"},
+                        {":v0": {"N": "2020"}},
+                    ),
+                }
+            },
+        ),
+        (
+            lambda tx: tx.delete("books", KEY, must_exist=True),
+            {
+                "Delete": {
+                    "TableName": "books",
+                    "Key": TYPED_KEY,
+                    **conditioned("attribute_exists(#outbox_key)", {"#outbox_key": "name"}),
+                }
+            },
+        ),
+        (
+            lambda tx: tx.check("books", KEY, condition="#y = :y", names={"#y": "year"}, values={":y": Decimal(2019)}),
+            {
+                "ConditionCheck": {
+                    "TableName": "books",
+                    "Key": TYPED_KEY,
+                    **conditioned("#y = :y", {"#y": "year"}, {":y": {"N": "2019"}}),
+                }
+            },
+        ),
+        (
+            lambda tx: tx.update("books", KEY, set={"year": 2019, "title": "T"}, add={"n": 1}, remove=["a", "b"]),
+            {
+                "Update": {
+                    "TableName": "books",
+                    "Key": TYPED_KEY,
+                    "UpdateExpression": (
+                        "SET #outbox_0 = :outbox_0, #outbox_1 = :outbox_1 ADD #outbox_2 :outbox_2 "
+                        "REMOVE #outbox_3, #outbox_4"
+                    ),
+                    "ExpressionAttributeNames": {
+                        "#outbox_0": "year",
+                        "#outbox_1": "title",
+                        "#outbox_2": "n",
+                        "#outbox_3": "a",
+                        "#outbox_4": "b",
+                    },
+                    "ExpressionAttributeValues": {
+                        ":outbox_0": {"N": "2019"},
+                        ":outbox_1": {"S": "T"},
+                        ":outbox_2": {"N": "1"},
+                    },
+                }
+            },
+        ),
+        (
+            lambda tx: tx.update("books", KEY, remove=["a"], must_exist=True, condition=Attr("year").eq(2019)),
+            {
+                "Update": {
+                    "TableName": "books",
+                    "Key": TYPED_KEY,
+                    "UpdateExpression": "REMOVE #outbox_0",
+                    **conditioned(
+                        "(attribute_exists(#outbox_key)) AND (#n0 = :v0)",
+                        {"#outbox_key": "name", "#n0": "year", "#outbox_0": "a"},
+                        {":v0": {"N": "2019"}},
+                    ),
+                }
+            },
+        ),
+        (lambda tx: tx.add({"Delete": {"TableName": "t", "Key": {}}}), {"Delete": {"TableName": "t", "Key": {}}}),
+    ],
+    ids=["put", "new", "new if", "delete", "check", "update", "update if", "add"],
+)
+def test_each_action_becomes_its_request(act: Act, action: dict[str, Any]) -> None:
+    """An action is encoded into typed values, with its conditions joined and the old item asked for."""
+    client = StubDynamoDB()
+    run(outbox_of(client).transaction(), act)
+    assert client.transact_items == [action]
+
+
+def test_entity_and_event_go_out_as_one_request() -> None:
+    """A clean exit sends everything in the caller's order, and the result holds the events as they were written."""
+    client = StubDynamoDB()
+    outbox = outbox_of(client)
+    with outbox.transaction() as tx:
+        before = tx.result
+        tx.put("books", BOOK)
+        emitted = tx.emit(
+            BookAdded(name="Team Topologies", year=2019), sequence=1, correlation_id="order", causation_id="import"
+        )
+        tx.check("shelves", {"id": 1}, condition=Attr("free").gt(0))
+        assert (client.calls, before) == ([], None)
+    put, event_put, check = client.transact_items
+    assert ("Put" in put, event_put, "ConditionCheck" in check) == (True, outbox.transact_item(emitted), True)
+    assert tx.result is not None
+    assert tx.result.events == (emitted,)
+    assert (emitted.type, emitted.source, emitted.sequence) == ("BookAdded", "OutboxDemo.Books", 1)
+    assert (emitted.correlation_id, emitted.causation_id) == ("order", "import")
+
+
+def test_an_event_is_put_where_none_is_yet() -> None:
+    """The event's put is conditional on its key, and its item outlives the time to live from the clock's now."""
+    outbox = outbox_of(None, ttl=timedelta(hours=25), partition_key="PK", sort_key="SK", key_prefix="E#")
+    put = outbox.transact_item(Event("BookAdded", {}, id="1"))["Put"]
+    assert (put["TableName"], put["ConditionExpression"]) == ("books-events", "attribute_not_exists(#outbox_key)")
+    assert put["ExpressionAttributeNames"] == {"#outbox_key": "PK"}
+    assert (put["Item"]["PK"], put["Item"]["SK"]) == ({"S": "E#1"}, {"S": "1"})
+    assert put["Item"]["expiresAt"] == {"N": str(int(FixedClock().now.timestamp()) + 25 * 3600)}
+
+
+def test_an_events_own_source_goes_before_the_outboxs() -> None:
+    """The outbox fills a source in only where the event names none."""
+    outbox = outbox_of(None)
+    own = outbox.transact_item(Event("BookAdded", {}, source="Import"))
+    assert own["Put"]["Item"]["source"] == {"S": "Import"}
+    filled = outbox.transact_item(Event("BookAdded", {}))
+    assert filled["Put"]["Item"]["source"] == {"S": "OutboxDemo.Books"}
+
+
+def test_a_tables_key_is_looked_up_once() -> None:
+    """The partition key of a table that the outbox wasn't told of costs one DescribeTable."""
+    client = StubDynamoDB(partition_key="isbn")
+    outbox = outbox_of(client, keys=None)
+    for _ in range(2):
+        with outbox.transaction() as tx:
+            tx.put("books", {"isbn": "978-1942788812"}, must_not_exist=True)
+    assert [operation for operation, _ in client.calls] == ["describe_table"] + ["transact_write_items"] * 2
+    put = client.calls[-1][1]["TransactItems"][0]["Put"]
+    assert put["ExpressionAttributeNames"] == {"#outbox_key": "isbn"}
+
+
+@pytest.mark.parametrize("error", [RuntimeError("out of books"), KeyboardInterrupt()])
+def test_nothing_is_sent_on_an_exception(error: BaseException) -> None:
+    """An exception in the block ends the transaction unsent, and is raised as it is."""
+    client = StubDynamoDB()
+    tx = outbox_of(client).transaction()
+
+    def fail(_: Transaction) -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        run(tx, lambda tx: tx.put("books", BOOK), lambda tx: tx.emit(Event("BookAdded", {})), fail)
+    assert caught.value is error
+    assert (client.calls, tx.result) == ([], None)
+
+
+def test_a_transaction_without_actions_sends_nothing() -> None:
+    """An empty transaction ends well, without a request."""
+    client = StubDynamoDB()
+    with outbox_of(client).transaction() as tx:
+        pass
+    assert client.calls == []
+    assert tx.result is not None
+    assert tx.result.events == ()
+
+
+@pytest.mark.parametrize(
+    ("act", "error", "problem"),
+    [
+        (lambda tx: tx.put("books", {"year": object()}), EncodeError, "^year: "),
+        (lambda tx: tx.update("books", KEY), ValueError, "an update changes something"),
+        (
+            lambda tx: tx.delete("books", KEY, condition=Attr("year").exists(), values={":y": 1}),
+            ValueError,
+            "names= and values= go with a condition expression",
+        ),
+        (lambda tx: tx.emit(Event("BookAdded", {}), sequence=-1), InvalidEventError, "^event sequence: "),
+        (lambda tx: tx.emit(Event("BookAdded", {})), InvalidEventError, "^event source: is missing"),
+    ],
+)
+def test_a_mistake_is_refused_where_it_is_made(act: Act, error: type[Exception], problem: str) -> None:
+    """An action that could never be sent, or an event without a source, raises at its own line and sends nothing."""
+    client = StubDynamoDB()
+    with pytest.raises(error, match=problem), outbox_of(client, source=None).transaction() as tx:
+        act(tx)
+    assert client.calls == []
+
+
+@pytest.mark.parametrize(("label", "offender"), [("the last straw", "the last straw"), (None, "action 100")])
+def test_more_than_100_actions_are_refused_before_they_are_sent(label: str | None, offender: str) -> None:
+    """100 actions are sent; with one more nothing is, and the error names the first beyond the limit."""
+    client = StubDynamoDB()
+    puts: list[Act] = [lambda tx, n=n: tx.put("books", {"name": str(n)}) for n in range(100)]  # type: ignore[misc]  # n binds early
+    run(outbox_of(client).transaction(), *puts)
+    assert len(client.transact_items) == 100
+    beyond: list[Act] = [lambda tx: tx.put("books", BOOK, label=label), lambda tx: tx.emit(Event("BookAdded", {}))]
+    with pytest.raises(TransactionLimitError) as caught:
+        run(outbox_of(client).transaction(), *puts, *beyond)
+    assert (caught.value.limit, caught.value.offender) == ("actions", offender)
+    assert len(client.calls) == 1
+
+
+def test_an_ended_transaction_takes_nothing_more() -> None:
+    """A transaction is used once: neither actions nor events nor another block fit into one that has ended."""
+    client = StubDynamoDB()
+    with outbox_of(client).transaction() as tx:
+        tx.put("books", BOOK)
+    with pytest.raises(RuntimeError, match="this transaction has ended"):
+        tx.put("books", BOOK)
+    with pytest.raises(RuntimeError, match="this transaction has ended"):
+        tx.emit(Event("BookAdded", {}))
+    with pytest.raises(RuntimeError, match="this transaction has ended"), tx:
+        pass
+    assert len(client.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"table": ""}, "table needs the events table's name"),
+        ({"table": "books-events", "ttl": timedelta(hours=24)}, "too short"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused(arguments: dict[str, Any], problem: str) -> None:
+    """The events table has a name, and its items outlive the stream."""
+    with pytest.raises(ValueError, match=problem):
+        TransactionalOutbox(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("codes", "kind"),
+    [
+        (["None", "ConditionalCheckFailed"], ConditionFailedError),
+        (["TransactionConflict", "ConditionalCheckFailed"], ConditionFailedError),
+        (["None", "TransactionConflict"], TransactionConflictError),
+        (["ThrottlingError", "ProvisionedThroughputExceeded"], TransactionConflictError),
+        (["TransactionConflict", "ValidationError"], TransactionCanceledError),
+        (["ItemCollectionSizeLimitExceeded", "None"], TransactionCanceledError),
+        (["None", "None"], TransactionCanceledError),
+    ],
+)
+def test_a_cancellation_is_told_by_its_reasons(codes: list[str], kind: type[TransactionCanceledError]) -> None:
+    """A failed condition goes first, only where every reason is contention is it a conflict, and order is kept."""
+    reasons = [{"Code": code} if code == "None" else {"Code": code, "Message": f"{code}!"} for code in codes]
+    refused = client_error("TransactionCanceledException", CancellationReasons=reasons)
+    tx = outbox_of(StubDynamoDB(refused)).transaction()
+    with pytest.raises(TransactionCanceledError) as caught:
+        run(tx, lambda tx: tx.put("books", BOOK, label="book"), lambda tx: tx.put("shelves", BOOK))
+    assert type(caught.value) is kind
+    assert caught.value.__cause__ is refused
+    told = [(each.position, each.label, each.code, each.message) for each in caught.value.reasons]
+    labels = ("book", None)
+    assert told == [(n, labels[n], code, None if code == "None" else f"{code}!") for n, code in enumerate(codes)]
+    assert tx.result is None
+
+
+def test_another_error_of_dynamodb_is_raised_as_it_is() -> None:
+    """What is no cancellation stays botocore's ClientError."""
+    refused = client_error("ResourceNotFoundException")
+    with pytest.raises(type(refused)) as caught, outbox_of(StubDynamoDB(refused)).transaction() as tx:
+        tx.put("books", BOOK)
+    assert caught.value is refused
+
+
+@pytest.fixture
+def outbox(dynamodb: DynamoDBClient, create_table: Callable[..., None]) -> TransactionalOutbox:
+    """An outbox over real tables in memory."""
+    create_table("books", "name")
+    create_table("books-events", "pk", "sk")
+    return outbox_of(dynamodb, keys=None)
+
+
+def count(dynamodb: DynamoDBClient, table: str) -> int:
+    return dynamodb.scan(TableName=table)["Count"]
+
+
+def test_entity_and_event_are_written_together(outbox: TransactionalOutbox, dynamodb: DynamoDBClient) -> None:
+    """After a commit both the entity and its event are there."""
+    with outbox.transaction() as tx:
+        tx.put("books", BOOK, must_not_exist=True)
+        event = tx.emit(BookAdded(name="Team Topologies", year=2019))
+    assert dynamodb.get_item(TableName="books", Key={"name": {"S": "Team Topologies"}})["Item"] == TYPED_BOOK
+    (item,) = dynamodb.scan(TableName="books-events")["Items"]
+    assert item["eventId"] == {"S": event.id}
+
+
+def test_a_failed_condition_writes_neither(outbox: TransactionalOutbox, dynamodb: DynamoDBClient) -> None:
+    """A book that is there already stays as it is, no event is written, and the error tells which action met what."""
+    dynamodb.put_item(TableName="books", Item={"name": {"S": "Team Topologies"}, "year": {"N": "2018"}})
+    event = BookAdded(name="Team Topologies", year=2019).to_event()
+    with pytest.raises(ConditionFailedError) as caught:
+        run(
+            outbox.transaction(),
+            lambda tx: tx.emit(event),
+            lambda tx: tx.put("books", BOOK, must_not_exist=True, label="book"),
+        )
+    assert (caught.value.label, caught.value.item) == ("book", {"name": "Team Topologies", "year": 2018})
+    codes = [(reason.label, reason.code) for reason in caught.value.reasons]
+    assert codes == [(f"BookAdded {event.id}", "None"), ("book", "ConditionalCheckFailed")]
+    assert caught.value.failed == caught.value.reasons[1:]
+    assert count(dynamodb, "books-events") == 0
+
+
+def test_an_event_is_written_once(outbox: TransactionalOutbox, dynamodb: DynamoDBClient) -> None:
+    """The same event in a second transaction cancels that one."""
+    event = Event("BookAdded", {}, id="1")
+    run(outbox.transaction(), lambda tx: tx.emit(event))
+    with pytest.raises(ConditionFailedError) as caught:
+        run(outbox.transaction(), lambda tx: tx.put("books", BOOK), lambda tx: tx.emit(event, label="again"))
+    assert caught.value.label == "again"
+    assert (count(dynamodb, "books-events"), count(dynamodb, "books")) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda tx: tx.update("books", KEY, set={"year": 2019}, must_exist=True),
+        lambda tx: tx.delete("books", KEY, must_exist=True),
+    ],
+    ids=["update", "delete"],
+)
+def test_what_must_exist_is_not_created(outbox: TransactionalOutbox, dynamodb: DynamoDBClient, act: Act) -> None:
+    """Changing or removing a book that isn't there is refused where it must exist."""
+    with pytest.raises(ConditionFailedError) as caught:
+        run(outbox.transaction(), act, lambda tx: tx.emit(Event("BookChanged", {})))
+    assert caught.value.item is None
+    assert (count(dynamodb, "books"), count(dynamodb, "books-events")) == (0, 0)

@@ -1,0 +1,246 @@
+"""DynamoDB's typed values to Python's and back."""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64encode
+from collections import OrderedDict
+from contextlib import suppress
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import Enum, IntEnum
+from typing import Any
+
+import pytest
+from boto3.dynamodb.types import DYNAMODB_CONTEXT, Binary, TypeDeserializer, TypeSerializer
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from dynamo_outbox import decode_item, encode_item
+from dynamo_outbox.errors import DecodeError, EncodeError
+
+from ..strategies import dynamodb_items, json_values, numbers
+
+MOST_DIGITS = "1." + 37 * "1"
+
+
+class Genre(str, Enum):  # noqa: UP042  # the kind of enum whose str() is its name
+    SOFTWARE = "software"
+
+
+class Edition(IntEnum):
+    SECOND = 2
+
+
+class Price(float):
+    def __repr__(self) -> str:
+        return f"Price({float(self)})"
+
+
+def in_boto3s_range(item: object) -> bool:
+    """Whether TypeSerializer and TypeDeserializer take each number: theirs have no 38 digits close to 1E-130."""
+    if isinstance(item, dict):
+        return all(map(in_boto3s_range, item.values()))
+    if isinstance(item, (list, set)):
+        return all(map(in_boto3s_range, item))
+    return not isinstance(item, Decimal) or int(item.as_tuple().exponent) >= DYNAMODB_CONTEXT.Etiny()
+
+
+@given(item=dynamodb_items)
+def test_an_item_comes_back_as_it_was_written(item: dict[str, Any]) -> None:
+    """Decoding an encoded item gives the item."""
+    assert decode_item(encode_item(item)) == item
+
+
+@given(item=dynamodb_items)
+def test_binary_reads_the_same_from_lambda_as_from_boto3(item: dict[str, Any]) -> None:
+    """Base64 text, as Lambda delivers binary, decodes to what boto3's bytes decode to."""
+    as_lambda_sends_it = json.loads(json.dumps(encode_item(item), default=lambda data: b64encode(data).decode()))
+    assert decode_item(as_lambda_sends_it) == item
+
+
+@given(item=dynamodb_items.filter(in_boto3s_range))
+def test_encoding_agrees_with_boto3(item: dict[str, Any]) -> None:
+    """What TypeSerializer takes is encoded as TypeSerializer does."""
+    serializer = TypeSerializer()
+    assert encode_item(item) == {name: serializer.serialize(value) for name, value in item.items()}
+
+
+@given(item=dynamodb_items.filter(in_boto3s_range).map(encode_item))
+def test_decoding_agrees_with_boto3(item: dict[str, Any]) -> None:
+    """What TypeDeserializer takes is decoded as TypeDeserializer does."""
+    deserializer = TypeDeserializer()
+    assert decode_item(item) == {name: deserializer.deserialize(value) for name, value in item.items()}
+
+
+@given(number=numbers)
+@example(number=Decimal(f"{MOST_DIGITS}E-130"))
+@example(number=Decimal(f"{MOST_DIGITS}E+125"))
+def test_a_number_keeps_all_its_digits(number: Decimal) -> None:
+    """A number of up to 38 digits is written and read exactly, over DynamoDB's whole range."""
+    decoded = decode_item(encode_item({"number": number}))["number"]
+    assert (decoded, decoded.as_tuple()) == (number, number.as_tuple())
+
+
+@given(payload=json_values | st.dictionaries(st.text(), st.dictionaries(st.sampled_from(["S", "N", "B"]), json_values)))
+def test_decoding_raises_nothing_but_decode_errors(payload: Any) -> None:
+    """Any JSON value decodes, or is refused with a DecodeError."""
+    with suppress(DecodeError):
+        assert isinstance(decode_item(payload), dict)
+
+
+@pytest.mark.parametrize(
+    ("value", "typed"),
+    [
+        ("Team Topologies", {"S": "Team Topologies"}),
+        ("", {"S": ""}),
+        (Genre.SOFTWARE, {"S": "software"}),
+        ({Genre.SOFTWARE}, {"SS": ["software"]}),
+        (2019, {"N": "2019"}),
+        (Edition.SECOND, {"N": "2"}),
+        (0.1, {"N": "0.1"}),
+        (Price(24.95), {"N": "24.95"}),
+        (Decimal("24.950"), {"N": "24.950"}),
+        (True, {"BOOL": True}),
+        (None, {"NULL": True}),
+        (b"\x00", {"B": b"\x00"}),
+        (bytearray(b"\x00"), {"B": b"\x00"}),
+        (Binary(b"\x00"), {"B": b"\x00"}),
+        ((), {"L": []}),
+        (("Skelton", "Pais"), {"L": [{"S": "Skelton"}, {"S": "Pais"}]}),
+        ({}, {"M": {}}),
+        (OrderedDict(year=2019), {"M": {"year": {"N": "2019"}}}),
+        ({Genre.SOFTWARE: 1}, {"M": {"software": {"N": "1"}}}),
+        (frozenset({2019}), {"NS": ["2019"]}),
+        ({1.5}, {"NS": ["1.5"]}),
+        ({b"\x00"}, {"BS": [b"\x00"]}),
+    ],
+)
+def test_each_python_type_has_its_typed_form(value: object, typed: dict[str, Any]) -> None:
+    """A Python value is encoded under the type tag of its kind, subclasses by their value."""
+    assert encode_item({"attribute": value}) == {"attribute": typed}
+
+
+@pytest.mark.parametrize(
+    ("item", "path"),
+    [
+        (["no map"], ""),
+        ({1: "a"}, ""),
+        ({"published": datetime(2019, 9, 17, tzinfo=UTC)}, "published"),
+        ({"authors": set()}, "authors"),
+        ({"authors": {"Matthew Skelton", 1}}, "authors"),
+        ({"flags": {True}}, "flags"),
+        ({"prices": {Decimal("1E+126")}}, "prices"),
+        ({"book": {"authors": ["Matthew Skelton", object()]}}, "book.authors[1]"),
+        ({"book": {2019: "year"}}, "book"),
+    ],
+)
+def test_what_dynamodb_has_no_type_for_is_refused(item: Any, path: str) -> None:
+    """A value without a DynamoDB type is an EncodeError, which is a TypeError and says where."""
+    with pytest.raises(EncodeError) as caught:
+        encode_item(item)
+    assert isinstance(caught.value, TypeError)
+    assert caught.value.path == path
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        *map(Decimal, ("NaN", "sNaN", "Infinity", "-Infinity", "1E-131", "1E+126", f"{MOST_DIGITS}1")),
+        10**38 + 1,
+        float("nan"),
+        float("inf"),
+        1e300,
+    ],
+    ids=str,
+)
+def test_a_number_that_dynamodb_cannot_hold_is_not_written(number: Any) -> None:
+    """NaN, infinities, more than 38 digits and magnitudes out of range are refused before they are sent."""
+    with pytest.raises(EncodeError, match=r"^price: "):
+        encode_item({"price": number})
+
+
+@pytest.mark.parametrize(
+    ("typed", "path", "problem"),
+    [
+        ("text", "a", "one type tag"),
+        ({}, "a", "one type tag"),
+        ({"S": "a", "N": "1"}, "a", "one type tag"),
+        ({"s": "a"}, "a", "none of DynamoDB's type tags"),
+        ({"S": 1}, "a.S", "expected text"),
+        ({"N": 1}, "a.N", "as text"),
+        ({"N": ""}, "a.N", "is no number"),
+        ({"N": "abc"}, "a.N", "is no number"),
+        ({"N": "NaN"}, "a.N", "is no number"),
+        ({"N": "1_000"}, "a.N", "is no number"),
+        ({"N": "\u0661"}, "a.N", "is no number"),
+        ({"N": MOST_DIGITS + "1"}, "a.N", "more than 38 digits"),
+        ({"N": "1E+126"}, "a.N", "out of DynamoDB's range"),
+        ({"N": "1E-131"}, "a.N", "out of DynamoDB's range"),
+        ({"B": "not base64!"}, "a.B", "is not base64"),
+        ({"B": "iVBO Rw=="}, "a.B", "is not base64"),
+        ({"B": "é"}, "a.B", "is not base64"),
+        ({"B": 1}, "a.B", "expected binary"),
+        ({"BOOL": "true"}, "a.BOOL", "true or false"),
+        ({"NULL": False}, "a.NULL", "expected true"),
+        ({"NULL": 1}, "a.NULL", "expected true"),
+        ({"SS": []}, "a.SS", "at least one member"),
+        ({"SS": "a"}, "a.SS", "at least one member"),
+        ({"NS": ["1", "x"]}, "a.NS[1]", "is no number"),
+        ({"L": {}}, "a.L", "expected a list"),
+        ({"L": [{"S": "x"}, {"N": "x"}]}, "a.L[1].N", "is no number"),
+        ({"M": []}, "a.M", "expected a map"),
+        ({"M": {"b": {"L": [{"S": None}]}}}, "a.M.b.L[0].S", "expected text"),
+    ],
+)
+def test_what_dynamodb_never_sends_is_refused(typed: object, path: str, problem: str) -> None:
+    """A malformed typed value is a DecodeError, and its path leads there."""
+    with pytest.raises(DecodeError, match=re.escape(problem)) as caught:
+        decode_item({"a": typed})
+    assert caught.value.path == path
+
+
+def test_an_item_is_a_map() -> None:
+    """What is no map of attributes is refused as a whole."""
+    with pytest.raises(DecodeError, match="an item is a map of attributes, not list"):
+        decode_item([])  # type: ignore[arg-type]  # the mistake that is tested
+
+
+def nested(level: Any, levels: int) -> Any:
+    value: Any = "innermost"
+    for _ in range(levels):
+        value = level(value)
+    return {"attribute": value}
+
+
+def in_list(value: object) -> list[object]:
+    return [value]
+
+
+def in_map(value: object) -> dict[str, object]:
+    return {"member": value}
+
+
+def typed_list(value: object) -> dict[str, object]:
+    return {"L": [value if isinstance(value, dict) else {"S": value}]}
+
+
+def typed_map(value: object) -> dict[str, object]:
+    return {"M": {"member": value if isinstance(value, dict) else {"S": value}}}
+
+
+@pytest.mark.parametrize("level", [in_list, in_map])
+def test_nesting_is_written_to_32_levels(level: Any) -> None:
+    """32 levels of lists or maps are encoded, and 33 refused."""
+    encode_item(nested(level, 32))
+    with pytest.raises(EncodeError, match="nested more than 32 levels deep"):
+        encode_item(nested(level, 33))
+
+
+@pytest.mark.parametrize("level", [typed_list, typed_map])
+def test_nesting_is_read_to_32_levels(level: Any) -> None:
+    """32 levels of lists or maps are decoded, and 33 refused."""
+    decode_item(nested(level, 32))
+    with pytest.raises(DecodeError, match="nested more than 32 levels deep"):
+        decode_item(nested(level, 33))

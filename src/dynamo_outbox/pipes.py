@@ -2,6 +2,7 @@
 
 One definition is what a template deploys, what the tests render and what a stand-in for Pipes runs.
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes.html
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-input-transformation.html
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from .core.patterns import matches
+from .core.patterns import compile_pattern, matches
 from .errors import InvalidPatternError, RenderError
 
 if TYPE_CHECKING:
@@ -23,24 +24,44 @@ __all__ = ["InvalidPatternError", "PipeDefinition", "RenderError", "matches", "o
 MAX_TEMPLATE_LENGTH = 8192
 """https://docs.aws.amazon.com/eventbridge/latest/pipes-reference/API_PipeTargetParameters.html"""
 
+MAX_FILTERS = 5
+"""https://docs.aws.amazon.com/eventbridge/latest/pipes-reference/API_FilterCriteria.html"""
+
+RESERVED_VARIABLES = frozenset(
+    f"aws.pipes.{name}"
+    for name in (
+        *("pipe-arn", "pipe-name", "source-arn", "enrichment-arn", "target-arn"),
+        *("event.ingestion-time", "event", "event.json"),
+    )
+)
+"""What a template can name beside paths; a pipe without enrichment has no ``enrichment-arn``."""
+
 _IMAGE = "$.dynamodb.NewImage"
 _PLACEHOLDER = re.compile(r"<(\$[^<>]*|aws\.[^<>]*)>")
-_STEP = re.compile(r"\.([A-Za-z0-9_/-]+)|\[([0-9]+)\]")
+_QUOTE = re.compile(r'\\.|(")', re.DOTALL)
+_PATH = re.compile(r"\$(?:\.[\w/-]+(?:\[(?:[0-9]{1,9}|\*)\])*)*", re.ASCII)
+_STEP = re.compile(r"\.([\w/-]+)|\[([0-9]{1,9}|\*)\]", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipeDefinition:
     """What a pipe does with a record; made by `outbox_pipe`, or read from a template by `from_parameters`.
 
+    Its filters, its template's paths and its parameters are checked when it is made, whatever the records hold.
+
     Attributes:
-        patterns: The filters, ORed; none lets every record pass.
-        input_template: The event's detail, with ``<$.path>`` where the record's values go; None sends the record bare.
-        detail_type, source: Text, or one path into the record.
+        patterns: The filters, at most five, ORed; none lets every record pass.
+        input_template: The event's detail, with ``<$.path>`` where the record's values go and ``<aws.pipes.…>`` for
+            what the pipe knows; at most 8,192 characters. None sends the record bare.
+        detail_type, source: Text, or one whole path into the untransformed record.
         starting_position: ``TRIM_HORIZON``: ``LATEST`` can miss what changes while the pipe is being made.
         batch_size: Records a call; an event bus takes 10.
         maximum_retry_attempts: -1: without end.
         maximum_record_age: After which a record is given up and its pointer sent to the dead letters. Less than the
             stream's 24 hours, so that what the pointer points at can still be read.
+
+    Raises:
+        InvalidPatternError: What CreatePipe would refuse, or what could never be filled in.
     """
 
     patterns: tuple[Mapping[str, Any], ...]
@@ -53,8 +74,18 @@ class PipeDefinition:
     maximum_record_age: timedelta = field(default=timedelta(hours=23))
 
     def __post_init__(self) -> None:
-        if self.input_template is not None and len(self.input_template) > MAX_TEMPLATE_LENGTH:
-            raise InvalidPatternError(f"an input template has at most {MAX_TEMPLATE_LENGTH:,} characters")
+        if len(self.patterns) > MAX_FILTERS:
+            raise InvalidPatternError(f"a pipe has at most {MAX_FILTERS} filters, not {len(self.patterns)}")
+        for pattern in self.patterns:
+            compile_pattern(pattern, service="pipe")
+        if self.input_template is not None:
+            if len(self.input_template) > MAX_TEMPLATE_LENGTH:
+                raise InvalidPatternError(f"an input template has at most {MAX_TEMPLATE_LENGTH:,} characters")
+            for name in _PLACEHOLDER.findall(self.input_template):
+                _check_placeholder(name)
+        for parameter, value in (("DetailType", self.detail_type), ("Source", self.source)):
+            if "$." in value and not _PATH.fullmatch(value):
+                raise InvalidPatternError(f"{parameter}: a path is the whole value and not a part of it: {value!r}")
 
     @classmethod
     def from_parameters(
@@ -67,14 +98,14 @@ class PipeDefinition:
             target_parameters: ``TargetParameters``, likewise.
 
         Raises:
-            InvalidPatternError: A filter's pattern is no JSON.
+            InvalidPatternError: A filter's pattern is no JSON, or the definition is nothing that AWS would take.
         """
         stream = source_parameters.get("DynamoDBStreamParameters", {})
         bus = target_parameters.get("EventBridgeEventBusParameters", {})
         filters = source_parameters.get("FilterCriteria", {}).get("Filters", [])
         try:
             patterns = tuple(json.loads(each["Pattern"]) for each in filters)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidPatternError(f"a filter's pattern is no JSON: {error}") from None
         return cls(
             patterns=patterns,
@@ -103,7 +134,9 @@ class PipeDefinition:
                 "DeadLetterConfig": {"Arn": dead_letter_arn},
             },
             "FilterCriteria": {
-                "Filters": [{"Pattern": json.dumps(each, separators=(",", ":"))} for each in self.patterns]
+                "Filters": [
+                    {"Pattern": json.dumps(each, ensure_ascii=False, separators=(",", ":"))} for each in self.patterns
+                ]
             },
         }
 
@@ -115,6 +148,42 @@ class PipeDefinition:
         if self.input_template is not None:
             parameters["InputTemplate"] = self.input_template
         return parameters
+
+    def create_pipe_request(
+        self, name: str, role_arn: str, source_arn: str, target_arn: str, dead_letter_arn: str
+    ) -> dict[str, Any]:
+        """The arguments of boto3's ``create_pipe``.
+
+        https://docs.aws.amazon.com/eventbridge/latest/pipes-reference/API_CreatePipe.html
+
+        Args:
+            name: The pipe's.
+            role_arn: What the pipe may do: read the stream, put events on the bus, send to the dead letters.
+            source_arn: The stream.
+            target_arn: The bus.
+            dead_letter_arn: The queue for pointers to records that were given up.
+        """
+        return {"Name": name, **self._properties(role_arn, source_arn, target_arn, dead_letter_arn)}
+
+    def cloudformation(self, role: Any, source: Any, target: Any, dead_letter: Any) -> dict[str, Any]:
+        """The resource for a CloudFormation or SAM template.
+
+        https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-pipes-pipe.html
+
+        Args:
+            role, source, target, dead_letter: ARNs as in `create_pipe_request`, each as text or as a CloudFormation
+                function: ``{"Fn::GetAtt": ["EventsTable", "StreamArn"]}``.
+        """
+        return {"Type": "AWS::Pipes::Pipe", "Properties": self._properties(role, source, target, dead_letter)}
+
+    def _properties(self, role: Any, source: Any, target: Any, dead_letter: Any) -> dict[str, Any]:
+        return {
+            "RoleArn": role,
+            "Source": source,
+            "SourceParameters": self.source_parameters(dead_letter),
+            "Target": target,
+            "TargetParameters": self.target_parameters(),
+        }
 
 
 def outbox_pipe() -> PipeDefinition:
@@ -142,21 +211,26 @@ def outbox_pipe() -> PipeDefinition:
     )
 
 
-def render(record: Mapping[str, Any], definition: PipeDefinition | None = None) -> dict[str, Any] | None:
+def render(
+    record: Mapping[str, Any], definition: PipeDefinition | None = None, variables: Mapping[str, Any] | None = None
+) -> dict[str, Any] | None:
     """The PutEvents entry, without its bus, that a pipe makes of a stream record; None where its filter drops it.
 
     Args:
         record: The record, in the JSON shape in which a pipe or Lambda sees it.
         definition: The pipe; by default `outbox_pipe`.
+        variables: What the template's reserved variables stand for, by name: ``{"aws.pipes.pipe-name": "books"}``.
+            They are put in like the values at paths.
 
     Raises:
+        InvalidPatternError: The template names a reserved variable that isn't given.
         RenderError: What comes out is nothing that PutEvents would take: the detail is no JSON object, or the detail
             type or the source is missing. AWS would retry such a record and then send its pointer to the dead letters.
     """
     pipe = definition or outbox_pipe()
     if pipe.patterns and not any(matches(pattern, record, service="pipe") for pattern in pipe.patterns):
         return None
-    detail = json.dumps(record) if pipe.input_template is None else _fill_in(pipe.input_template, record)
+    detail = json.dumps(record) if pipe.input_template is None else _fill_in(pipe.input_template, record, variables)
     try:
         is_object = isinstance(json.loads(detail), dict)
     except ValueError as error:
@@ -171,41 +245,60 @@ def render(record: Mapping[str, Any], definition: PipeDefinition | None = None) 
 
 
 def _parameter(name: str, value: str, record: Mapping[str, Any]) -> str:
-    found = _at(value, record) if value.startswith("$.") else value
-    if not isinstance(found, str) or not found:
-        raise RenderError(f"{name}: {value!r} gives {found!r} for this record, and EventBridge needs text")
-    return found
+    found = _at(value, record) if value.startswith("$.") else [value]
+    if len(found) != 1 or not isinstance(found[0], str) or not found[0]:
+        raise RenderError(f"{name}: {value!r} gives {found} for this record, and EventBridge needs text")
+    return found[0]
 
 
-def _fill_in(template: str, record: Mapping[str, Any]) -> str:
-    """Put values into a template: JSON outside quotes, bare text inside; a path that leads nowhere vanishes."""
+def _check_placeholder(name: str) -> None:
+    if name.startswith("$") and not _PATH.fullmatch(name):
+        raise InvalidPatternError(
+            f"<{name}> is no path: $, then .name with letters, digits, _, - and /, each with any number of [0] or [*]"
+        )
+    if name.startswith("aws.") and name not in RESERVED_VARIABLES:
+        raise InvalidPatternError(f"<{name}> is none of a pipe's variables: {', '.join(sorted(RESERVED_VARIABLES))}")
+
+
+def _fill_in(template: str, record: Mapping[str, Any], variables: Mapping[str, Any] | None) -> str:
+    """Put values into a template: JSON outside quotes, bare text inside; a path that leads nowhere vanishes.
+
+    AWS asks for no quotes around an object or an array: what comes of them is rarely JSON.
+    """
     out: list[str] = []
     quoted = False
     end = 0
     for placeholder in _PLACEHOLDER.finditer(template):
         before = template[end : placeholder.start()]
-        quoted ^= before.replace('\\"', "").count('"') % 2 == 1
+        quoted ^= "".join(_QUOTE.findall(before)).count('"') % 2 == 1
         end = placeholder.end()
-        path = placeholder[1]
-        if path.startswith("aws."):
-            raise InvalidPatternError(f"the reserved variable <{path}> isn't known here")
-        value = _at(path, record)
-        text = "" if value is None else json.dumps(value, ensure_ascii=False)
-        out += [before, text[1:-1] if quoted and isinstance(value, str) else text]
+        name = placeholder[1]
+        if name.startswith("$"):
+            found = _at(name, record)
+        elif variables and name in variables:
+            found = [variables[name]]
+        else:
+            raise InvalidPatternError(f"the reserved variable <{name}> is used, and no value is given for it")
+        out.append(before)
+        for value in found:
+            text = json.dumps(value, ensure_ascii=False)
+            out.append(text[1:-1] if quoted and isinstance(value, str) else text)
     return "".join([*out, template[end:]])
 
 
-def _at(path: str, record: Mapping[str, Any]) -> Any:
-    value: Any = record
-    position = 1
-    while position < len(path):
-        step = _STEP.match(path, position)
-        if step is None:
-            raise InvalidPatternError(f"{path!r} is no path of names and indices")
-        name, index = step.groups()
-        if name is not None:
-            value = value.get(name) if isinstance(value, dict) else None
+def _at(path: str, record: Mapping[str, Any]) -> list[Any]:
+    """What is at a path: one value or, where it leads nowhere, none. From ``[*]`` on, one list of all that is there."""
+    found: list[Any] = [record]
+    starred = False
+    for name, index in _STEP.findall(path):
+        if name:
+            found = [each[name] for each in found if isinstance(each, dict) and name in each]
+        elif index == "*":
+            arrays = [each for each in found if isinstance(each, list)]
+            if not arrays and not starred:
+                return []
+            found = [member for array in arrays for member in array]
+            starred = True
         else:
-            value = value[int(index)] if isinstance(value, list) and int(index) < len(value) else None
-        position = step.end()
-    return value
+            found = [each[int(index)] for each in found if isinstance(each, list) and int(index) < len(each)]
+    return [found] if starred else found

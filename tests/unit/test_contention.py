@@ -1,0 +1,237 @@
+"""Contention: version locks, what is sent again, and functions that run again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamo_outbox import Event, TransactionalOutbox
+from dynamo_outbox.core.backoff import full_jitter
+from dynamo_outbox.errors import ConditionFailedError, InvalidEventError, TransactionConflictError
+
+from ..doubles import FixedClock, StubDynamoDB, client_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from dynamo_outbox.outbox import Transaction
+
+KEY = {"name": "Team Topologies"}
+
+
+class Answers(StubDynamoDB):
+    """A client that refuses the first transactions with these errors, and takes the next."""
+
+    def __init__(self, *errors: Exception) -> None:
+        super().__init__()
+        self._errors = list(errors)
+
+    def transact_write_items(self, **kwargs: Any) -> Any:
+        super().transact_write_items(**kwargs)
+        if self._errors:
+            raise self._errors.pop(0)
+        return {}
+
+    @property
+    def tokens(self) -> list[str]:
+        return [request["ClientRequestToken"] for _, request in self.calls]
+
+
+def cancelled(*codes: str) -> Exception:
+    return client_error("TransactionCanceledException", CancellationReasons=[{"Code": code} for code in codes])
+
+
+CONFLICT = ("TransactionConflict", "None")
+
+
+def outbox_of(client: Any, **options: Any) -> TransactionalOutbox:
+    clock = FixedClock()
+
+    def sleep(seconds: float) -> None:
+        clock.advance(timedelta(seconds=seconds))
+
+    defaults: dict[str, Any] = {"keys": {"books": "name"}, "clock": clock, "sleep": sleep, "draw": lambda: 1.0}
+    return TransactionalOutbox("books-events", source="Books", client=client, **(defaults | options))
+
+
+def add_book(outbox: TransactionalOutbox) -> None:
+    outbox.put("books", KEY, must_not_exist=True, event=Event("BookAdded", {}))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        lambda: cancelled(*CONFLICT),
+        lambda: cancelled("ThrottlingError", "None"),
+        lambda: cancelled("ProvisionedThroughputExceeded", "TransactionConflict"),
+        lambda: client_error("TransactionInProgressException"),
+    ],
+)
+def test_what_may_pass_is_sent_again_under_one_token(error: Callable[[], Exception]) -> None:
+    """Contention alone, or a transaction still in progress, lets the same body go out again with the same token."""
+    client = Answers(error(), error())
+    add_book(outbox_of(client))
+    assert len(client.calls) == 3
+    assert len(set(client.tokens)) == 1
+    assert len({str(request["TransactItems"]) for _, request in client.calls}) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (lambda: cancelled("ConditionalCheckFailed", "TransactionConflict"), ConditionFailedError),
+        (lambda: client_error("IdempotentParameterMismatchException"), Exception),
+        (lambda: client_error("ValidationException"), Exception),
+    ],
+)
+def test_what_would_fail_again_is_sent_once(error: Callable[[], Exception], kind: type[Exception]) -> None:
+    """One reason that isn't contention is enough to give up at once."""
+    client = Answers(error())
+    with pytest.raises(kind):
+        add_book(outbox_of(client))
+    assert len(client.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "calls"), [({"retries": 2}, 3), ({"retries": 0}, 1), ({"retry_for": timedelta(milliseconds=60)}, 2)]
+)
+def test_sending_again_comes_to_an_end(options: dict[str, Any], calls: int) -> None:
+    """After so many retries, or when their time is over, the contention is the caller's to see."""
+    client = Answers(*(cancelled(*CONFLICT) for _ in range(9)))
+    with pytest.raises(TransactionConflictError):
+        add_book(outbox_of(client, **options))
+    assert len(client.calls) == calls
+
+
+def test_two_transactions_have_two_tokens() -> None:
+    """A token names one transaction, so that the next one is never taken for it."""
+    client = Answers()
+    outbox = outbox_of(client)
+    add_book(outbox)
+    add_book(outbox)
+    assert len(set(client.tokens)) == 2
+
+
+def test_the_wait_grows_up_to_its_cap_and_is_drawn() -> None:
+    """Full jitter: from nothing to a bound that doubles until it reaches the cap."""
+    assert [full_jitter(attempt, draw=1.0, base=0.1, cap=0.5) for attempt in range(5)] == [0.1, 0.2, 0.4, 0.5, 0.5]
+    assert full_jitter(3, draw=0.0) == 0.0
+    assert full_jitter(10**9, draw=0.5, cap=2.0) == 1.0
+
+
+@pytest.fixture
+def outbox(dynamodb: DynamoDBClient, create_table: Callable[..., None]) -> TransactionalOutbox:
+    create_table("books", "name")
+    create_table("books-events", "pk", "sk")
+    return outbox_of(dynamodb)
+
+
+def stored(dynamodb: DynamoDBClient, table: str) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = dynamodb.scan(TableName=table)["Items"]  # type: ignore[assignment]  # typed values
+    return items
+
+
+def test_a_version_lock_counts_up_and_numbers_the_event(outbox: TransactionalOutbox, dynamodb: DynamoDBClient) -> None:
+    """Put, update and delete move the version on by one, and the event takes it as its sequence."""
+    event = Event("BookChanged", {}, aggregate_type="Book", aggregate_id="Team Topologies")
+    put = outbox.put("books", KEY, version="version", expected=0, event=event)
+    (book,) = stored(dynamodb, "books")
+    assert book["version"] == {"N": "1"}
+    update = outbox.update("books", KEY, set={"year": 2019}, version="version", expected=1, event=event.replace(id="b"))
+    (book,) = stored(dynamodb, "books")
+    assert (book["version"], book["year"]) == ({"N": "2"}, {"N": "2019"})
+    delete = outbox.delete("books", KEY, version="version", expected=2, event=event.replace(id="c"))
+    assert stored(dynamodb, "books") == []
+    assert [result.events[0].sequence for result in (put, update, delete)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("expected", [0, 1, 3])
+def test_a_stale_version_writes_nothing(outbox: TransactionalOutbox, dynamodb: DynamoDBClient, expected: int) -> None:
+    """A version other than the one that was read is refused, as stale, and neither item nor event is written."""
+    dynamodb.put_item(TableName="books", Item={"name": {"S": "Team Topologies"}, "version": {"N": "2"}})
+    with pytest.raises(ConditionFailedError) as caught:
+        outbox.update("books", KEY, set={"year": 1}, version="version", expected=expected, event=Event("A", {}))
+    assert caught.value.is_stale
+    assert caught.value.item == {**KEY, "version": 2}
+    assert stored(dynamodb, "books-events") == []
+
+
+def test_a_failed_condition_of_ones_own_is_not_stale(outbox: TransactionalOutbox) -> None:
+    """Only refusals of version locks count as stale; what else refuses would refuse again."""
+    with pytest.raises(ConditionFailedError) as caught, outbox.transaction() as tx:
+        tx.delete("books", {"name": "another"}, must_exist=True)
+        tx.update("books", KEY, set={"year": 1}, version="version", expected=7)
+    assert not caught.value.is_stale
+
+
+@pytest.mark.parametrize("options", [{"version": "version"}, {"expected": 3}])
+def test_a_lock_has_an_attribute_and_a_version(outbox: TransactionalOutbox, options: dict[str, Any]) -> None:
+    """version= without expected=, or the other way round, is refused where it is written."""
+    with pytest.raises(ValueError, match="give both or neither"):
+        outbox.put("books", KEY, event=Event("A", {}), **options)
+
+
+def test_two_events_of_an_aggregate_need_two_numbers(outbox: TransactionalOutbox) -> None:
+    """A second event that would take the first one's sequence is refused: a consumer would take it for stale."""
+    event = Event("A", {}, aggregate_type="Book", aggregate_id="x")
+    with pytest.raises(InvalidEventError, match="another event's of this aggregate"), outbox.transaction() as tx:
+        tx.put("books", KEY, version="version", expected=0)
+        tx.emit(event)
+        tx.emit(event.replace(id="b"))
+
+
+def test_a_function_runs_again_on_what_is_there_now(outbox: TransactionalOutbox, dynamodb: DynamoDBClient) -> None:
+    """A function whose version lock was refused reads again, and so decides anew; its result is returned."""
+    dynamodb.put_item(TableName="books", Item={"name": {"S": "Team Topologies"}, "version": {"N": "2"}})
+    versions = iter([1, 2])
+
+    @outbox.transactional(retries=3)
+    def change(tx: Transaction, year: int) -> int:
+        version = next(versions)
+        tx.update("books", KEY, set={"year": year}, version="version", expected=version)
+        return version
+
+    assert change(2019) == 2
+    assert stored(dynamodb, "books")[0]["year"] == {"N": "2019"}
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "runs"),
+    [
+        (lambda: cancelled("TransactionConflict"), TransactionConflictError, 3),
+        (lambda: cancelled("ConditionalCheckFailed"), ConditionFailedError, 1),
+    ],
+)
+def test_a_function_runs_again_for_contention_only(
+    error: Callable[[], Exception], kind: type[Exception], runs: int
+) -> None:
+    """So many retries on contention, none on a condition of its own; and each run sends its own transaction once."""
+    client = Answers(*(error() for _ in range(9)))
+    counted = []
+
+    @outbox_of(client).transactional(retries=2)
+    def change(tx: Transaction) -> None:
+        counted.append(1)
+        tx.put("books", KEY)
+
+    with pytest.raises(kind):
+        change()
+    assert len(counted) == len(client.calls) == runs
+
+
+def test_what_would_run_after_the_commit_is_refused() -> None:
+    """An async or generator function can't be transactional, and is refused when it is decorated."""
+
+    async def coroutine(tx: Transaction) -> None:
+        pass
+
+    def generator(tx: Transaction) -> Any:
+        yield tx
+
+    for function in (coroutine, generator):
+        with pytest.raises(TypeError, match="its body would run after the commit"):
+            outbox_of(StubDynamoDB()).transactional()(function)

@@ -1,0 +1,159 @@
+"""DynamoDB's and EventBridge's limits: refused before anything is sent, by the offender's name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import pytest
+from hypothesis import given
+
+from dynamo_outbox import Event, EventBridgePublisher, TransactionalOutbox, encode_item
+from dynamo_outbox.core.batches import check_sendable
+from dynamo_outbox.core.limits import item_size
+from dynamo_outbox.errors import InvalidEventError, TransactionLimitError
+
+from ..doubles import FixedClock, StubBus, StubDynamoDB
+from ..strategies import dynamodb_items
+
+KILOBYTE = 1024
+
+
+def outbox_of(client: Any) -> TransactionalOutbox:
+    keys = {"books": "name", "lines": ("order", "line")}
+    return TransactionalOutbox("books-events", source="Books", client=client, keys=keys, clock=FixedClock())
+
+
+@pytest.mark.parametrize(
+    ("item", "size"),
+    [
+        ({}, 0),
+        ({"name": "ab"}, 6),
+        ({"ü": "ü"}, 4),
+        ({"n": 0}, 2),
+        ({"n": 7}, 3),
+        ({"n": 1234}, 4),
+        ({"n": -12300}, 4),
+        ({"b": b"1234"}, 5),
+        ({"t": True, "n": None}, 4),
+        ({"l": []}, 4),
+        ({"l": ["a", "b"]}, 8),
+        ({"m": {"k": "v"}}, 7),
+        ({"s": {"a", "bc"}}, 4),
+    ],
+)
+def test_an_item_is_measured_by_dynamodbs_rules(item: dict[str, Any], size: int) -> None:
+    """Names and values count by their UTF-8 bytes, two digits a byte, containers three and one a member."""
+    assert item_size(encode_item(item)) == size
+
+
+@given(item=dynamodb_items)
+def test_an_item_is_at_least_as_large_as_its_names(item: dict[str, Any]) -> None:
+    """Every attribute counts at least its name."""
+    assert item_size(encode_item(item)) >= sum(len(name.encode()) for name in item)
+
+
+@pytest.mark.parametrize("label", ["the book", None])
+def test_an_item_over_400_kb_is_refused_by_name(label: str | None) -> None:
+    """The largest item goes; a byte more is refused before it is sent, by its label or its position."""
+    client = StubDynamoDB()
+    item = {"name": "x" * (400 * KILOBYTE - len("name"))}
+    with outbox_of(client).transaction() as tx:
+        tx.put("books", item)
+    with (
+        pytest.raises(TransactionLimitError, match=f"^{label or 'action 0'}: the item has 409,601 bytes"),
+        outbox_of(client).transaction() as tx,
+    ):
+        tx.put("books", {"name": item["name"] + "x"}, label=label)
+    assert len(client.calls) == 1
+
+
+def test_a_transaction_over_4_mb_is_refused_by_name() -> None:
+    """The action with which it grows beyond 4 MB is named, and nothing is sent."""
+    client = StubDynamoDB()
+    with pytest.raises(TransactionLimitError, match=r"^book 10: with it the transaction has"):  # noqa: SIM117
+        with outbox_of(client).transaction() as tx:
+            for number in range(12):
+                tx.put("books", {"name": str(number), "text": "x" * 399 * KILOBYTE}, label=f"book {number}")
+    assert client.calls == []
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        lambda tx: tx.put("books", {"name": "a", "year": 2}),
+        lambda tx: tx.delete("books", {"name": "a"}),
+        lambda tx: tx.check("books", {"name": "a"}, condition="attribute_exists(year)"),
+        lambda tx: tx.add({"Delete": {"TableName": "books", "Key": {"name": {"S": "a"}}}}),
+    ],
+)
+def test_an_item_that_is_named_twice_is_refused(second: Any) -> None:
+    """Two actions on one item are found where its key is known, and the second is named with the first."""
+    client = StubDynamoDB()
+    with pytest.raises(TransactionLimitError, match="names the same item as the first"):  # noqa: SIM117
+        with outbox_of(client).transaction() as tx:
+            tx.put("books", {"name": "a", "year": 1}, label="the first")
+            second(tx)
+    assert client.calls == []
+
+
+def test_two_items_of_one_partition_are_two() -> None:
+    """With a sort key, only partition and sort key together name an item; the same key in another table is another."""
+    client = StubDynamoDB()
+    with outbox_of(client).transaction() as tx:
+        tx.put("lines", {"order": "1", "line": "1"})
+        tx.put("lines", {"order": "1", "line": "2"})
+        tx.put("books", {"name": "1"})
+        tx.put("elsewhere", {"name": "1"})
+        tx.put("elsewhere", {"name": "1"})  # whose key isn't known here: DynamoDB will say
+    assert len(client.calls) == 1
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1])
+def test_an_integer_beyond_64_bits_is_refused_when_emitted(number: int) -> None:
+    """The error names the place, and nothing is sent; the largest that fits goes."""
+    check_sendable(Event("A", {"in": 2**63 - 1, "least": -(2**63)}, source="Books"))
+    client = StubDynamoDB()
+    with (
+        pytest.raises(InvalidEventError, match=r"data\.list\[1\]\.n: an integer beyond 64 bits"),
+        outbox_of(client).transaction() as tx,
+    ):
+        tx.emit(Event("A", {"list": [1, {"n": number}]}))
+    assert client.calls == []
+
+
+def test_an_event_over_one_megabyte_once_rendered_is_refused() -> None:
+    """What would fit as it is but not as the text that a pipe passes on is refused too."""
+    check_sendable(Event("A", {"text": "x" * 1_000_000}, source="Books"))
+    with pytest.raises(InvalidEventError, match="once rendered"):
+        check_sendable(Event("A", {"text": '"' * 400_000}, source="Books"))
+
+
+def test_a_client_that_would_encode_again_is_refused() -> None:
+    """A resource's meta.client turns values into typed ones by itself; it is recognised, a low-level one isn't."""
+    plain = boto3.client("dynamodb", region_name="eu-west-1")
+    TransactionalOutbox("books-events", client=plain)
+    resource = boto3.resource("dynamodb", region_name="eu-west-1")
+    with pytest.raises(TypeError, match=r"its meta\.client.*boto3\.client\('dynamodb'\)"):
+        TransactionalOutbox("books-events", client=resource.meta.client)
+
+
+def test_the_trace_of_the_invocation_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lambda's X-Ray header goes with each entry, as it stands at the call."""
+    bus = StubBus()
+    publisher = EventBridgePublisher("books", source="Books", client=bus)
+    publisher.publish([Event("A", {})])
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3fe1be46a994272793")
+    publisher.publish([Event("B", {})])
+    headers = [entry.get("TraceHeader") for entries in bus.calls for entry in entries]
+    assert headers == [None, "Root=1-5759e988-bd862e3fe1be46a994272793"]
+
+
+def test_order_is_kept_where_it_is_asked_for() -> None:
+    """In order, an aggregate's second event goes in a call of its own; without, they share one."""
+    events = [Event(name, {}, aggregate_type="Book", aggregate_id="x") for name in ("A", "B")]
+    bus = StubBus()
+    publisher = EventBridgePublisher("books", source="Books", client=bus)
+    publisher.publish(events, in_order=True)
+    publisher.publish(events)
+    assert bus.types == [["A"], ["B"], ["A", "B"]]

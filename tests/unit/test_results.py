@@ -1,0 +1,151 @@
+"""Results of idempotent functions: stored, and given again as they were."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import BaseModel
+
+from dynamo_outbox import Event, IdempotencyStore, idempotent
+from dynamo_outbox.errors import ResultError
+
+from ..doubles import FixedClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+EVENT = Event("BookAdded", {"name": "Team Topologies"})
+
+
+class Shelf(BaseModel):
+    number: int
+    width: Decimal
+
+
+@dataclasses.dataclass
+class Place:
+    shelf: Shelf
+    since: datetime
+
+
+@pytest.fixture
+def store(dynamodb: DynamoDBClient, create_table: Callable[..., None]) -> IdempotencyStore:
+    create_table("handled", "pk")
+    return IdempotencyStore("handled", client=dynamodb, clock=FixedClock())
+
+
+def returning(annotation: Any, result: object) -> Callable[[Event], Any]:
+    def function(event: Event) -> Any:
+        return result
+
+    function.__annotations__["return"] = annotation
+    return function
+
+
+SHELF = Shelf(number=7, width=Decimal("1.10"))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "result"),
+    [
+        (Decimal, Decimal("24.950")),
+        (bytes, b"\xff\x00"),
+        (datetime, datetime(2026, 11, 23, tzinfo=UTC)),
+        (Shelf, SHELF),
+        (Place, Place(SHELF, datetime(2026, 11, 23, tzinfo=UTC))),
+        (dict[str, list[Decimal]], {"prices": [Decimal("1.10"), Decimal("0E-10")]}),
+        (set[bytes], {b"\xff"}),
+        (tuple[int, str], (1, "a")),
+        (Shelf | None, None),
+        (Shelf | None, SHELF),
+        (None, None),
+        (dict, {"a": 1}),
+    ],
+)
+def test_a_result_comes_back_by_its_annotation(store: IdempotencyStore, annotation: Any, result: object) -> None:
+    """A duplicate gets an equal result of the same type, and a Decimal with its digits."""
+    call = idempotent(store, scope="a")(returning(annotation, result))
+    first, second = call(EVENT), call(EVENT)
+    assert (first, type(first), repr(first)) == (second, type(second), repr(second))
+    assert second == result
+
+
+@pytest.mark.parametrize(
+    ("annotation", "result"),
+    [(Any, Decimal(1)), (int, "text that is no int" and Decimal("1.5")), (Shelf, {"number": "seven"}), (str, b"\xff")],
+)
+def test_a_result_that_does_not_fit_is_not_lost_in_silence(
+    store: IdempotencyStore, annotation: Any, result: object
+) -> None:
+    """What neither JSON nor the annotation can hold is a ResultError, to the first caller and to each duplicate."""
+    call = idempotent(store, scope="a")(returning(annotation, result))
+    for _ in range(2):
+        with pytest.raises(ResultError):
+            call(EVENT)
+
+
+def test_an_annotation_that_exists_for_type_checkers_only_does_no_harm(store: IdempotencyStore) -> None:
+    """Where the annotation can't be resolved, a result that is JSON is stored as JSON."""
+    call = idempotent(store, scope="a")(returning("DynamoDBClient | Nowhere", {"a": 1}))
+    assert call(EVENT) == call(EVENT) == {"a": 1}
+
+
+def test_the_tables_own_names_are_used(dynamodb: DynamoDBClient, create_table: Callable[..., None]) -> None:
+    """In a table of the user's, with a sort key and entities beside it, a record has the names that were given."""
+    create_table("shared", "PK", "SK")
+    store = IdempotencyStore(
+        "shared",
+        client=dynamodb,
+        partition_key="PK",
+        sort_key="SK",
+        key_prefix="IDEMPOTENCY#",
+        ttl_attribute="ttl",
+        clock=FixedClock(),
+    )
+    call = idempotent(store, scope="a")(returning(int, 1))
+    assert call(EVENT) == call(EVENT) == 1
+    (record,) = dynamodb.scan(TableName="shared")["Items"]
+    assert (record["PK"], record["SK"]) == ({"S": f"IDEMPOTENCY#a#{EVENT.id}"}, {"S": "idempotency"})
+    assert "ttl" in record
+    assert "expiresAt" not in record
+
+
+def test_a_call_without_a_key_may_run_each_time(store: IdempotencyStore) -> None:
+    """With on_missing_key='run', what has no key runs as often as it comes, and nothing is stored of it."""
+    runs = []
+
+    @idempotent(store, key="id", on_missing_key="run")
+    def handle(payload: dict[str, str]) -> int:
+        runs.append(payload)
+        return len(runs)
+
+    assert [handle({}), handle({}), handle({"id": "1"}), handle({"id": "1"})] == [1, 2, 3, 3]
+
+
+def test_a_method_finds_its_payload_behind_self(store: IdempotencyStore) -> None:
+    """The first argument of a method is its object; the payload is the next."""
+
+    class Handler:
+        def __init__(self) -> None:
+            self.runs = 0
+
+        @idempotent(store)
+        def handle(self, event: Event) -> int:
+            self.runs += 1
+            return self.runs
+
+    handler = Handler()
+    assert [handler.handle(EVENT), handler.handle(EVENT)] == [1, 1]
+
+
+@pytest.mark.parametrize("kind", [staticmethod, classmethod])
+def test_a_decorator_in_the_wrong_order_is_refused(store: IdempotencyStore, kind: Any) -> None:
+    """What is a staticmethod or a classmethod already is refused, with what to do about it."""
+    with pytest.raises(TypeError, match="put @idempotent under that decorator"):
+        idempotent(store)(kind(lambda event: event))

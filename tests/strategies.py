@@ -14,7 +14,11 @@ from dynamo_outbox import Event
 __all__ = ["damaged", "dynamodb_items", "events", "json_objects", "json_values", "numbers"]
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda members: st.lists(members) | st.dictionaries(st.text(), members),
     max_leaves=10,
 )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from botocore.client import BaseClient
 
-__all__ = ["LazyClient", "shared_client"]
+__all__ = ["LazyClient", "forget_shared_clients", "shared_client"]
 
 ClientT = TypeVar("ClientT")
 
@@ -25,17 +25,31 @@ class LazyClient(Generic[ClientT]):
         self._given = given
 
     def __call__(self) -> ClientT:
-        if self._given is None:
-            self._given = shared_client(self._service)
-        return self._given
+        given: ClientT = shared_client(self._service) if self._given is None else self._given
+        return given
 
 
-@cache
+_clients: dict[str, Any] = {}
+_making = Lock()
+
+
 def shared_client(service: str) -> Any:
-    """One low-level client per service and process, from boto3's default configuration."""
-    import boto3
+    """One low-level client per service and process, from boto3's default configuration.
 
-    return boto3.client(service)  # type: ignore[call-overload]  # the stubs know services by literal names only
+    Made under a lock, because boto3's default session is not safe to use from several threads at once.
+    """
+    with _making:
+        if service not in _clients:
+            import boto3
+
+            _clients[service] = boto3.client(service)  # type: ignore[call-overload]  # the stubs know literal names only
+        return _clients[service]
+
+
+def forget_shared_clients() -> None:
+    """Make new clients on next use: for tests that change the environment or begin to mock it."""
+    with _making:
+        _clients.clear()
 
 
 def _encodes_by_itself(client: Any) -> bool:

@@ -31,7 +31,7 @@ class DomainEvent(BaseModel):
     Class arguments:
         type: The event's type; by default the class's name.
         version: The version of the data's shape, from 1.
-        aggregate: The kind of entity it happens to; given with `key` or not at all.
+        aggregate: The kind of entity it happens to; given with `key` or not at all. A subclass inherits both.
         key: The field that holds the entity's id.
 
     Example:
@@ -65,6 +65,9 @@ class DomainEvent(BaseModel):
             raise TypeError(f"{cls.__name__}: give both aggregate= and key=, or neither")
         if key is not None and key not in cls.model_fields:
             raise TypeError(f"{cls.__name__}: key={key!r} is none of its fields {', '.join(cls.model_fields)}")
+        inherited = cls.__facts__
+        if aggregate is None and inherited is not None:
+            aggregate, key = inherited.aggregate, inherited.key
         cls.__facts__ = _Facts(type or cls.__name__, version, aggregate, key)
 
     def to_event(
@@ -98,12 +101,20 @@ class DomainEvent(BaseModel):
             source=source,
             version=facts.version,
             aggregate_type=facts.aggregate,
-            aggregate_id=None if facts.key is None else str(getattr(self, facts.key)),
+            aggregate_id=self._aggregate_id(facts.key),
             sequence=sequence,
             correlation_id=correlation_id,
             causation_id=causation_id,
             traceparent=traceparent,
         )
+
+    def _aggregate_id(self, key: str | None) -> str | None:
+        if key is None:
+            return None
+        value = getattr(self, key)
+        if value is None:
+            raise InvalidEventError("aggregate_id", f"{type(self).__name__}.{key} is None, and it names the aggregate")
+        return str(value)
 
     @classmethod
     def from_event(cls, event: Event) -> Self:
@@ -117,7 +128,7 @@ class DomainEvent(BaseModel):
             expected = "an event class" if facts is None else f"{facts.type} version {facts.version}"
             raise DecodeError("type", f"{event.type} version {event.version} is not {expected}")
         try:
-            return cls.model_validate(event.data)
+            return cls.model_validate_json(event.data_json)  # as JSON, so that a strict model reads its own dates
         except ValidationError as error:
             first = error.errors()[0]
             path = ".".join(map(str, ("data", *first["loc"])))

@@ -34,6 +34,17 @@ __all__ = [
 class OutboxError(Exception):
     """The base of every error that this library raises by itself."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(kind: type[OutboxError], args: tuple[Any, ...], attributes: dict[str, Any]) -> OutboxError:
+    """An error out of a pickle, without its constructor, which takes facts rather than the message made of them."""
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
+
 
 class InvalidEventError(OutboxError):
     """The caller built or emitted an event that could never be written, sent or read back.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import inspect
 import logging
 import secrets
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import wraps
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast
@@ -71,6 +73,10 @@ class IdempotencyStore:
         for name, duration in (("ttl", ttl), ("lease", lease)):
             if duration <= timedelta(0):
                 raise ValueError(f"{name}={duration} has to be longer than nothing")
+        if ttl <= lease:
+            raise ValueError(
+                f"ttl={ttl} has to be longer than lease={lease}: a call must not be forgotten while it runs"
+            )
         self.table = table
         self.ttl = ttl
         self._place = Place(table, partition_key, sort_key, key_prefix, ttl_attribute)
@@ -159,9 +165,10 @@ def idempotent(
         LeaseLostError, ResultError: When called; the function did run.
         DecodeError: When called by default with what is no event.
 
-    Guarantee: of calls with one key, one at a time runs, and after one has returned none runs until the store's ttl is
-    over. Limit: a function that ran and whose process died before its result was stored runs again when its lease is
-    over; effects that must not repeat then belong into the same transaction as the dedup record.
+    Guarantee: of calls with one key, one at a time holds the lease, and after one has returned within it none runs
+    until the store's ttl is over. Limits: a function that outlives its lease (only possible where no Lambda context set
+    it) may meet a second run, and then raises `LeaseLostError`; one whose process died before its result was stored
+    runs again when the lease is over. Effects that must not repeat then belong into the dedup record's transaction.
     """
 
     def decorate(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
@@ -195,7 +202,8 @@ def idempotent(
                     return await function(*args, **kwargs)
                 replay = await asyncio.to_thread(store.claim, claim, _lease_of(args, kwargs))
                 if replay is not None:
-                    return replayed(replay, args, kwargs)
+                    told = replayed(replay, args, kwargs)
+                    return await told if inspect.isawaitable(told) else told
                 try:
                     result = await function(*args, **kwargs)
                 except BaseException:
@@ -216,6 +224,8 @@ def idempotent(
                 return cast("Returned", replayed(replay, args, kwargs))
             try:
                 result = function(*args, **kwargs)
+                if inspect.isawaitable(result):
+                    raise TypeError(f"{name} returned an awaitable, which has not run: declare it with async def")
             except BaseException:
                 _release(store, claim)
                 raise
@@ -258,19 +268,29 @@ def _identify(
             import jmespath
 
             found = jmespath.search(key, payload)
+        where = repr(key) if isinstance(key, str) else "the key function"
         if found is None or found == "":
-            where = key if isinstance(key, str) else "the key function"
-            raise MissingIdempotencyKeyError(scope, f"{where!r} finds no idempotency key in the payload")
-        identity, content = str(found), payload
+            raise MissingIdempotencyKeyError(scope, f"{where} finds no idempotency key in the payload")
+        if not isinstance(found, (str, int, Decimal)) or isinstance(found, bool):
+            raise MissingIdempotencyKeyError(scope, f"{where} finds {found!r}, and a key is text or a whole number")
+        identity, content = str(found), payload if fingerprint else _plain(payload)
     return identity, content if fingerprint is None else fingerprint(*args, **kwargs)
+
+
+def _plain(payload: Any) -> object:
+    """A payload as JSON values, for its fingerprint: a pydantic model or a dataclass by its fields."""
+    if hasattr(type(payload), "model_dump"):
+        return payload.model_dump(mode="json")
+    return dataclasses.asdict(payload) if dataclasses.is_dataclass(type(payload)) else payload
 
 
 def _lease_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> timedelta | None:
     """How long this call may still run, where a Lambda context among its arguments says so."""
     for argument in (*args, *kwargs.values()):
         remaining = getattr(argument, "get_remaining_time_in_millis", None)
-        if callable(remaining):
-            return timedelta(milliseconds=remaining())
+        milliseconds = remaining() if callable(remaining) else None
+        if isinstance(milliseconds, (int, float)):
+            return timedelta(milliseconds=milliseconds)
     return None
 
 

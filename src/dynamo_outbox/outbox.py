@@ -153,7 +153,7 @@ class TransactionalOutbox:
         with self.transaction() as tx:
             tx.put(table, item, **options)
             tx.emit(event)
-        return tx.committed
+        return tx.result
 
     def update(
         self, table: str, key: Mapping[str, Any], *, event: Event | DomainEvent, **options: Unpack[UpdateOptions]
@@ -162,7 +162,7 @@ class TransactionalOutbox:
         with self.transaction() as tx:
             tx.update(table, key, **options)
             tx.emit(event)
-        return tx.committed
+        return tx.result
 
     def delete(
         self, table: str, key: Mapping[str, Any], *, event: Event | DomainEvent, **options: Unpack[DeleteOptions]
@@ -171,7 +171,7 @@ class TransactionalOutbox:
         with self.transaction() as tx:
             tx.delete(table, key, **options)
             tx.emit(event)
-        return tx.committed
+        return tx.result
 
     def transact_item(self, event: Event | DomainEvent) -> dict[str, Any]:
         """The action that writes an event, for a ``transact_write_items`` of the user's own.

@@ -64,7 +64,11 @@ class OutboxRelay:
 def _outbox_events(record: StreamRecord) -> list[Event]:
     """Only the insertion of an outbox item is an event: its removal, by TTL or anyone, is not."""
     image = record.raw["dynamodb"].get("NewImage")
-    if record.event_name != "INSERT" or not is_outbox_image(image):
+    if record.event_name != "INSERT":
+        return []
+    if image is None:
+        raise DecodeError("dynamodb.NewImage", "is missing; the stream needs the view type NEW_IMAGE")
+    if not is_outbox_image(image):
         return []
     try:
         event = event_of(image)

@@ -16,6 +16,7 @@ from .core.backoff import full_jitter
 from .core.batches import (
     MAX_REQUEST_BYTES,
     Delivery,
+    check_integers,
     entry_size,
     is_final,
     is_refused_for_an_entry,
@@ -23,12 +24,12 @@ from .core.batches import (
 )
 from .core.envelope import DETAIL_FORMS
 from .domain_event import DomainEvent
-from .errors import InvalidEventError, PublishError
+from .errors import DecodeError, InvalidEventError, PublishError
+from .event import Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from .event import Event
     from .typing import Clock, EventBridgeClient, LambdaContext
 
 __all__ = ["EventBridgePublisher", "FailedEvent", "PublishResult", "PublishedEvent"]
@@ -65,8 +66,9 @@ class PublishedEvent:
 class FailedEvent:
     """An event that the bus did not take.
 
-    `code` is EventBridge's, or ``EntryTooLarge``, ``HeldBack`` (an earlier event of the same aggregate failed) or
-    ``NotAttempted`` (a whole call failed before it). `retryable`: whether sending it again may help.
+    `code` is EventBridge's, or ``EntryTooLarge``, ``InvalidEvent`` (it can never be sent), ``HeldBack`` (an earlier
+    event of the same aggregate failed) or ``NotAttempted`` (a whole call failed before it). `retryable`: whether
+    sending it again may help.
     """
 
     position: int
@@ -121,6 +123,8 @@ class EventBridgePublisher:
             raise ValueError(f"detail is one of {', '.join(DETAIL_FORMS)}, not {detail!r}")
         if retries < 0:
             raise ValueError(f"retries={retries} can't be negative")
+        if source is not None:
+            Event("probe", {}, source=source)  # refuses here what EventBridge would refuse later
         self.bus = bus
         self.source = source
         self._client: LazyClient[EventBridgeClient] = LazyClient("events", client)
@@ -153,6 +157,8 @@ class EventBridgePublisher:
             InvalidEventError: An event has no source; nothing was sent.
         """
         chosen = [event.to_event() if isinstance(event, DomainEvent) else event for event in events]
+        for event in chosen:
+            self._sourced(event)
         order_keys = [event.aggregate if in_order else None for event in chosen]
         result = self.publish_in_order(chosen, order_keys, context)
         if result.failed and on_failure == "raise":
@@ -169,8 +175,9 @@ class EventBridgePublisher:
             order_keys: By position; None where an event follows nothing.
             context: As for `publish`.
         """
-        entries = [self.entry(event) for event in events]
-        delivery = Delivery([entry_size(entry) for entry in entries], order_keys, retries=self._retries)
+        entries, refused = self._entries(events)
+        sizes = [MAX_REQUEST_BYTES if entry is None else entry_size(entry) for entry in entries]
+        delivery = Delivery(sizes, order_keys, retries=self._retries)
         deadline = self._deadline(context)
         published: list[PublishedEvent] = []
         failed: list[FailedEvent] = []
@@ -181,7 +188,7 @@ class EventBridgePublisher:
 
         calls_that_failed = 0
         while batch := delivery.next_batch():
-            outcomes = self._call([entries[position] for position in batch])
+            outcomes = self._call([entry for position in batch if (entry := entries[position]) is not None])
             whole = outcomes[0] if isinstance(outcomes[0], CallFailure) else None
             if whole is not None and len(batch) > 1 and is_refused_for_an_entry(whole.code):
                 delivery.separate(batch)
@@ -205,11 +212,27 @@ class EventBridgePublisher:
         for position in delivery.held_back:
             fail(position, "HeldBack", "an earlier event of its aggregate failed")
         for position in delivery.too_large:
-            fail(position, "EntryTooLarge", f"an entry is smaller than {MAX_REQUEST_BYTES:,} bytes")
+            if position in refused:
+                fail(position, "InvalidEvent", refused[position])
+            else:
+                fail(position, "EntryTooLarge", f"an entry is smaller than {MAX_REQUEST_BYTES:,} bytes")
         return PublishResult(
             tuple(sorted(published, key=lambda each: each.position)),
             tuple(sorted(failed, key=lambda each: each.position)),
         )
+
+    def _entries(self, events: Sequence[Event]) -> tuple[list[dict[str, Any] | None], dict[int, str]]:
+        """Each event's entry, or None where it can never be sent, and why not, by position."""
+        entries: list[dict[str, Any] | None] = []
+        refused: dict[int, str] = {}
+        for position, event in enumerate(events):
+            try:
+                check_integers(event.data, "data")
+                entries.append(self.entry(event))
+            except (InvalidEventError, DecodeError) as error:
+                entries.append(None)
+                refused[position] = str(error)
+        return entries, refused
 
     def _deadline(self, context: object) -> datetime:
         """When to stop sending again: after `retry_for`, or earlier where Lambda's time is nearly over."""
@@ -231,16 +254,20 @@ class EventBridgePublisher:
             for outcome in answer["Entries"]
         ]
 
+    def _sourced(self, event: Event) -> Event:
+        if event.source is not None:
+            return event
+        if self.source is None:
+            raise InvalidEventError("source", "is missing; give the publisher or the event one")
+        return event.replace(source=self.source)
+
     def entry(self, event: Event) -> dict[str, Any]:
         """The PutEvents entry of an event, as it is sent.
 
         Raises:
             InvalidEventError: Neither the event nor the publisher names a source.
         """
-        if event.source is None:
-            if self.source is None:
-                raise InvalidEventError("source", "is missing; give the publisher or the event one")
-            event = event.replace(source=self.source)
+        event = self._sourced(event)
         entry = {
             "EventBusName": self.bus,
             "Source": event.source,

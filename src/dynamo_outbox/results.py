@@ -40,20 +40,26 @@ class ResultCodec:
         self._adapter = cache(self._make_adapter)
 
     def write(self, result: object) -> StoredResult:
-        """The result as text.
+        """The result as text: by its annotation where that fits, else as plain JSON.
 
         Raises:
-            ValueError: It has no JSON form, not by its annotation either, or is too long for an item.
+            ValueError: It has neither form, or is too long for an item.
         """
-        adapter = self._adapter()
-        if adapter is None:
-            stored = StoredResult(_plain_text(result), by_annotation=False)
-        else:
-            stored = StoredResult(adapter.dump_json(result, warnings="error").decode(), by_annotation=True)
-            adapter.validate_json(stored.text)  # what can't be read again counts as not storable, now
+        stored = self._by_annotation(result) or StoredResult(_plain_text(result), by_annotation=False)
         if len(stored.text.encode()) > MAX_RESULT_BYTES:
             raise ValueError(f"{len(stored.text.encode()):,} bytes, and an item leaves room for {MAX_RESULT_BYTES:,}")
         return stored
+
+    def _by_annotation(self, result: object) -> StoredResult | None:
+        adapter = self._adapter()
+        if adapter is None:
+            return None
+        try:
+            text = adapter.dump_json(result, warnings="error").decode()
+            adapter.validate_json(text)  # what can't be read again counts as not storable, now
+        except Exception:  # whatever a model's own serializer or validator may raise
+            return None
+        return StoredResult(text, by_annotation=True)
 
     def read(self, stored: StoredResult) -> Any:
         """The result, as it was returned."""
@@ -61,19 +67,21 @@ class ResultCodec:
         return json.loads(stored.text) if adapter is None else adapter.validate_json(stored.text)
 
     def _make_adapter(self) -> TypeAdapter[Any] | None:
-        try:
-            annotation = get_type_hints(self._function).get("return", Any)
-        except NameError:  # it names what is imported for type checkers only
-            return None
-        if annotation in _PLAIN:
-            return None
         from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 
         config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants")
         try:
-            return TypeAdapter(annotation, config=config)
-        except PydanticUserError:  # a model, or a dataclass, which brings its own configuration
-            return TypeAdapter(annotation)
+            annotation = get_type_hints(self._function).get("return", Any)
+            if annotation in _PLAIN:
+                return None
+            try:
+                return TypeAdapter(annotation, config=config)
+            except PydanticUserError:  # a model, or a dataclass, which brings its own configuration
+                return TypeAdapter(annotation)
+        except (
+            Exception
+        ):  # it can't be resolved, as where it is imported for type checkers only, or pydantic has no way
+            return None
 
 
 def _plain_text(result: object) -> str:

@@ -57,7 +57,7 @@ class UpdateOptions(DeleteOptions, total=False):
 
     set: Mapping[str, Any] | None
     add: Mapping[str, Any] | None
-    remove: Sequence[str]
+    remove: str | Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,31 +72,27 @@ class TransactionResult:
 
 
 class Transaction:
-    """Gathers actions and events; `TransactionalOutbox.transaction` makes it.
-
-    Attributes:
-        result: What was committed; None before a clean exit.
-    """
+    """Gathers actions and events; `TransactionalOutbox.transaction` makes it."""
 
     def __init__(self, outbox: TransactionalOutbox, *, retries: int) -> None:
         self._outbox = outbox
         self._retries = retries
         self._actions: list[Action] = []
         self._events: list[Event] = []
-        self._sequence: int | None = None
+        self._versions: list[int] = []
         self._ended = False
-        self.result: TransactionResult | None = None
+        self._result: TransactionResult | None = None
 
     @property
-    def committed(self) -> TransactionResult:
-        """`result`, once there is one.
+    def result(self) -> TransactionResult:
+        """What was committed, after a clean exit.
 
         Raises:
             RuntimeError: The transaction has not been committed.
         """
-        if self.result is None:
+        if self._result is None:
             raise RuntimeError("this transaction has not been committed")
-        return self.result
+        return self._result
 
     def put(
         self,
@@ -142,7 +138,7 @@ class Transaction:
         *,
         set: Mapping[str, Any] | None = None,  # noqa: A002  # DynamoDB's name for the clause
         add: Mapping[str, Any] | None = None,
-        remove: Sequence[str] = (),
+        remove: str | Sequence[str] = (),
         must_exist: bool = False,
         condition: ConditionBase | str | None = None,
         names: Mapping[str, str] | None = None,
@@ -158,7 +154,7 @@ class Transaction:
             key: The item's key, as Python values.
             set: Attributes to set.
             add: Numbers to add to attributes, or sets whose members to add.
-            remove: Attributes to remove.
+            remove: An attribute to remove, or several.
             must_exist: Only where the item is there.
         """
         expression = _expression(condition, names, values)
@@ -169,7 +165,8 @@ class Transaction:
         if lock is not None:
             changes[lock.attribute] = lock.next
             expression = lock.condition.and_(expression)
-        request = update_action(table, key, set_=changes, add=add or {}, remove=remove, condition=expression)
+        removed = (remove,) if isinstance(remove, str) else tuple(remove)
+        request = update_action(table, key, set_=changes, add=add or {}, remove=removed, condition=expression)
         self._add(request, label, lock)
 
     def delete(
@@ -235,8 +232,8 @@ class Transaction:
 
         Args:
             event: What happened.
-            sequence: The event's number among its aggregate's. After an action with a version lock, the first event
-                takes the new version by itself; a second one needs a number of its own.
+            sequence: The event's number among its aggregate's. After an action with a version lock, the next event
+                takes the new version by itself; any other needs a number of its own, or has none.
             correlation_id, causation_id: Set on the event, where given.
             label: What errors call this action; by default the event's type and id.
 
@@ -244,11 +241,12 @@ class Transaction:
             The event as it will be written.
 
         Raises:
-            InvalidEventError: It could never be sent, or it would share its sequence with another of the transaction.
+            InvalidEventError: It could never be sent, or would share its sequence with another of the transaction, or
+                follows several version locks without saying whose sequence it takes.
         """
         chosen = self._outbox.sourced(event)
         if sequence is None and chosen.sequence is None:
-            sequence = self._sequence
+            sequence = self._next_version()
         given = {"sequence": sequence, "correlation_id": correlation_id, "causation_id": causation_id}
         changes = {name: value for name, value in given.items() if value is not None}
         if changes:
@@ -261,6 +259,13 @@ class Transaction:
         self._events.append(chosen)
         return chosen
 
+    def _next_version(self) -> int | None:
+        """The version that the version lock before gave, used up; None without one."""
+        versions, self._versions = self._versions, []
+        if len(versions) > 1:
+            raise InvalidEventError("sequence", f"follows version locks to {versions}; say which with sequence=")
+        return versions[0] if versions else None
+
     def _add(
         self, request: Mapping[str, Mapping[str, Any]], label: str | None, lock: VersionLock | None = None
     ) -> None:
@@ -268,7 +273,7 @@ class Transaction:
             raise RuntimeError("this transaction has ended; begin another one with outbox.transaction()")
         self._actions.append(Action(request, label, is_locked=lock is not None))
         if lock is not None:
-            self._sequence = lock.next
+            self._versions.append(lock.next)
 
     def __enter__(self) -> Self:
         if self._ended:
@@ -281,7 +286,7 @@ class Transaction:
         self._ended = True
         if kind is None:
             self._outbox.commit(self._actions, retries=self._retries)
-            self.result = TransactionResult(tuple(self._events))
+            self._result = TransactionResult(tuple(self._events))
 
 
 def _place(event: Event) -> tuple[str | None, str | None, int | None]:

@@ -1,14 +1,17 @@
-"""What this library asks of what it is given: the few client calls it makes, and the callables it takes."""
+"""What this library asks of what it is given: the few client calls it makes, and the callables it takes.
+
+The calls are properties, so that a client whose stubs spell out each argument fits as well as one without stubs.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
     from datetime import datetime
 
-__all__ = ["Clock", "DynamoDBClient", "EventBridgeClient", "LambdaContext"]
+__all__ = ["Clock", "DynamoDBClient", "EventBridgeClient", "LambdaContext", "StreamsClient"]
 
 
 class Clock(Protocol):
@@ -20,21 +23,40 @@ class Clock(Protocol):
 class DynamoDBClient(Protocol):
     """The calls that the writer and the idempotency store make of a low-level DynamoDB client."""
 
-    def transact_write_items(self, **kwargs: Any) -> Mapping[str, Any]: ...
+    @property
+    def transact_write_items(self) -> Callable[..., Any]: ...
 
-    def put_item(self, **kwargs: Any) -> Mapping[str, Any]: ...
+    @property
+    def put_item(self) -> Callable[..., Any]: ...
 
-    def update_item(self, **kwargs: Any) -> Mapping[str, Any]: ...
+    @property
+    def update_item(self) -> Callable[..., Any]: ...
 
-    def delete_item(self, **kwargs: Any) -> Mapping[str, Any]: ...
+    @property
+    def delete_item(self) -> Callable[..., Any]: ...
 
-    def describe_table(self, **kwargs: Any) -> Mapping[str, Any]: ...
+    @property
+    def describe_table(self) -> Callable[..., Any]: ...
 
 
 class EventBridgeClient(Protocol):
     """The calls that the publisher makes of a low-level EventBridge client."""
 
-    def put_events(self, **kwargs: Any) -> Mapping[str, Any]: ...
+    @property
+    def put_events(self) -> Callable[..., Any]: ...
+
+
+class StreamsClient(Protocol):
+    """The calls that the stand-in for pipes makes of a low-level DynamoDB Streams client."""
+
+    @property
+    def describe_stream(self) -> Callable[..., Any]: ...
+
+    @property
+    def get_shard_iterator(self) -> Callable[..., Any]: ...
+
+    @property
+    def get_records(self) -> Callable[..., Any]: ...
 
 
 class LambdaContext(Protocol):

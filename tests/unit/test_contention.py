@@ -131,7 +131,7 @@ def outbox(dynamodb: DynamoDBClient, create_table: Callable[..., None]) -> Trans
 
 
 def stored(dynamodb: DynamoDBClient, table: str) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = dynamodb.scan(TableName=table)["Items"]  # type: ignore[assignment]  # typed values
+    items: list[dict[str, Any]] = dynamodb.scan(TableName=table)["Items"]
     return items
 
 
@@ -181,7 +181,26 @@ def test_two_events_of_an_aggregate_need_two_numbers(outbox: TransactionalOutbox
     with pytest.raises(InvalidEventError, match="another event's of this aggregate"), outbox.transaction() as tx:
         tx.put("books", KEY, version="version", expected=0)
         tx.emit(event)
-        tx.emit(event.replace(id="b"))
+        tx.emit(event.replace(id="b"), sequence=1)
+
+
+def test_a_versions_number_is_taken_once() -> None:
+    """Only the event right after the lock takes its version; an event of another aggregate has no sequence of it."""
+    with outbox_of(StubDynamoDB()).transaction() as tx:
+        tx.put("books", KEY, version="version", expected=41)
+        tx.emit(Event("BookChanged", {}))
+        tx.emit(Event("ShelfChanged", {}))
+    assert [event.sequence for event in tx.result.events] == [42, None]
+
+
+def test_an_event_behind_two_locks_says_whose_sequence_it_takes() -> None:
+    """After two version locks an event without a sequence of its own is refused; with one it goes."""
+    with pytest.raises(InvalidEventError, match=r"version locks to \[2, 7\]"):
+        with outbox_of(StubDynamoDB()).transaction() as tx:
+            tx.put("books", KEY, version="version", expected=1)
+            tx.put("shelves", KEY, version="version", expected=6)
+            tx.emit(Event("BookShelved", {}), sequence=2)
+            tx.emit(Event("BookShelved", {}))
 
 
 def test_a_function_runs_again_on_what_is_there_now(outbox: TransactionalOutbox, dynamodb: DynamoDBClient) -> None:

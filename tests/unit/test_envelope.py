@@ -107,7 +107,7 @@ def changed(event: dict[str, Any], *path: Any, to: Any) -> dict[str, Any]:
         ("from_relay", ["detail", "data"], ..., "detail.data"),
         ("from_relay", ["detail", "data"], [], "detail.data"),
         ("from_templated_pipe", ["detail", "metadata", "outboxFormat"], "2", "detail.metadata.outboxFormat"),
-        ("from_templated_pipe", ["detail", "metadata", "context"], {}, "detail.metadata.context"),
+        ("from_templated_pipe", ["detail", "metadata", "context"], 7, "detail.metadata.context"),
         ("from_templated_pipe", ["detail", "metadata", "context"], "[]", "detail.metadata.context"),
         ("from_templated_pipe", ["detail", "data"], "{", "detail.data"),
         ("from_templated_pipe", ["detail", "data"], "[]", "detail.data"),

@@ -71,7 +71,7 @@ def test_an_item_over_400_kb_is_refused_by_name(label: str | None) -> None:
 def test_a_transaction_over_4_mb_is_refused_by_name() -> None:
     """The action with which it grows beyond 4 MB is named, and nothing is sent."""
     client = StubDynamoDB()
-    with pytest.raises(TransactionLimitError, match=r"^book 10: with it the transaction has"):  # noqa: SIM117
+    with pytest.raises(TransactionLimitError, match=r"^book 10: with it the transaction has"):
         with outbox_of(client).transaction() as tx:
             for number in range(12):
                 tx.put("books", {"name": str(number), "text": "x" * 399 * KILOBYTE}, label=f"book {number}")
@@ -90,7 +90,7 @@ def test_a_transaction_over_4_mb_is_refused_by_name() -> None:
 def test_an_item_that_is_named_twice_is_refused(second: Any) -> None:
     """Two actions on one item are found where its key is known, and the second is named with the first."""
     client = StubDynamoDB()
-    with pytest.raises(TransactionLimitError, match="names the same item as the first"):  # noqa: SIM117
+    with pytest.raises(TransactionLimitError, match="names the same item as the first"):
         with outbox_of(client).transaction() as tx:
             tx.put("books", {"name": "a", "year": 1}, label="the first")
             second(tx)

@@ -72,7 +72,7 @@ def test_a_message_without_an_event_is_refused_where_it_stands(record: Any, path
 @pytest.mark.parametrize("payload", [None, [], {}, {"Records": {}}])
 def test_what_is_no_batch_is_refused(payload: Any) -> None:
     """A payload without a list of Records is refused as a whole."""
-    with pytest.raises(DecodeError, match="^Records: "):
+    with pytest.raises(DecodeError, match=r"^Records: "):
         parse_events(payload)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..event import Event
 
-__all__ = ["MAX_ENTRIES", "MAX_REQUEST_BYTES", "Delivery", "check_sendable", "entry_size", "is_final"]
+__all__ = ["MAX_ENTRIES", "MAX_REQUEST_BYTES", "Delivery", "check_integers", "check_sendable", "entry_size", "is_final"]
 
 MAX_ENTRIES = 10
 """Entries in one call."""
@@ -38,7 +38,8 @@ _FINAL_CODES = frozenset(
         "RedactionFailure",
         "NotAuthorizedForSourceException",
         "NotAuthorizedForDetailTypeException",
-        "EntryTooLarge",  # ours: found before it was sent
+        "EntryTooLarge",  # ours, as the next: found before it was sent
+        "InvalidEvent",
     }
 )
 
@@ -88,7 +89,7 @@ def check_sendable(event: Event) -> None:
     Raises:
         InvalidEventError: An integer beyond 64 bits, or 1 MB once rendered.
     """
-    _check_integers(event.data, "data")
+    check_integers(event.data, "data")
     detail = envelope_detail(event)
     rendered = {"Source": event.source or "", "DetailType": event.type, "Detail": detail, "Time": event.time}
     escaped = len(dumps(event.data_json).encode()) - len(event.data_json.encode())  # a pipe passes the data as text
@@ -99,13 +100,14 @@ def check_sendable(event: Event) -> None:
         )
 
 
-def _check_integers(value: Any, path: str) -> None:
+def check_integers(value: Any, path: str) -> None:
+    """Refuse an integer that EventBridge refuses; the error names its place."""
     if isinstance(value, dict):
         for name, member in value.items():
-            _check_integers(member, f"{path}.{name}")
+            check_integers(member, f"{path}.{name}")
     elif isinstance(value, list):
         for index, member in enumerate(value):
-            _check_integers(member, f"{path}[{index}]")
+            check_integers(member, f"{path}[{index}]")
     elif isinstance(value, int) and not MIN_INTEGER <= value <= MAX_INTEGER:
         raise InvalidEventError(path, "an integer beyond 64 bits, which EventBridge refuses; send it as text")
 

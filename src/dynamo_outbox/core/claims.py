@@ -83,6 +83,7 @@ def claim_request(
         ttl: How long the record is kept.
     """
     milliseconds = int(now.timestamp() * 1000)
+    forgotten = now + max(ttl, lease + margin)  # never while the call may still run
     return {
         "TableName": where.table,
         "Item": {
@@ -91,7 +92,7 @@ def claim_request(
             "claimToken": {"S": claim.token},
             "fingerprint": {"S": claim.fingerprint},
             "leaseExpiresAt": {"N": str(milliseconds + int(lease.total_seconds() * 1000))},
-            where.ttl_attribute: {"N": str(int((now + ttl).timestamp()))},
+            where.ttl_attribute: {"N": str(int(forgotten.timestamp()))},
         },
         "ConditionExpression": CLAIM_CONDITION,
         "ExpressionAttributeNames": {

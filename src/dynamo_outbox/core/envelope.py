@@ -9,7 +9,6 @@ from .outbox_item import (
     build_event,
     check_format,
     context_fields,
-    context_of,
     event_of,
     is_outbox_image,
     time_of,
@@ -106,10 +105,7 @@ def _from_envelope(detail: Mapping[str, Any], source: str) -> Event:
     path = "detail.metadata"
     if "outboxFormat" in metadata:
         check_format(metadata["outboxFormat"], f"{path}.outboxFormat")
-    if "context" in metadata:
-        context = context_of(_text(metadata, "context", path), f"{path}.context")
-    else:
-        context = context_fields(metadata)
+    context = _object(metadata, "context", path) if "context" in metadata else metadata
     return build_event(
         _text(metadata, "type", path),
         data=_object(detail, "data", "detail"),
@@ -119,7 +115,7 @@ def _from_envelope(detail: Mapping[str, Any], source: str) -> Event:
         version=version_of(metadata.get("version"), f"{path}.version"),
         aggregate_type=metadata.get("aggregateType") or None,
         aggregate_id=metadata.get("aggregateId") or None,
-        **context,
+        **context_fields(context),
     )
 
 

@@ -24,6 +24,11 @@ class Frozen:
     def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"{type(self).__name__} is frozen: {name!r} can't be deleted")
 
+    def __setstate__(self, state: tuple[None, dict[str, object]]) -> None:
+        """For `copy` and `pickle`."""
+        for name, value in state[1].items():
+            fill(self, name, value)
+
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:
             return NotImplemented

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from json.encoder import encode_basestring
 
 TYPE_CHECKING = False
@@ -97,17 +97,22 @@ def _pieces(value: Any) -> list[str]:
 
 
 def canonical(value: Any) -> str:
-    """One text for all that are equal: keys sorted, no white space. For fingerprints.
+    """One text for all that are equal: keys sorted, numbers by value, no white space. For fingerprints.
 
     Raises:
         TypeError: A value in it is neither JSON's nor a Decimal.
     """
-    return json.dumps(value, ensure_ascii=True, separators=(",", ":"), sort_keys=True, default=_decimal_text)
-
-
-def _decimal_text(value: object) -> str:
-    if isinstance(value, Decimal):
-        return str(value)
+    if isinstance(value, dict):
+        members = sorted((json.dumps(str(key)), canonical(member)) for key, member in value.items())
+        return "{" + ",".join(f"{key}:{member}" for key, member in members) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(canonical, value)) + "]"
+    if value is None or isinstance(value, (bool, str)):
+        return json.dumps(value)
+    if isinstance(value, (int, float, Decimal)):
+        number = Decimal(float.__repr__(value)) if isinstance(value, float) else Decimal(value)
+        exact = Context(prec=max(1, len(number.as_tuple().digits)), Emax=MAX_EMAX, Emin=MIN_EMIN)
+        return str(number.normalize(exact)) if number else "0"
     raise TypeError(f"{type(value).__name__} has no JSON form; give a fingerprint of what has")
 
 

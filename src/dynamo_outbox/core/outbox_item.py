@@ -134,7 +134,7 @@ def event_of(image: Mapping[str, Any]) -> Event:
 
 def check_format(value: object, path: str) -> None:
     """Refuses what another version of this library wrote, rather than misread it."""
-    if value != str(FORMAT):
+    if isinstance(value, bool) or value not in (FORMAT, str(FORMAT)):
         raise DecodeError(path, f"outbox format {value!r} is not known here, only {FORMAT}; update dynamo-outbox")
 
 

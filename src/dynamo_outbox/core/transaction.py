@@ -73,9 +73,19 @@ class Expression(NamedTuple):
         """Both conditions."""
         if not self.text or not other.text:
             return self if self.text else other
-        return Expression(
-            f"({self.text}) AND ({other.text})", {**self.names, **other.names}, {**self.values, **other.values}
-        )
+        text = f"{_grouped(self.text)} AND {_grouped(other.text)}"
+        return Expression(text, {**self.names, **other.names}, {**self.values, **other.values})
+
+
+def _grouped(text: str) -> str:
+    """A condition in parentheses, once: DynamoDB refuses redundant ones, and boto3 brings some."""
+    text = text.strip()
+    depth = 0
+    for position, character in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth == 0:
+            return text if position == len(text) - 1 and text.startswith("(") else f"({text})"
+    return f"({text})"
 
 
 def exists(attribute: str) -> Expression:

@@ -11,19 +11,8 @@ from ..pipes import render
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Protocol
-
     from ..pipes import PipeDefinition
-    from ..typing import EventBridgeClient
-
-    class StreamsClient(Protocol):
-        """The calls that are made of a DynamoDB Streams client."""
-
-        def describe_stream(self, **kwargs: Any) -> Mapping[str, Any]: ...
-
-        def get_shard_iterator(self, **kwargs: Any) -> Mapping[str, Any]: ...
-
-        def get_records(self, **kwargs: Any) -> Mapping[str, Any]: ...
+    from ..typing import EventBridgeClient, StreamsClient
 
 
 __all__ = ["PassedRecord", "PipeRunner", "wire_record"]
@@ -64,14 +53,21 @@ class PipeRunner:
         self._streams = streams
         self._events = events
         self._iterators: dict[str, str | None] = {}
+        self._waiting: list[dict[str, Any]] = []
 
     def poll(self) -> list[PassedRecord]:
         """Take the records that have come since the last call, and pass them through.
 
         Raises:
-            RenderError: A record of which nothing could be made that the bus would take; those before it were sent.
+            RenderError: A record of which nothing could be made that the bus would take. Those before it were sent; it
+                and those behind it wait for the next call, as a shard waits for a pipe.
         """
-        return [PassedRecord(record, self.send(record)) for record in self._new_records()]
+        self._waiting += self._new_records()
+        passed = []
+        while self._waiting:
+            passed.append(PassedRecord(self._waiting[0], self.send(self._waiting[0])))
+            self._waiting.pop(0)
+        return passed
 
     def send(self, record: Mapping[str, Any]) -> str | None:
         """Pass one record through, each time it is called.

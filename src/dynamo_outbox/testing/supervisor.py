@@ -56,6 +56,7 @@ def environment(folder: Path, port: str) -> dict[str, str]:
         "GATEWAY_PORT": port,
         "EDGE_PORT": port,
         "LOG_LEVEL": "WARNING",
+        "AUTH": "true",
         "TMPDIR": str(folder),
         "S3_DATA_DIR": str(folder / "s3"),
         "STATE_DIR": str(folder / "state"),

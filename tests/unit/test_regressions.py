@@ -1,0 +1,324 @@
+"""Mistakes that are easily made here, each made once and found: small cases that don't belong to one module's tests."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import dataclasses
+import json
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from boto3.dynamodb.conditions import Attr
+from pydantic import BaseModel, ConfigDict
+
+from dynamo_outbox import (
+    ChangeProcessor,
+    DomainEvent,
+    Event,
+    EventBridgePublisher,
+    IdempotencyStore,
+    OutboxRelay,
+    TransactionalOutbox,
+    decode_record,
+    idempotent,
+    parse_event,
+)
+from dynamo_outbox.clients import forget_shared_clients, shared_client
+from dynamo_outbox.core.json_text import canonical
+from dynamo_outbox.errors import (
+    InvalidEventError,
+    LeaseLostError,
+    MissingIdempotencyKeyError,
+    OutboxError,
+    PublishError,
+    TransactionLimitError,
+)
+
+from ..doubles import FixedClock, StubBus, StubDynamoDB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+EVENT = Event("BookAdded", {"name": "Team Topologies"}, source="Books")
+YEAR, PAGES = Attr("year").gt(2000), Attr("pages").lt(300)
+
+
+@pytest.mark.parametrize(
+    ("condition", "grouped"),
+    [
+        (YEAR, "(#n0 > :v0)"),
+        (YEAR | PAGES, "(#n0 > :v0 OR #n1 < :v1)"),
+        (~YEAR, "(NOT #n0 > :v0)"),
+        ("(a = b) OR (c = d)", "((a = b) OR (c = d))"),
+        ("(a = b OR c = d)", "(a = b OR c = d)"),
+        ("a = b", "(a = b)"),
+    ],
+)
+def test_a_condition_has_no_redundant_parentheses(condition: Any, grouped: str) -> None:
+    """DynamoDB refuses a condition with doubled parentheses, and boto3 brings some of its own."""
+    client = StubDynamoDB()
+    with TransactionalOutbox("events", client=client).transaction() as tx:
+        tx.delete("books", {"name": "a"}, must_exist=True, condition=condition)
+    expression = client.transact_items[0]["Delete"]["ConditionExpression"]
+    assert expression == f"(attribute_exists(#outbox_key)) AND {grouped}"
+
+
+def test_a_single_attribute_to_remove_is_one_attribute() -> None:
+    """remove='draft' removes the attribute draft, and not the attributes d, r, a, f and t."""
+    client = StubDynamoDB()
+    with TransactionalOutbox("events", client=client).transaction() as tx:
+        tx.update("books", {"name": "a"}, remove="draft")
+    assert client.transact_items[0]["Update"]["ExpressionAttributeNames"] == {"#outbox_0": "draft"}
+
+
+def test_a_stream_without_images_fails_the_relay_loudly() -> None:
+    """An insertion without its new image may have been an event: it fails, and is not lost in silence."""
+    record = {
+        "eventID": "1",
+        "eventName": "INSERT",
+        "dynamodb": {"Keys": {"pk": {"S": "a"}}, "SequenceNumber": "1", "ApproximateCreationDateTime": 1},
+    }
+    answer = OutboxRelay(EventBridgePublisher("books", client=StubBus()))({"Records": [record]})
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+
+
+@pytest.mark.parametrize("bad", [Event("Bad", {}), Event("Bad", {"n": 10**5000}, source="Books")])
+def test_an_event_that_can_never_be_sent_holds_up_no_other(bad: Event) -> None:
+    """In a batch, one event without a source or with an impossible number fails its record; the others go out."""
+    bus = StubBus()
+    changes = {"1": EVENT, "2": bad, "3": EVENT.replace(type="Last")}
+    process = ChangeProcessor(
+        EventBridgePublisher("books", client=bus), lambda record: changes[str(record.sequence_number)]
+    )
+    records = [
+        {
+            "eventID": number,
+            "eventName": "INSERT",
+            "dynamodb": {"Keys": {"pk": {"S": number}}, "SequenceNumber": number, "ApproximateCreationDateTime": 1},
+        }
+        for number in changes
+    ]
+    assert process({"Records": records}) == {"batchItemFailures": [{"itemIdentifier": "2"}]}
+    assert bus.sent == ["BookAdded", "Last"]
+
+
+@pytest.mark.parametrize("context", ['{"sequence":7}', {"sequence": 7}])
+@pytest.mark.parametrize("outbox_format", ["1", 1])
+def test_a_pipes_texts_may_come_as_what_they_stand_for(
+    load_event: Callable[[str], dict[str, Any]], context: object, outbox_format: object
+) -> None:
+    """Whether a pipe passes context and format as text or as JSON, the event is the same."""
+    event = load_event("eventbridge_from_templated_pipe")
+    event["detail"]["metadata"] |= {"context": context, "outboxFormat": outbox_format}
+    assert parse_event(event).sequence == 7
+
+
+@pytest.mark.parametrize(
+    "equals",
+    [
+        [1, 1.0, Decimal("1.0"), Decimal(1)],
+        [0, -0.0, Decimal("0E+5")],
+        [0.1, Decimal("0.1"), Decimal("0.10")],
+        [100, 1e2, Decimal("1E+2")],
+        [{"a": 1, "b": [1]}, {"b": (1.0,), "a": Decimal(1)}],
+    ],
+)
+def test_equal_payloads_have_one_fingerprint(equals: list[Any]) -> None:
+    """A number counts by its value: through a pipe it may arrive in another spelling than through the relay."""
+    assert len({canonical(value) for value in equals}) == 1
+
+
+def test_different_payloads_have_different_fingerprints() -> None:
+    """Text is no number, true is not 1, and each digit counts."""
+    values = [1, "1", True, None, [], {}, [1], {"1": 1}, Decimal("1.00000000000000000000000000000000000001"), 2**64]
+    assert len({canonical(value) for value in values}) == len(values)
+
+
+def test_a_call_is_not_forgotten_while_it_runs() -> None:
+    """A store whose records would end before their leases is refused."""
+    with pytest.raises(ValueError, match="a call must not be forgotten while it runs"):
+        IdempotencyStore("handled", ttl=timedelta(minutes=1))
+
+
+@pytest.fixture
+def store(dynamodb: DynamoDBClient, create_table: Callable[..., None]) -> IdempotencyStore:
+    create_table("handled", "pk")
+    return IdempotencyStore("handled", client=dynamodb, clock=FixedClock())
+
+
+def test_an_async_on_duplicate_is_awaited(store: IdempotencyStore) -> None:
+    """The caller gets what the coroutine returns, and not the coroutine."""
+
+    async def told(result: str, _event: Event) -> str:
+        return f"{result} again"
+
+    @idempotent(store, on_duplicate=told)
+    async def handle(_event: Event) -> str:
+        return "done"
+
+    async def both() -> list[str]:
+        return [await handle(EVENT), await handle(EVENT)]
+
+    assert asyncio.run(both()) == ["done", "done again"]
+
+
+def test_a_function_that_returns_an_awaitable_is_not_counted_as_run(store: IdempotencyStore) -> None:
+    """A sync wrapper round a coroutine has run nothing yet: it is refused, and the key is free again."""
+
+    async def effect() -> None:
+        pass
+
+    @idempotent(store, scope="a")
+    def handle(_event: Event) -> Any:
+        return awaitables.pop()
+
+    awaitables: list[Any] = [asyncio.sleep(0), effect()]
+    waiting = list(awaitables)
+    for _ in range(2):
+        with pytest.raises(TypeError, match="returned an awaitable"):
+            handle(EVENT)
+    for each in waiting:
+        each.close()
+
+
+class Order(BaseModel):
+    id: str
+    at: datetime
+
+
+@dataclasses.dataclass
+class Parcel:
+    id: str
+
+
+@pytest.mark.parametrize("payload", [Order(id="1", at=datetime(2026, 11, 23, tzinfo=UTC)), Parcel("1"), {"id": 1}])
+def test_a_model_is_its_own_fingerprint(store: IdempotencyStore, payload: Any) -> None:
+    """A pydantic model or a dataclass as the payload counts by its fields."""
+    runs = []
+
+    @idempotent(store, key=lambda order: order["id"] if isinstance(order, dict) else order.id)
+    def handle(order: Any) -> int:
+        runs.append(order)
+        return len(runs)
+
+    assert [handle(payload), handle(copy.deepcopy(payload))] == [1, 1]
+
+
+@pytest.mark.parametrize("found", [{"a": 1}, ["a"], True, 1.5])
+def test_a_key_is_text_or_a_whole_number(store: IdempotencyStore, found: Any) -> None:
+    """What a key expression finds besides is refused: its spelling would decide what is a duplicate."""
+    handle = idempotent(store, key="key")(lambda payload: payload)
+    with pytest.raises(MissingIdempotencyKeyError, match="a key is text or a whole number"):
+        handle({"key": found})
+
+
+def test_a_context_that_tells_no_time_is_no_lambda_context(store: IdempotencyStore) -> None:
+    """An argument whose remaining time is no number leaves the lease as the store has it."""
+
+    class Mock:
+        def get_remaining_time_in_millis(self) -> Any:
+            return self
+
+    @idempotent(store, key="id")
+    def handle(payload: dict[str, str], _context: Any) -> str:
+        return payload["id"]
+
+    assert handle({"id": "1"}, Mock()) == "1"
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])  # noqa: S301
+def test_values_can_be_copied_and_pickled(copied: Callable[[Any], Any]) -> None:
+    """A frozen event or record passes through copy and pickle as it is, and stays frozen."""
+    record = decode_record(
+        {
+            "eventID": "1",
+            "eventName": "INSERT",
+            "dynamodb": {"Keys": {"pk": {"S": "a"}}, "SequenceNumber": "1", "ApproximateCreationDateTime": 1},
+        }
+    )
+    for value in (EVENT, record):
+        again = copied(value)
+        assert again == value
+        with pytest.raises(AttributeError, match="is frozen"):
+            again.index = 3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidEventError("type", "is wrong"),
+        LeaseLostError("key", {"a": 1}),
+        TransactionLimitError("actions", "book", "too many"),
+        MissingIdempotencyKeyError("key", "none"),
+    ],
+)
+def test_errors_keep_their_facts_through_pickle(error: OutboxError) -> None:
+    """Between processes an error keeps its message and its attributes."""
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own
+    assert (type(again), str(again), again.__dict__) == (type(error), str(error), error.__dict__)
+
+
+def test_threads_share_one_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many threads ask at once, a service's client is made once; forgetting makes another."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    forget_shared_clients()
+    with ThreadPoolExecutor(8) as pool:
+        made = set(pool.map(shared_client, ["events"] * 16))
+    assert len(made) == 1
+    forget_shared_clients()
+    assert shared_client("events") not in made
+    forget_shared_clients()
+
+
+class Moved(DomainEvent, aggregate="Parcel", key="parcel"):
+    model_config = ConfigDict(strict=True)
+
+    parcel: str | None
+    at: datetime
+
+
+class Lost(Moved, version=2):
+    pass
+
+
+def test_a_strict_model_reads_its_own_event() -> None:
+    """A date travels as text, and a strict model takes it back."""
+    moved = Moved(parcel="7", at=datetime(2026, 11, 23, tzinfo=UTC))
+    entry = EventBridgePublisher("bus", source="Parcels").entry(moved.to_event())
+    arrived = parse_event({"source": "Parcels", "detail": json.loads(entry["Detail"])})
+    assert Moved.from_event(arrived) == moved
+
+
+def test_a_subclass_keeps_its_parents_aggregate() -> None:
+    """What a subclass doesn't say about the aggregate is its parent's."""
+    event = Lost(parcel="7", at=datetime(2026, 11, 23, tzinfo=UTC)).to_event()
+    assert (event.type, event.version, event.aggregate) == ("Lost", 2, "Parcel#7")
+
+
+def test_an_aggregate_without_an_id_is_refused() -> None:
+    """None names no entity, and is not taken for the text 'None'."""
+    with pytest.raises(InvalidEventError, match=r"Moved\.parcel is None"):
+        Moved(parcel=None, at=datetime(2026, 11, 23, tzinfo=UTC)).to_event()
+
+
+def test_a_publishers_impossible_source_is_refused_at_once() -> None:
+    """A source that EventBridge keeps for AWS is refused when the publisher or the outbox is made."""
+    with pytest.raises(InvalidEventError, match=r"'aws\.' for AWS"):
+        EventBridgePublisher("books", source="aws.books")
+    with pytest.raises(InvalidEventError, match=r"'aws\.' for AWS"):
+        TransactionalOutbox("events", source="aws.books")
+
+
+def test_a_publish_error_names_the_first_event() -> None:
+    """What failed stands in the error's result, and the message names the first of it."""
+    publisher = EventBridgePublisher("books", client=StubBus({"BookAdded": "MalformedDetail"}))
+    with pytest.raises(PublishError, match=r"BookAdded .*: MalformedDetail") as caught:
+        publisher.publish([EVENT])
+    assert [failure.position for failure in caught.value.result.failed] == [0]

@@ -79,13 +79,15 @@ def test_an_answer_reaches_the_client(answer: dict[str, Any], status: int, text:
         called.append((function, event["body"]))
         return answer
 
-    with HttpApi(ROUTES, invoke) as api:
+    with HttpApi() as api:
+        api.serve(ROUTES, invoke)
         assert request("POST", f"{api.url}/book", b"{}") == (status, text)
     assert called == [("AddBook", "{}")]
 
 
 def test_what_has_no_route_is_not_found() -> None:
     """A path or a method that the template doesn't name is answered with 404, and calls nothing."""
-    with HttpApi(ROUTES, lambda *_: pytest.fail("called")) as api:
+    with HttpApi() as api:
+        api.serve(ROUTES, lambda *_: pytest.fail("called"))
         assert request("POST", f"{api.url}/books", b"{}")[0] == 404
         assert request("DELETE", f"{api.url}/book", b"{}")[0] == 404

@@ -59,6 +59,7 @@ class Break(NamedTuple):
     old: str
     new: str
     hop: str
+    mode: str = "outbox-pipe"
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,41 @@ class Break(NamedTuple):
         pytest.param(
             Break("examples/books/template.yaml", '"eventName":["INSERT"]', '"eventName":["MODIFY"]', "pipe filter"),
             id="filter",
+        ),
+        pytest.param(
+            Break(
+                "examples/books/template.yaml",
+                '{"eventName":["INSERT"],"dynamodb":{"NewImage":{"outboxFormat":{"N":[{"exists":true}]}}}}',
+                '{"eventSource":["aws:dynamodb"]}',
+                "pipe filter",
+            ),
+            id="filter that lets everything pass",
+        ),
+        pytest.param(
+            Break("examples/books/template.yaml", "Action: dynamodb:PutItem", "Action: dynamodb:GetItem", "api"),
+            id="policy of the API's function",
+        ),
+        pytest.param(
+            Break(
+                "examples/books/template.yaml",
+                "events:PutEvents\n                Resource: !GetAtt Bus.Arn\n              - Effect: Allow\n"
+                "                Action: s3:PutObject",
+                "events:PutRule\n                Resource: !GetAtt Bus.Arn\n              - Effect: Allow\n"
+                "                Action: s3:PutObject",
+                "OutboxRelay",
+                "outbox-relay",
+            ),
+            id="policy of the relay",
+        ),
+        pytest.param(
+            Break(
+                "examples/books/template.yaml",
+                "StreamViewType: NEW_IMAGE",
+                "StreamViewType: KEYS_ONLY",
+                "OutboxRelay",
+                "outbox-relay",
+            ),
+            id="stream without images",
         ),
         pytest.param(
             Break("examples/books/template.yaml", "NewImage.eventId.S", "NewImage.eventID.S", "pipe template"),
@@ -100,7 +136,7 @@ def test_a_broken_hop_is_named(start: Callable[..., Running], tmp_path: Path, br
     assert broken.old in source
     file.write_text(source.replace(broken.old, broken.new, 1))
 
-    demo = start("demo", "outbox-pipe", project=project)
+    demo = start("demo", broken.mode, project=project)
     assert demo.finish() == 1, demo.printed
     assert f"FAILED at the hop '{broken.hop}'" in demo.printed
     assert demo.leftovers() == []

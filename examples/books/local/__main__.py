@@ -16,7 +16,7 @@ def main() -> int:
     demonstrate.add_argument("modes", nargs="*", metavar="MODE", help=f"of {', '.join(MODES)}; all by default")
     serve = commands.add_parser("start", help="serve one mode until Ctrl-C")
     serve.add_argument("mode", choices=MODES)
-    serve.add_argument("--port", type=int, default=3000, help="the API's loopback port")
+    serve.add_argument("--port", type=_port, default=3000, help="the API's loopback port")
     arguments = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the shell had it ignored
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -33,6 +33,13 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\nInterrupted; everything that was started has been ended.", file=sys.stderr)
         return 130
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {port}")
+    return port
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from dynamo_outbox.errors import InvalidPatternError, RenderError
 from dynamo_outbox.testing import EngineError, MiniStack
 
 from .failure import HopFailedError, hop
+from .http_api import HttpApi
 from .packaging import EXAMPLE, build_zip, check_imports
 from .stack import functions_in
 from .stage import Mode, Stage, eventually, standing
@@ -36,6 +37,7 @@ class Journey:
         self.source_is_outbox = stage.mode.source_table == "EventsTable"
         self.body = INPUT.read_bytes()
         self.book = json.loads(self.body)
+        self.runs = 0
 
     def run(self) -> None:
         """All of it.
@@ -54,24 +56,44 @@ class Journey:
         self.api("POST", self.body, 409)
         self.transaction(books=[self.book["name"]], events=["BookAdded"], unchanged=True)
 
+        self.runs += 0 if self.stage.mode.carrier is None else 1  # it is called by hand, and so has one run more
         self.carry_again(record)
         self.bus(2, "BookAdded", again=event_id)
         self.consumer("BookAdded", [added, f"{self.book['name']} has already been presented."])
         self.dedup([f"BookAdded#{event_id}"])
 
+        self.noise()
+        records = 2
+
         self.api("DELETE", json.dumps({"name": self.book["name"]}).encode(), 204)
-        self.transaction(books=[], events=["BookAdded", "BookRemoved"])
-        self.stream(2, "INSERT" if self.source_is_outbox else "REMOVE")
+        self.transaction(books=[], events=["BookRemoved"])
+        self.stream(records + 1, "INSERT" if self.source_is_outbox else "REMOVE")
         removed_id = self.bus(3, "BookRemoved")
         self.consumer("BookRemoved", [f"{self.book['name']} was removed!"])
         self.dedup([f"BookAdded#{event_id}", f"BookRemoved#{removed_id}"])
+
+    @hop("stream")
+    def noise(self) -> None:
+        """A change that is no event happens, and nothing comes of it."""
+        if self.source_is_outbox:
+            self.stage.remove_outbox_item()
+            self.show("stream", "an outbox item is removed, as its time to live would do it")
+        else:
+            self.stage.change_book(self.book["name"])
+            self.show("stream", "a book is changed, which is no event here")
+        self.stream(2, "REMOVE" if self.source_is_outbox else "MODIFY")
+        self.no_event(2)
 
     @hop("api")
     def api(self, method: str, body: bytes, expected: int) -> None:
         """A request to the API, answered with this status."""
         status, answer = request(method, f"{self.stage.url}/book", body)
         if status != expected:
-            raise HopFailedError("api", f"{method} /book answered {status} {answer}, not {expected}")
+            function = next(
+                route.function for route in self.stage.routes() if (route.method, route.path) == (method, "/book")
+            )
+            log = "; ".join(self.stage.printed(function)[-3:])
+            raise HopFailedError("api", f"{method} /book answered {status} {answer}, not {expected}. {function}: {log}")
         self.show("api", f"{method} /book → {status} {answer}".rstrip())
 
     @hop("transaction")
@@ -105,7 +127,7 @@ class Journey:
         self.show("stream", f"{event_name}, sequence number {number}, eventID {records[-1]['eventID']}")
         return records[-1]
 
-    @hop("carrier")
+    @hop(lambda self, *_: self.carrier)
     def carry_again(self, record: dict[str, Any]) -> None:
         """The same stream record goes through pipe or function once more."""
         self.stage.carry_again(record)
@@ -114,18 +136,14 @@ class Journey:
     @hop("bus")
     def bus(self, count: int, event_type: str, *, again: str | None = None) -> str:
         """The newest event on the bus; returns the id that the library gave it."""
-        if self.stage.mode.carrier is None and again is None:
-            self.pipe()
+        if again is None:
+            self.carried(is_event=True)
 
         def arrived() -> list[dict[str, Any]] | None:
-            if self.stage.mode.carrier is not None and "FAILED" in (result := self.stage.mapping_result()):
-                raise HopFailedError(self.carrier, f"its event source mapping says {result}")
             events = self.stage.bus_events()
             return events if len(events) >= count else None
 
         events = eventually("bus", f"event {count} from the {self.carrier}", arrived)
-        if self.stage.mode.carrier is not None and again is None:
-            self.function_carried()
         event = events[-1]
         metadata = event["detail"].get("metadata", {})
         if len(events) != count or event["detail-type"] != event_type or "id" not in metadata:
@@ -135,29 +153,51 @@ class Journey:
         self.show("bus", f"{event['detail-type']} from {event['source']}, event id {metadata['id']}")
         return str(metadata["id"])
 
-    @hop("carrier")
-    def function_carried(self) -> None:
-        """The function has answered that the batch is done."""
+    def carried(self, *, is_event: bool) -> None:
+        """Pipe or function has taken the newest record of the stream."""
+        if self.stage.mode.carrier is None:
+            self.pipe(is_event=is_event)
+        else:
+            self.function()
 
-        def done() -> str | None:
-            result = self.stage.mapping_result()
-            return result if result.startswith("OK") else None
+    @hop(lambda self, *_: self.carrier)
+    def function(self) -> None:
+        """The function that reads the stream has run once more, and complained of nothing."""
+        name = self.carrier
+        self.runs += 1
+        eventually(name, f"its run {self.runs}", lambda: self.stage.invocations(name) >= self.runs or None)
+        if complaints := self.stage.printed(name):
+            raise HopFailedError(name, f"it logged {complaints[-1]}")
+        self.show(name, f"its run {self.runs} has ended, and it logged no complaint")
 
-        self.show(self.carrier, f"event source mapping: {eventually(self.carrier, 'the end of the batch', done)}")
+    @hop("bus")
+    def no_event(self, count: int) -> None:
+        """A change that is no event has gone through pipe or function, and nothing more came over the bus."""
+        self.carried(is_event=False)
+        events = self.stage.bus_events()
+        if len(events) != count:
+            raise HopFailedError(self.carrier, f"a change that is no event became {json.dumps(events[-1])}")
+        self.show("bus", f"nothing more: still {count} events")
 
     @hop("pipe")
-    def pipe(self) -> None:
+    def pipe(self, *, is_event: bool) -> None:
         """The pipe takes the newest record; a broken filter or template shows here."""
         try:
-            passed = eventually("stream", "the record for the pipe", lambda: self.stage.run_pipe() or None)
+            passed = eventually("stream", "the record for the pipe", lambda: self.stage.run_pipe() or None)[-1]
         except InvalidPatternError as error:
             raise HopFailedError("pipe filter", str(error)) from error
         except RenderError as error:
-            raise HopFailedError("pipe template", str(error)) from error
-        if passed[-1].event_id is None:
-            raise HopFailedError("pipe filter", f"it dropped the record {passed[-1].record['eventID']}")
-        self.show("pipe filter", "let the record pass (a stand-in runs the deployed pipe's definition)")
-        self.show("pipe template", f"filled in, and taken by the bus as {passed[-1].event_id}")
+            raise HopFailedError("pipe template" if is_event else "pipe filter", str(error)) from error
+        if (passed.event_id is not None) is not is_event:
+            verb = "dropped" if is_event else "let pass"
+            raise HopFailedError(
+                "pipe filter", f"it {verb} the {passed.record['eventName']} {passed.record['eventID']}"
+            )
+        if not is_event:
+            self.show("pipe filter", f"dropped the {passed.record['eventName']} (a stand-in runs the deployed pipe)")
+            return
+        self.show("pipe filter", f"let the {passed.record['eventName']} pass (a stand-in runs the deployed pipe)")
+        self.show("pipe template", f"filled in, and taken by the bus as {passed.event_id}")
 
     @hop("consumer")
     def consumer(self, function: str, lines: list[str]) -> None:
@@ -171,7 +211,8 @@ class Journey:
         if len(printed) > 1 and printed[-1] == printed[0]:
             raise HopFailedError("dedup", f"{function} acted on one event twice: {printed}")
         if printed != lines:
-            raise HopFailedError("consumer", f"{function} printed {printed}, not {lines}")
+            found = "\n".join(printed)
+            raise HopFailedError("consumer", f"{function} should have printed {lines}, and printed:\n{found}")
         self.show("consumer", f"{function} printed: {printed[-1]}")
 
     @hop("dedup")
@@ -226,7 +267,8 @@ def run(modes: Sequence[Mode]) -> int:
                     where = mode.title
                     print(f"\n{where}")
                     chosen = "".join(f", {name}={value}" for name, value in mode.parameters.items())
-                    with standing(engine, mode, package) as stage:
+                    with HttpApi() as api:
+                        stage = standing(engine, mode, package, api)
                         show(
                             "deploy",
                             f"{mode.template}{chosen}: {len(stage.stack.resources)} resources, by CloudFormation",

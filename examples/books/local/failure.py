@@ -23,8 +23,12 @@ class HopFailedError(Exception):
         self.problem = problem
 
 
-def hop(name: str) -> Callable[[Callable[Parameters, Returned]], Callable[Parameters, Returned]]:
-    """Mark a function as a hop: whatever it raises becomes a `HopFailedError` that names it."""
+def hop(name: str | Callable[..., str]) -> Callable[[Callable[Parameters, Returned]], Callable[Parameters, Returned]]:
+    """Mark a function as a hop: whatever it raises becomes a `HopFailedError` that names it.
+
+    Args:
+        name: The hop's name, or a function of the call's arguments that gives it.
+    """
 
     def decorate(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
         @wraps(function)
@@ -34,7 +38,8 @@ def hop(name: str) -> Callable[[Callable[Parameters, Returned]], Callable[Parame
             except (HopFailedError, EngineError):
                 raise
             except Exception as error:
-                raise HopFailedError(name, f"{type(error).__name__}: {error}") from error
+                called = name if isinstance(name, str) else name(*args, **kwargs)
+                raise HopFailedError(called, f"{type(error).__name__}: {error}") from error
 
         return run
 

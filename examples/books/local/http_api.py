@@ -23,15 +23,6 @@ _TEXT_TYPES = re.compile(r"text/.*|application/(json|javascript|xml)|.*\+(json|x
 """What is passed on as it is; any other body, or one without a type, is base64-encoded."""
 
 
-def check_port(port: int) -> None:
-    """Find out before anything else is started whether a loopback port can be served.
-
-    Raises:
-        OSError: It is taken.
-    """
-    ThreadingHTTPServer(("127.0.0.1", port), BaseHTTPRequestHandler).server_close()
-
-
 class Route(NamedTuple):
     """One route of the template."""
 
@@ -61,25 +52,26 @@ def routes_of(api: Mapping[str, Any]) -> list[Route]:
 
 
 class HttpApi:
-    """Serves routes on a loopback port until it is closed; a context manager.
+    """Holds a loopback port from the start and serves routes on it, once it is told them, until it is closed.
 
     Args:
-        routes: What is served.
-        invoke: How a function is called.
         port: The port; 0 for a free one.
 
     Raises:
         OSError: The port is taken.
     """
 
-    def __init__(self, routes: list[Route], invoke: Invoke, port: int = 0) -> None:
+    def __init__(self, port: int = 0) -> None:
+        self._routes: list[Route] = []
+        self._invoke: Invoke = _nothing_deployed
+        api = self
+
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_request(self) -> None:
-                length = int(self.headers.get("Content-Length") or 0)
-                body = self.rfile.read(length)
-                status, headers, content = _respond(routes, invoke, self.command, self.path, dict(self.headers), body)
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                status, headers, content = api.respond(self.command, self.path, dict(self.headers), body)
                 self.send_response(status)
                 for name, value in {**headers, "Content-Length": str(len(content))}.items():
                     self.send_header(name, value)
@@ -95,6 +87,26 @@ class HttpApi:
         self.url = f"http://localhost:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
 
+    def serve(self, routes: list[Route], invoke: Invoke) -> None:
+        """Serve these routes.
+
+        Args:
+            routes: What is served.
+            invoke: How a function is called.
+        """
+        self._routes, self._invoke = routes, invoke
+
+    def respond(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        """The answer to a request: status, headers and content."""
+        for route in self._routes:
+            parameters = route.match(method, urlsplit(target).path)
+            if parameters is not None:
+                event = payload(route, method, target, headers, body, parameters)
+                return _http_answer(self._invoke(route.function, event))
+        return _json_answer(404, {"message": "Not Found"})
+
     def __enter__(self) -> "HttpApi":
         self._thread.start()
         return self
@@ -104,16 +116,8 @@ class HttpApi:
         self._server.server_close()
 
 
-def _respond(
-    routes: list[Route], invoke: Invoke, method: str, target: str, headers: Mapping[str, str], body: bytes
-) -> tuple[int, dict[str, str], bytes]:
-    path = urlsplit(target).path
-    for route in routes:
-        parameters = route.match(method, path)
-        if parameters is not None:
-            answer = invoke(route.function, payload(route, method, target, headers, body, parameters))
-            return _http_answer(answer)
-    return _json_answer(404, {"message": "Not Found"})
+def _nothing_deployed(function: str, _event: dict[str, Any]) -> dict[str, Any]:
+    raise LookupError(f"{function} is not deployed")
 
 
 def payload(

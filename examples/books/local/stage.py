@@ -2,8 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +11,7 @@ from dynamo_outbox.pipes import PipeDefinition
 from dynamo_outbox.testing import MiniStack, PassedRecord, PipeRunner, wire_record
 
 from .failure import HopFailedError
-from .http_api import HttpApi, routes_of
+from .http_api import HttpApi, Route, routes_of
 from .packaging import EXAMPLE
 from .stack import Stack, deploy
 
@@ -60,10 +59,10 @@ class Stage:
         url: The API's address.
     """
 
-    def __init__(self, engine: MiniStack, mode: Mode, stack: Stack) -> None:
+    def __init__(self, engine: MiniStack, mode: Mode, stack: Stack, url: str) -> None:
         self.mode = mode
         self.stack = stack
-        self.url = ""
+        self.url = url
         self._dynamodb = engine.client("dynamodb")
         self._streams = engine.client("dynamodbstreams")
         self._events = engine.client("events")
@@ -74,7 +73,7 @@ class Stage:
         self._tapped: list[dict[str, Any]] = []
         self._pipe = self._pipe_runner() if mode.carrier is None else None
 
-    def routes(self) -> list[Any]:
+    def routes(self) -> list[Route]:
         """The API's routes, from the deployed template."""
         return routes_of(self.stack.the_only("AWS::ApiGatewayV2::Api"))
 
@@ -116,12 +115,25 @@ class Stage:
         if answer != {"batchItemFailures": []}:
             raise HopFailedError(carrier, f"answered {answer} to a record that it was given again")
 
-    def mapping_result(self) -> str:
-        """What the function's event source mapping says of its last batch."""
-        name = self.stack.physical_ids[str(self.mode.carrier)]
-        (mapping,) = self._lambda.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
-        result: str = mapping["LastProcessingResult"]
-        return result
+    def invocations(self, function: str) -> int:
+        """How often a function has run to its end, from its log."""
+        return sum(line.startswith("REPORT ") for line in self._log(function))
+
+    def remove_outbox_item(self) -> None:
+        """Remove the oldest outbox item, as its time to live would: a change in the stream that is no event."""
+        oldest = min(self.items("EventsTable"), key=lambda item: item["eventTime"]["S"])
+        key = {name: oldest[name] for name in ("pk", "sk")}
+        self._dynamodb.delete_item(TableName=self.stack.physical_ids["EventsTable"], Key=key)
+
+    def change_book(self, name: str) -> None:
+        """Change an attribute of a book behind the service's back: a change in the stream that is no event."""
+        self._dynamodb.update_item(
+            TableName=self.stack.physical_ids["BooksTable"],
+            Key={"name": {"S": name}},
+            UpdateExpression="SET #shelf = :shelf",
+            ExpressionAttributeNames={"#shelf": "shelf"},
+            ExpressionAttributeValues={":shelf": {"N": "7"}},
+        )
 
     def bus_events(self) -> list[dict[str, Any]]:
         """All events that have come over the bus, in the order in which the tap got them."""
@@ -132,14 +144,17 @@ class Stage:
         return self._tapped
 
     def printed(self, function: str) -> list[str]:
-        """All lines that a function has printed, from its log."""
+        """All lines that a function has printed or logged."""
+        platform = ("START ", "END ", "REPORT ", "INIT_START ")
+        return [line for line in self._log(function) if not line.startswith(platform)]
+
+    def _log(self, function: str) -> list[str]:
         group = f"/aws/lambda/{self.stack.physical_ids[function]}"
         try:
-            events = self._logs.filter_log_events(logGroupName=group)["events"]
+            pages = self._logs.get_paginator("filter_log_events").paginate(logGroupName=group)
+            return [event["message"].rstrip() for page in pages for event in page["events"]]
         except self._logs.exceptions.ResourceNotFoundException:
             return []
-        platform = ("START ", "END ", "REPORT ", "INIT_START ")
-        return [each["message"].rstrip() for each in events if not each["message"].startswith(platform)]
 
     def _stream_arn(self) -> str:
         table = self.stack.physical_ids[self.mode.source_table]
@@ -170,21 +185,19 @@ class Stage:
         return url
 
 
-@contextmanager
-def standing(engine: MiniStack, mode: Mode, package: Path, port: int = 0) -> Iterator[Stage]:
+def standing(engine: MiniStack, mode: Mode, package: Path, api: HttpApi) -> Stage:
     """Deploy a mode and serve its API.
 
     Args:
         engine: Where.
         mode: What.
         package: The functions' zip.
-        port: The API's loopback port; 0 for a free one.
+        api: What serves.
     """
     stack = deploy(engine, f"books-{mode.name}", EXAMPLE / mode.template, mode.parameters, package)
-    stage = Stage(engine, mode, stack)
-    with HttpApi(stage.routes(), stage.invoke, port) as api:
-        stage.url = api.url
-        yield stage
+    stage = Stage(engine, mode, stack, api.url)
+    api.serve(stage.routes(), stage.invoke)
+    return stage
 
 
 def eventually(hop: str, what: str, look: Callable[[], Found | None]) -> Found:

@@ -5,37 +5,42 @@ import tempfile
 import time
 from pathlib import Path
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from dynamo_outbox.errors import OutboxError
 from dynamo_outbox.testing import EngineError, MiniStack
 
 from .failure import HopFailedError
-from .http_api import check_port
+from .http_api import HttpApi
 from .packaging import EXAMPLE, build_zip, check_imports
 from .stack import functions_in
 from .stage import Mode, Stage, standing
 
+INPUT = "examples/books/input.json"
 CONSUMERS = ("BookAdded", "BookRemoved")
 
 
 def run(mode: Mode, port: int) -> int:
-    """Serve a mode until it is interrupted; 1 where it can't be started."""
+    """Serve a mode until it is interrupted; 1 where it can't be started, or can't go on."""
     try:
-        check_port(port)
+        api = HttpApi(port)
     except OSError as error:
         print(f"Can't serve the API at port {port}: {error.strerror}. Name another: PORT=3001", file=sys.stderr)
         return 1
+    doing = "start"
     try:
-        with tempfile.TemporaryDirectory(prefix="books-start-") as folder:
+        with api, tempfile.TemporaryDirectory(prefix="books-start-") as folder:
             package = build_zip(Path(folder) / "books.zip")
             check_imports(package, functions_in(EXAMPLE / mode.template))
-            with MiniStack() as engine, standing(engine, mode, package, port) as stage:
+            with MiniStack() as engine:
+                stage = standing(engine, mode, package, api)
                 print(f"{mode.title}: the books' API is at {stage.url}; Ctrl-C ends it.")
-                print(
-                    f"  curl -X POST -d @examples/books/input.json -H 'Content-Type: application/json' {stage.url}/book"
-                )
+                print(f"  curl -X POST -d @{INPUT} -H 'Content-Type: application/json' {stage.url}/book")
                 print(f"""  curl -X DELETE -d '{{"name": "Team Topologies"}}' {stage.url}/book""", flush=True)
+                doing = "go on"
                 _follow(stage)
-    except (HopFailedError, EngineError) as failure:
-        print(f"Can't start: {failure}", file=sys.stderr)
+    except (HopFailedError, EngineError, OutboxError, BotoCoreError, ClientError) as failure:
+        print(f"Can't {doing}: {failure}", file=sys.stderr)
     return 1
 
 

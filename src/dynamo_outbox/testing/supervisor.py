@@ -17,7 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 
 LOG_TAIL = 20_000
-"""Characters of MiniStack's own output that are shown when it ended by itself."""
+"""Characters of MiniStack's own output that are passed on when it has ended."""
+KEPT = frozenset({"PATH", "HOME", "USER", "LANG", "TZ", "SYSTEMROOT"})
 
 
 def main(command: str, port: str) -> int:
@@ -39,28 +40,30 @@ def main(command: str, port: str) -> int:
         try:
             while engine.poll() is None and not owner_ended():
                 pass
-            if engine.poll() is not None:
-                print(log.read_text(errors="replace")[-LOG_TAIL:], flush=True)
         finally:
             end(engine)
+            with suppress(OSError):  # nobody may be left to read it
+                print(log.read_text(errors="replace")[-LOG_TAIL:], flush=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return engine.returncode or 0
 
 
 def environment(folder: Path, port: str) -> dict[str, str]:
-    """Loopback, a folder of its own, and nothing of the user's AWS configuration."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
+    """Loopback, a folder of its own, policies enforced, and of the user's environment only what any process needs.
+
+    What the user has set for other engines or for AWS (SERVICES, USE_SSL, AWS_PROFILE, proxies) stays out.
+    """
+    kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith("LC_")}
     return kept | {
+        "AUTH": "true",
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": port,
         "EDGE_PORT": port,
         "LOG_LEVEL": "WARNING",
-        "AUTH": "true",
         "TMPDIR": str(folder),
         "S3_DATA_DIR": str(folder / "s3"),
         "STATE_DIR": str(folder / "state"),
-        "NO_PROXY": "127.0.0.1,localhost",
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_CONFIG_FILE": os.devnull,

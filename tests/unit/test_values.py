@@ -232,15 +232,15 @@ def typed_map(value: object) -> dict[str, object]:
 
 @pytest.mark.parametrize("level", [in_list, in_map])
 def test_nesting_is_written_to_32_levels(level: Any) -> None:
-    """32 levels of lists or maps are encoded, and 33 refused."""
-    encode_item(nested(level, 32))
-    with pytest.raises(EncodeError, match="nested more than 32 levels deep"):
-        encode_item(nested(level, 33))
+    """A value inside 31 lists or maps, on level 32, is encoded, and one deeper is refused."""
+    encode_item(nested(level, 31))
+    with pytest.raises(EncodeError, match="lies more than 32 levels deep"):
+        encode_item(nested(level, 32))
 
 
 @pytest.mark.parametrize("level", [typed_list, typed_map])
 def test_nesting_is_read_to_32_levels(level: Any) -> None:
-    """32 levels of lists or maps are decoded, and 33 refused."""
-    decode_item(nested(level, 32))
-    with pytest.raises(DecodeError, match="nested more than 32 levels deep"):
-        decode_item(nested(level, 33))
+    """A value inside 31 lists or maps, on level 32, is decoded, and one deeper is refused."""
+    decode_item(nested(level, 31))
+    with pytest.raises(DecodeError, match="lies more than 32 levels deep"):
+        decode_item(nested(level, 32))

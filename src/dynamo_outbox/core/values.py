@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["decode_item", "encode_item"]
 
 MAX_DEPTH = 32
-"""Levels of nesting in an item."""
+"""How deep a value may lie, the attributes themselves on level 1: 31 lists or maps around it."""
 MAX_DIGITS = 38
 MIN_EXPONENT, MAX_EXPONENT = -130, 125
 """A number's magnitude is 0 or between 1E-130 and 9.99…E+125."""
@@ -68,6 +68,8 @@ def decode_item(attribute_values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _decode(typed: Any, depth: int) -> Any:
+    if depth > MAX_DEPTH:
+        raise _BadValueError("", f"lies more than {MAX_DEPTH} levels deep")
     if not isinstance(typed, dict) or len(typed) != 1:
         raise _BadValueError("", f"a typed value is a map with one type tag, not {_shown(typed)}")
     for tag, value in typed.items():
@@ -146,8 +148,6 @@ def _set_of(decode_member: Callable[[Any, int], Any]) -> Callable[[Any, int], se
 def _decode_list(value: Any, depth: int) -> list[Any]:
     if not isinstance(value, list):
         raise _BadValueError("", f"expected a list, got {_shown(value)}")
-    if depth > MAX_DEPTH:
-        raise _BadValueError("", f"nested more than {MAX_DEPTH} levels deep")
     out = []
     for index, member in enumerate(value):
         try:
@@ -160,8 +160,6 @@ def _decode_list(value: Any, depth: int) -> list[Any]:
 def _decode_map(value: Any, depth: int) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _BadValueError("", f"expected a map, got {_shown(value)}")
-    if depth > MAX_DEPTH:
-        raise _BadValueError("", f"nested more than {MAX_DEPTH} levels deep")
     out = {}
     for name, member in value.items():
         if not isinstance(name, str):
@@ -209,12 +207,14 @@ def encode_item(item: Mapping[str, Any]) -> dict[str, Any]:
 def encode_value(value: Any) -> dict[str, Any]:
     """One Python value in DynamoDB's typed form; `encode_item` says which."""
     try:
-        return _encode(value, 0)
+        return _encode(value, 1)
     except _BadValueError as bad:
         raise EncodeError(bad.path, bad.problem) from None
 
 
 def _encode(value: Any, depth: int) -> dict[str, Any]:
+    if depth > MAX_DEPTH:
+        raise _BadValueError("", f"lies more than {MAX_DEPTH} levels deep")
     if isinstance(value, str):
         return {"S": str.__str__(value)}  # the text itself, also of an enum's member
     if value is None:
@@ -262,8 +262,6 @@ def _encode_set(value: set[Any] | frozenset[Any]) -> dict[str, Any]:
 
 
 def _encode_list(value: list[Any] | tuple[Any, ...], depth: int) -> dict[str, Any]:
-    if depth > MAX_DEPTH:
-        raise _BadValueError("", f"nested more than {MAX_DEPTH} levels deep")
     out = []
     for index, member in enumerate(value):
         try:
@@ -284,8 +282,6 @@ def _is_dataclass(value: Any) -> bool:
 def _encode_map(value: Any, depth: int) -> dict[str, Any]:
     if not _is_map(value):
         raise _BadValueError("", f"an item is a map of attributes, not {type(value).__name__}")
-    if depth > MAX_DEPTH:
-        raise _BadValueError("", f"nested more than {MAX_DEPTH} levels deep")
     if hasattr(type(value), "model_fields"):
         value = value.model_dump()
     elif _is_dataclass(value):

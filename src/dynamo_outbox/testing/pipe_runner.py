@@ -11,6 +11,7 @@ from ..pipes import render
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
     from ..pipes import PipeDefinition
     from ..typing import EventBridgeClient, StreamsClient
 

@@ -1,0 +1,273 @@
+"""DynamoDB in memory, as strict as the service: for tests of code that writes conditionally and in transactions.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .client import FakeClient, RefusedError, invalid, refuse_unknown
+from .reads import query, scan
+from .table import VIEW_TYPES, StreamLog, Table
+from .values import normalised_item
+from .writes import plan, plan_transaction, prepare, returned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from ...typing import Clock
+    from .writes import Held, Write
+
+__all__ = ["FakeDynamoDB"]
+
+MAX_TOKEN_LENGTH = 36
+TOKEN_LIFE = timedelta(minutes=10)
+"""How long a ClientRequestToken is known after its transaction."""
+OLDEST_TTL = timedelta(days=5 * 365)
+"""A time to live that is over for longer than this is taken for a mistake, and nothing is deleted."""
+
+_EXPRESSIONS = {"ExpressionAttributeNames", "ExpressionAttributeValues"}
+_WRITE = {"TableName", "ConditionExpression", "ReturnValuesOnConditionCheckFailure", *_EXPRESSIONS}
+_ACTIONS = {
+    "Put": _WRITE | {"Item"},
+    "Update": _WRITE | {"Key", "UpdateExpression"},
+    "Delete": _WRITE | {"Key"},
+    "ConditionCheck": _WRITE | {"Key"},
+}
+_SCAN = {"TableName", "ConsistentRead", "Limit", "ExclusiveStartKey", "Select", "FilterExpression", *_EXPRESSIONS}
+_QUERY = _SCAN | {"KeyConditionExpression", "ScanIndexForward"}
+_TABLE = {"TableName", "KeySchema", "AttributeDefinitions", "StreamSpecification"}
+_WITHOUT_EFFECT = {"BillingMode", "ProvisionedThroughput", "Tags", "TableClass", "SSESpecification"}
+"""What changes nothing that a caller of these operations could see."""
+
+
+class _Token(NamedTuple):
+    """A token that is known: its transaction's actions, and when it was over; None while it goes on."""
+
+    actions: Any
+    completed: datetime | None
+
+
+class FakeDynamoDB(FakeClient):
+    """A low-level DynamoDB client, with its tables in memory.
+
+    Args:
+        clock: Tells the time.
+
+    Attributes:
+        streams: The changes of each table with a stream, by the stream's ARN; `FakeDynamoDBStreams` reads them.
+
+    The operations take the parameters, give the answers and raise the errors of boto3's. A parameter that AWS has and
+    this fake has not is a ``NotImplementedError``, never ignored.
+
+    Limits: no indexes, no projections, no capacity, no pages of 1 MB; a table is ``ACTIVE`` at once, and every read is
+    consistent. Without a ClientRequestToken two calls are two transactions: the token that botocore draws serves its
+    own retries, and the fake has none.
+    """
+
+    SERVICE = "dynamodb"
+
+    def __init__(self, *, clock: Clock) -> None:
+        super().__init__()
+        self.streams: dict[str, StreamLog] = {}
+        self.clock = clock
+        self._tables: dict[str, Table] = {}
+        self._tokens: dict[str, _Token] = {}
+        self._held: set[Held] = set()
+        self._commits = 0
+
+    def create_table(self, **request: Any) -> dict[str, Any]:
+        return self._call("create_table", request, self._create_table)
+
+    def delete_table(self, **request: Any) -> dict[str, Any]:
+        return self._call("delete_table", request, self._delete_table)
+
+    def describe_table(self, **request: Any) -> dict[str, Any]:
+        return self._call("describe_table", request, lambda asked: {"Table": self._table(asked).describe()})
+
+    def update_time_to_live(self, **request: Any) -> dict[str, Any]:
+        return self._call("update_time_to_live", request, self._update_time_to_live)
+
+    def get_item(self, **request: Any) -> dict[str, Any]:
+        return self._call("get_item", request, self._get_item)
+
+    def put_item(self, **request: Any) -> dict[str, Any]:
+        return self._call("put_item", request, lambda asked: self._write_one("Put", asked))
+
+    def update_item(self, **request: Any) -> dict[str, Any]:
+        return self._call("update_item", request, lambda asked: self._write_one("Update", asked))
+
+    def delete_item(self, **request: Any) -> dict[str, Any]:
+        return self._call("delete_item", request, lambda asked: self._write_one("Delete", asked))
+
+    def transact_write_items(self, **request: Any) -> dict[str, Any]:
+        def commit(asked: dict[str, Any]) -> dict[str, Any]:
+            writes = self._begin(asked)
+            if writes is not None:
+                self._commit(asked, writes)
+            return {}
+
+        return self._call("transact_write_items", request, commit)
+
+    def query(self, **request: Any) -> dict[str, Any]:
+        return self._call("query", request, lambda asked: query(self._table(asked, _QUERY), asked))
+
+    def scan(self, **request: Any) -> dict[str, Any]:
+        return self._call("scan", request, lambda asked: scan(self._table(asked, _SCAN), asked))
+
+    @contextmanager
+    def hold_transaction(self, **request: Any) -> Iterator[None]:
+        """A transaction that goes on while the block runs, and commits when it ends without an exception.
+
+        Meanwhile another write to one of its items meets a conflict, another call with its token meets a
+        ``TransactionInProgressException``, and a read finds the items as they were before.
+
+        Args:
+            request: The parameters of ``transact_write_items``.
+
+        Raises:
+            ClientError: It is refused, as when it is called.
+            ValueError: Its token is known, so there is nothing left to do.
+        """
+        begun: list[Write] = []
+        sent: dict[str, Any] = {}
+
+        def begin(asked: dict[str, Any]) -> dict[str, Any]:
+            writes = self._begin(asked)
+            if writes is None:
+                raise ValueError("the token's transaction is over, so it can't be held")
+            begun.extend(writes)
+            sent.update(asked)
+            self._held |= {write.held for write in begun}
+            self._remember(asked, completed=None)
+            return {}
+
+        self._call("transact_write_items", request, begin)
+        committed = False
+        try:
+            yield
+            committed = True
+        finally:
+            with self._lock:
+                self._held -= {write.held for write in begun}
+                self._tokens.pop(sent.get("ClientRequestToken", ""), None)
+                if committed:
+                    self._commit(sent, begun)
+
+    def expire(self, now: datetime | None = None) -> int:
+        """Delete what is past its time to live, as DynamoDB does some time later.
+
+        Args:
+            now: The time; by default the clock's.
+
+        Returns:
+            How many items were deleted.
+        """
+        with self._lock:
+            moment = now or self.clock()
+            overdue = [
+                (table, key)
+                for table in self._tables.values()
+                for key, item in table.items.items()
+                if _is_over(item.get(table.ttl_attribute or ""), moment)
+            ]
+            for table, key in overdue:
+                self._commits += 1
+                table.write(key, None, commit=self._commits, now=moment, by_ttl=True)
+            return len(overdue)
+
+    def _table(self, request: Mapping[str, Any], known: set[str] | None = None) -> Table:
+        refuse_unknown(request, known or {"TableName"})
+        name = request["TableName"].rpartition(":table/")[2]  # an ARN is as good as a name
+        if name not in self._tables:
+            raise RefusedError("ResourceNotFoundException", "Requested resource not found")
+        return self._tables[name]
+
+    def _create_table(self, request: dict[str, Any]) -> dict[str, Any]:
+        refuse_unknown(request, _TABLE | _WITHOUT_EFFECT)
+        name = request["TableName"]
+        if name in self._tables:
+            raise RefusedError("ResourceInUseException", f"Table already exists: {name}")
+        table = Table(request, self.clock())
+        stream = request.get("StreamSpecification", {})
+        if stream.get("StreamEnabled"):
+            if stream.get("StreamViewType") not in VIEW_TYPES:
+                raise invalid("One or more parameter values were invalid: StreamViewType must be provided")
+            label = f"{table.created:%Y-%m-%dT%H:%M:%S}.{len(self.streams):03d}"
+            table.stream = StreamLog(name, label, stream["StreamViewType"], table.created, request["KeySchema"])
+            self.streams[table.stream.arn] = table.stream
+        self._tables[name] = table
+        return {"TableDescription": table.describe()}
+
+    def _delete_table(self, request: dict[str, Any]) -> dict[str, Any]:
+        table = self._table(request)
+        del self._tables[table.name]
+        if table.stream is not None:
+            table.stream.closed = True
+        return {"TableDescription": {**table.describe(), "TableStatus": "DELETING"}}
+
+    def _update_time_to_live(self, request: dict[str, Any]) -> dict[str, Any]:
+        table = self._table(request, {"TableName", "TimeToLiveSpecification"})
+        wanted = request["TimeToLiveSpecification"]
+        if wanted["Enabled"] == (table.ttl_attribute is not None):
+            raise invalid(f"TimeToLive is already {'enabled' if wanted['Enabled'] else 'disabled'}")
+        table.ttl_attribute = wanted["AttributeName"] if wanted["Enabled"] else None
+        return {"TimeToLiveSpecification": wanted}
+
+    def _get_item(self, request: dict[str, Any]) -> dict[str, Any]:
+        table = self._table(request, {"TableName", "Key", "ConsistentRead"})
+        item = table.items.get(table.key_of(normalised_item(request["Key"])))
+        return {} if item is None else {"Item": item}
+
+    def _write_one(self, kind: str, request: dict[str, Any]) -> dict[str, Any]:
+        table = self._table(request, _ACTIONS[kind] | {"ReturnValues"})
+        prepared = prepare(kind, request, table)
+        write = plan(prepared, self._held)
+        answer = returned(prepared, write)
+        self._apply([write])
+        return answer
+
+    def _begin(self, request: Mapping[str, Any]) -> list[Write] | None:
+        """What the transaction will write; None where its token says that it did so already."""
+        refuse_unknown(request, {"TransactItems", "ClientRequestToken"})
+        token = request.get("ClientRequestToken", "")
+        if len(token) > MAX_TOKEN_LENGTH:
+            raise invalid(f"ClientRequestToken must have length less than or equal to {MAX_TOKEN_LENGTH}")
+        known = self._tokens.get(token)
+        if known is not None and (known.completed is None or self.clock() - known.completed < TOKEN_LIFE):
+            if known.actions != request["TransactItems"]:
+                raise RefusedError("IdempotentParameterMismatchException", "Another request had this token before")
+            if known.completed is None:
+                message = "The transaction with the given request token is already in progress"
+                raise RefusedError("TransactionInProgressException", message)
+            return None
+        for action in request["TransactItems"]:
+            for kind, asked in action.items():
+                refuse_unknown(asked, _ACTIONS[kind])
+        return plan_transaction(request["TransactItems"], lambda asked: self._table(asked, set(asked)), self._held)
+
+    def _commit(self, request: Mapping[str, Any], writes: list[Write]) -> None:
+        self._apply(writes)
+        self._remember(request, completed=self.clock())
+
+    def _remember(self, request: Mapping[str, Any], *, completed: datetime | None) -> None:
+        if "ClientRequestToken" in request:
+            self._tokens[request["ClientRequestToken"]] = _Token(request["TransactItems"], completed)
+
+    def _apply(self, writes: list[Write]) -> None:
+        self._commits += 1
+        for write in writes:
+            write.table.write(write.key, write.new, commit=self._commits, now=self.clock())
+
+
+def _is_over(typed: Mapping[str, Any] | None, now: datetime) -> bool:
+    if typed is None or "N" not in typed:
+        return False
+    overdue = Decimal(str(now.timestamp())) - Decimal(typed["N"])
+    return 0 < overdue <= Decimal(OLDEST_TTL.total_seconds())

@@ -1,0 +1,282 @@
+"""What only the fake can be made to do: contention, lost answers, the passing of time; AWS's word is the truth."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError, ReadTimeoutError
+
+from dynamo_outbox import Event, TransactionalOutbox
+from dynamo_outbox.testing.fakes.dynamodb import FakeDynamoDB
+
+from .engine import key_schema, outcome, put, update
+
+if TYPE_CHECKING:
+    from ..doubles import FixedClock
+
+TABLE = "books"
+LOST = ReadTimeoutError(endpoint_url="https://dynamodb.eu-west-1.amazonaws.com")
+NEVER = {"ConditionExpression": "attribute_not_exists(pk)"}
+
+
+@pytest.fixture
+def books(fake: FakeDynamoDB) -> FakeDynamoDB:
+    """The fake, with a table of books."""
+    fake.create_table(TableName=TABLE, **key_schema())
+    return fake
+
+
+def names(dynamodb: FakeDynamoDB) -> list[str]:
+    return [item["pk"]["S"] for item in dynamodb.scan(TableName=TABLE)["Items"]]
+
+
+def test_a_token_is_known_for_ten_minutes(books: FakeDynamoDB, clock: FixedClock) -> None:
+    """Ten minutes after its transaction a token means nothing any more: the transaction is made again."""
+    request: dict[str, Any] = {"TransactItems": [update(TABLE)], "ClientRequestToken": "token"}
+    books.transact_write_items(**request)
+    clock.advance(timedelta(minutes=10) - timedelta(seconds=1))
+    books.transact_write_items(**request)
+    assert books.get_item(TableName=TABLE, Key={"pk": {"S": "a"}})["Item"]["n"] == {"N": "1"}
+    clock.advance(timedelta(seconds=1))
+    books.transact_write_items(**request)
+    assert books.get_item(TableName=TABLE, Key={"pk": {"S": "a"}})["Item"]["n"] == {"N": "2"}
+
+
+def test_a_cancelled_transaction_does_not_use_its_token_up(books: FakeDynamoDB) -> None:
+    """Only a transaction that went through is remembered."""
+    request: dict[str, Any] = {"TransactItems": [put(TABLE, "a", **NEVER)], "ClientRequestToken": "token"}
+    books.put_item(TableName=TABLE, Item={"pk": {"S": "a"}})
+    assert outcome(books.transact_write_items, **request) == "cancelled: ConditionalCheckFailed"
+    books.delete_item(TableName=TABLE, Key={"pk": {"S": "a"}})
+    assert [outcome(books.transact_write_items, **request) for _ in range(2)] == ["ok", "ok"]
+
+
+def test_a_token_stands_for_what_was_sent(books: FakeDynamoDB) -> None:
+    """A request that its caller changes after it was sent is another body."""
+    request: dict[str, Any] = {"TransactItems": [put(TABLE)], "ClientRequestToken": "token"}
+    books.transact_write_items(**request)
+    request["TransactItems"][0]["Put"]["Item"]["n"] = {"N": "1"}
+    assert outcome(books.transact_write_items, **request) == "IdempotentParameterMismatchException"
+
+
+def test_a_token_has_at_most_36_characters(books: FakeDynamoDB) -> None:
+    """A longer ClientRequestToken is refused."""
+    request = {"TransactItems": [put(TABLE)]}
+    assert outcome(books.transact_write_items, **request, ClientRequestToken="x" * 37) == "invalid"
+    assert outcome(books.transact_write_items, **request, ClientRequestToken="x" * 36) == "ok"
+
+
+def test_a_transaction_that_goes_on_is_in_everybodys_way(books: FakeDynamoDB) -> None:
+    """Its token is in progress, writes to its items conflict, others go through, and reads find what was before."""
+    request: dict[str, Any] = {"TransactItems": [put(TABLE, "a"), put(TABLE, "b")], "ClientRequestToken": "token"}
+    with books.hold_transaction(**request):
+        observed = {
+            "same token": outcome(books.transact_write_items, **request),
+            "transaction": outcome(books.transact_write_items, TransactItems=[put(TABLE, "c"), put(TABLE, "b")]),
+            "put": outcome(books.put_item, TableName=TABLE, Item={"pk": {"S": "a"}}),
+            "update": outcome(books.update_item, **update(TABLE, "a")["Update"]),
+            "delete": outcome(books.delete_item, TableName=TABLE, Key={"pk": {"S": "a"}}),
+            "another item": outcome(books.put_item, TableName=TABLE, Item={"pk": {"S": "z"}}),
+            "read": names(books),
+        }
+    assert observed == {
+        "same token": "TransactionInProgressException",
+        "transaction": "cancelled: None, TransactionConflict",
+        "put": "TransactionConflictException",
+        "update": "TransactionConflictException",
+        "delete": "TransactionConflictException",
+        "another item": "ok",
+        "read": ["z"],
+    }
+    assert sorted(names(books)) == ["a", "b", "z"]
+    assert outcome(books.transact_write_items, **request) == "ok"
+    assert outcome(books.put_item, TableName=TABLE, Item={"pk": {"S": "a"}}) == "ok"
+
+
+def test_a_held_transaction_whose_block_raises_is_cancelled(books: FakeDynamoDB) -> None:
+    """It writes nothing, and is in nobody's way any more."""
+    request: dict[str, Any] = {"TransactItems": [put(TABLE, "a")], "ClientRequestToken": "token"}
+    with pytest.raises(ZeroDivisionError), books.hold_transaction(**request):
+        raise ZeroDivisionError
+    assert names(books) == []
+    assert outcome(books.transact_write_items, **request) == "ok"
+
+
+def test_a_transaction_that_is_refused_cannot_be_held(books: FakeDynamoDB) -> None:
+    """A held transaction meets its conditions when it begins; one whose token is used up has nothing to do."""
+    books.put_item(TableName=TABLE, Item={"pk": {"S": "a"}})
+    with (
+        pytest.raises(ClientError, match="ConditionalCheckFailed"),
+        books.hold_transaction(TransactItems=[put(TABLE, "a", **NEVER)]),
+    ):
+        pytest.fail("it must not begin")
+    request: dict[str, Any] = {"TransactItems": [put(TABLE, "b")], "ClientRequestToken": "token"}
+    books.transact_write_items(**request)
+    with pytest.raises(ValueError, match="is over"), books.hold_transaction(**request):
+        pytest.fail("it must not begin")
+
+
+def test_a_lost_answer_after_the_commit(books: FakeDynamoDB) -> None:
+    """The write stands though its answer is lost, and the same token again is a success without a second write."""
+    request: dict[str, Any] = {"TransactItems": [update(TABLE)], "ClientRequestToken": "token"}
+    books.fail_next("transact_write_items", LOST, after_commit=True)
+    with pytest.raises(ReadTimeoutError):
+        books.transact_write_items(**request)
+    assert names(books) == ["a"]
+    books.transact_write_items(**request)
+    assert books.get_item(TableName=TABLE, Key={"pk": {"S": "a"}})["Item"]["n"] == {"N": "1"}
+    assert books.pending_faults == []
+
+
+def test_a_lost_request_writes_nothing(books: FakeDynamoDB) -> None:
+    """A fault before the commit leaves the table as it was."""
+    books.fail_next("put_item", EndpointConnectionError(endpoint_url="https://dynamodb.eu-west-1.amazonaws.com"))
+    with pytest.raises(EndpointConnectionError):
+        books.put_item(TableName=TABLE, Item={"pk": {"S": "a"}})
+    assert names(books) == []
+
+
+def test_faults_come_in_order_and_for_their_operation_only(books: FakeDynamoDB) -> None:
+    """Each scripted fault meets one call of its operation; those that nothing met yet are listed."""
+    codes = ["ThrottlingException", "ProvisionedThroughputExceededException", "TransactionInProgressException"]
+    for code in codes:
+        books.fail_next("transact_write_items", code)
+    assert outcome(books.put_item, TableName=TABLE, Item={"pk": {"S": "z"}}) == "ok"
+    assert books.pending_faults == ["transact_write_items"] * 3
+    request = {"TransactItems": [put(TABLE)]}
+    assert [outcome(books.transact_write_items, **request) for _ in range(4)] == [*codes, "ok"]
+
+
+def test_a_fault_can_be_a_cancellation(books: FakeDynamoDB) -> None:
+    """`error` makes whatever error response a test wants, as botocore's own class."""
+    reasons = [{"Code": "TransactionConflict", "Message": "Transaction is ongoing for the item"}, {"Code": "None"}]
+    books.fail_next(
+        "transact_write_items",
+        books.error("transact_write_items", "TransactionCanceledException", CancellationReasons=reasons),
+    )
+    with pytest.raises(books.exceptions.TransactionCanceledException) as caught:
+        books.transact_write_items(TransactItems=[put(TABLE, "a"), put(TABLE, "b")])
+    assert caught.value.response["CancellationReasons"] == reasons
+
+
+def test_a_refusal_uses_up_a_fault_after_the_commit(books: FakeDynamoDB) -> None:
+    """Where the work itself is refused there is no answer to lose: the refusal is what is raised."""
+    books.fail_next("put_item", LOST, after_commit=True)
+    assert outcome(books.put_item, TableName="no-such-table", Item={"pk": {"S": "a"}}) == "ResourceNotFoundException"
+    assert books.pending_faults == []
+
+
+def test_an_operation_that_the_fake_has_not_cannot_be_scripted(books: FakeDynamoDB) -> None:
+    """A misspelt operation is an error when it is scripted, not a fault that never comes."""
+    for operation in ("put_items", "batch_write_item", "expire"):
+        with pytest.raises(ValueError, match=operation):
+            books.fail_next(operation, LOST)
+
+
+def test_parameters_are_checked_as_botocore_does(books: FakeDynamoDB) -> None:
+    """A parameter that is missing, misspelt or of a wrong type never reaches the fake's tables."""
+    for request in ({"TableName": TABLE}, {"TableName": TABLE, "Itme": {}}, {"TableName": TABLE, "Item": {"pk": "a"}}):
+        with pytest.raises(ParamValidationError):
+            books.put_item(**request)
+    assert books.calls[-1].operation == "create_table"
+
+
+@pytest.mark.parametrize(
+    ("operation", "more"),
+    [
+        ("scan", {"ProjectionExpression": "pk"}),
+        ("query", {"IndexName": "by-year"}),
+        ("put_item", {"Item": {"pk": {"S": "a"}}, "ReturnConsumedCapacity": "TOTAL"}),
+        ("create_table", {**key_schema(), "GlobalSecondaryIndexes": []}),
+    ],
+)
+def test_what_the_fake_does_not_know_it_says(books: FakeDynamoDB, operation: str, more: dict[str, Any]) -> None:
+    """A parameter that AWS has and the fake has not is never ignored in silence."""
+    with pytest.raises(NotImplementedError, match=list(more)[-1]):
+        getattr(books, operation)(TableName=TABLE, **more)
+
+
+def test_a_caller_cannot_change_what_is_stored(books: FakeDynamoDB) -> None:
+    """What was put and what was read are copies."""
+    item: dict[str, Any] = {"pk": {"S": "a"}, "l": {"L": []}}
+    books.put_item(TableName=TABLE, Item=item)
+    item["l"]["L"].append({"S": "later"})
+    books.get_item(TableName=TABLE, Key={"pk": {"S": "a"}})["Item"]["l"]["L"].append({"S": "later"})
+    assert books.get_item(TableName=TABLE, Key={"pk": {"S": "a"}})["Item"]["l"] == {"L": []}
+
+
+def test_ttl_removes_what_is_over_and_nothing_else(books: FakeDynamoDB, clock: FixedClock) -> None:
+    """Only a number of epoch seconds in the last five years, in the attribute that TTL was told of, is over."""
+    now = int(clock.now.timestamp())
+    five_years = 5 * 365 * 24 * 3600
+    times: dict[str, dict[str, Any]] = {
+        "over": {"N": str(now - 1)},
+        "just now": {"N": str(now)},
+        "later": {"N": str(now + 1)},
+        "text": {"S": str(now - 1)},
+        "milliseconds": {"N": str(now * 1000)},
+        "long over": {"N": str(now - five_years - 1)},
+        "nearly long over": {"N": str(now - five_years)},
+    }
+    for name, typed in times.items():
+        books.put_item(TableName=TABLE, Item={"pk": {"S": name}, "expiresAt": typed})
+    assert books.expire() == 0
+    specification = {"Enabled": True, "AttributeName": "expiresAt"}
+    books.update_time_to_live(TableName=TABLE, TimeToLiveSpecification=specification)
+    assert books.expire() == 2
+    assert sorted(names(books)) == sorted(times.keys() - {"over", "nearly long over"})
+    assert books.expire(now=clock.now + timedelta(seconds=2)) == 2
+    again = {"TableName": TABLE, "TimeToLiveSpecification": specification}
+    assert outcome(books.update_time_to_live, **again) == "invalid"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"KeySchema": [{"AttributeName": "pk", "KeyType": "RANGE"}]}, id="no partition key"),
+        pytest.param({"AttributeDefinitions": [{"AttributeName": "sk", "AttributeType": "S"}]}, id="other attribute"),
+        pytest.param({"StreamSpecification": {"StreamEnabled": True}}, id="no view type"),
+    ],
+)
+def test_a_table_that_cannot_be_is_refused(fake: FakeDynamoDB, change: dict[str, Any]) -> None:
+    """Key schema, attribute definitions and stream have to fit."""
+    assert outcome(fake.create_table, TableName=TABLE, **{**key_schema(), **change}) == "invalid"
+
+
+def test_a_table_is_made_and_removed_once(books: FakeDynamoDB) -> None:
+    """A second table of one name is in use, and a second removal finds nothing."""
+    assert outcome(books.create_table, TableName=TABLE, **key_schema()) == "ResourceInUseException"
+    assert [outcome(books.delete_table, TableName=TABLE) for _ in range(2)] == ["ok", "ResourceNotFoundException"]
+
+
+def test_the_writer_meets_a_conflict(books: FakeDynamoDB, clock: FixedClock) -> None:
+    """The library writes its whole transaction or, where an item is held, nothing of it."""
+    books.create_table(TableName="events", **key_schema("pk", "sk"))
+    outbox = TransactionalOutbox("events", source="Contract", client=books, clock=clock)
+
+    def add() -> str:
+        def commit() -> None:
+            with outbox.transaction() as tx:
+                tx.put(TABLE, {"pk": "a"}, must_not_exist=True)
+                tx.emit(Event("BookAdded", {}))
+
+        try:
+            commit()
+        except Exception as error:
+            return type(error).__name__
+        return "ok"
+
+    with books.hold_transaction(TransactItems=[put(TABLE, "a")]):
+        assert add() == "TransactionConflictError"
+        assert books.scan(TableName="events")["Count"] == 0
+    assert add() == "ConditionFailedError"
+
+
+def test_clock_and_stream_agree(clock: FixedClock) -> None:
+    """The fake tells the time by the clock that it was given, and by no other."""
+    fake = FakeDynamoDB(clock=clock)
+    fake.create_table(TableName=TABLE, **key_schema())
+    created: datetime = fake.describe_table(TableName=TABLE)["Table"]["CreationDateTime"]
+    assert created == clock.now

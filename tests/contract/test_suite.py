@@ -1,0 +1,86 @@
+"""What a fake of these services must get right, and where each point is held to the contract.
+
+Every scenario runs on the fake, on moto and on MiniStack (and on ``--endpoint-url``) unless it says "fake" here: there
+no other engine can be made to do it, and AWS's documentation alone is the truth.
+
+====  =========================================================  =====================================================
+no.   point                                                      where
+====  =========================================================  =====================================================
+1     over 100 actions, the same item twice, 400 KB, 4 MB         ``test_transactions``
+2     all or nothing; reasons by position; Item with ALL_OLD      ``test_transactions``
+3     same token: no write, no record; other body: mismatch       ``test_transactions``; ten minutes: fake
+4     in progress; conflicts of transactions and single writes    fake, ``hold_transaction``: no engine raises them
+5     the commit went through, the answer was lost                fake, ``fail_next(after_commit=True)``
+6     interleaved, delayed, reordered; order per item             order per item: ``test_streams``; the rest: fake, for
+                                                                  the engines tell changes as they are committed
+7     no record for what changed nothing; images by view type     ``test_streams``
+8     TTL's identity, capitalised and not                         fake, ``expire``: moto never deletes, and MiniStack
+                                                                  deletes once a minute and leaves no record
+9     redelivery; the lowest number is the checkpoint             not here: it is Lambda's event source mapping, which
+                                                                  is no client that the library calls
+10    a poison record blocks its shard                            not here: the same
+11    Pipes: a bare array; Lambda: Records                        the shape of a record for Lambda: fake, with
+                                                                  ``wire_record``; the array is the mapping's, as in 9
+12    over 10 entries or 1 MB; a bad Detail; throttling           ``test_put_events``; throttling: fake
+13    events twice, and in any order                              fake, ``FakeEventBridge.deliveries``
+====  =========================================================  =====================================================
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from .deviations import DEVIATIONS, Instead
+from .engine import Backend, Engine
+
+MODULES = (
+    "test_transactions",
+    "test_conditions",
+    "test_updates",
+    "test_values",
+    "test_streams",
+    "test_put_events",
+    "test_library",
+)
+
+
+def test_each_deviation_names_a_scenario() -> None:
+    """A line of the table that no scenario reads any more is dead."""
+    scenarios = {name for module in MODULES for name in dir(import_module(f"{__package__}.{module}"))}
+    assert {scenario.partition("[")[0] for _, scenario in DEVIATIONS} <= scenarios
+
+
+def test_the_fake_does_not_deviate() -> None:
+    """The fake is what is held to the truth: where it is wrong it is mended."""
+    assert {engine for engine, _ in DEVIATIONS} <= {"moto", "ministack"}
+
+
+@pytest.mark.parametrize(
+    ("scenario", "observed", "holds"),
+    [
+        ("sound", "truth", True),
+        ("sound", "something else", False),
+        ("wrong", "its way", True),
+        ("wrong", "truth", False),
+        ("wrong", "something else", False),
+    ],
+)
+def test_a_deviation_is_asserted(monkeypatch: pytest.MonkeyPatch, scenario: str, observed: str, *, holds: bool) -> None:
+    """A known deviation has to be as it is known: neither the truth nor anything third."""
+    monkeypatch.setitem(DEVIATIONS, ("engine", "wrong"), Instead("its way"))
+    engine = Engine(Backend("engine", None, None, None), scenario, pytest.fail)
+    if holds:
+        engine.holds(observed, "truth")
+    else:
+        with pytest.raises(AssertionError):
+            engine.holds(observed, "truth")
+
+
+def test_each_module_of_the_suite_says_what_it_is_about() -> None:
+    """The modules above are all there are, but for those of the fakes alone, of patterns, and this one."""
+    found = {path.stem for path in Path(__file__).parent.glob("test_*.py")}
+    alone = {stem for stem in found if stem.startswith(("test_fake_", "test_patterns_"))}
+    assert found - alone - {"test_suite"} == set(MODULES)

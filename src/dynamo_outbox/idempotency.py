@@ -94,10 +94,11 @@ class IdempotencyStore:
         Raises:
             AlreadyInProgressError, PayloadMismatchError, ResultError: The call must not run.
         """
+        now = self._clock()
         request = claim_request(
             claim,
             self._place,
-            now=self._clock(),
+            now=now,
             lease=self.lease if lease is None else lease,
             margin=self.clock_margin,
             ttl=self.ttl,
@@ -107,7 +108,9 @@ class IdempotencyStore:
         except ClientError as error:
             if not _condition_failed(error):
                 raise
-            return meet(claim, cast("Mapping[str, Any]", error.response.get("Item", {})))
+            record = cast("Mapping[str, Any]", error.response.get("Item", {}))
+            ttl_attribute = self._place.ttl_attribute
+            return meet(claim, record, ttl_attribute=ttl_attribute, now=now, margin=self.clock_margin)
         return None
 
     def complete(self, claim: Claim, result: StoredResult | None) -> bool:

@@ -6,6 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dynamo_outbox import Event, TransactionalOutbox
 from dynamo_outbox.core.backoff import full_jitter
@@ -254,3 +256,53 @@ def test_what_would_run_after_the_commit_is_refused() -> None:
     for function in (coroutine, generator):
         with pytest.raises(TypeError, match="its body would run after the commit"):
             outbox_of(StubDynamoDB()).transactional()(function)
+
+
+@given(
+    kinds=st.lists(st.sampled_from(["put", "update", "delete", "check", "add", "emit"]), max_size=30),
+    labelled=st.lists(st.booleans(), min_size=30, max_size=30),
+)
+def test_a_plan_keeps_order_and_count(kinds: list[str], labelled: list[bool]) -> None:
+    """Whatever is gathered goes out once, in the caller's order, and a refusal is told under each one's own label."""
+    client = Answers(cancelled(*("ConditionalCheckFailed" for _ in kinds)))
+
+    def gather(tx: Transaction) -> None:
+        for position, (kind, has_label) in enumerate(zip(kinds, labelled, strict=False)):
+            label = f"{kind} {position}" if has_label else None
+            key = {"id": position}
+            match kind:
+                case "put":
+                    tx.put("books", key, label=label)
+                case "update":
+                    tx.update("books", key, set={"year": 1}, label=label)
+                case "delete":
+                    tx.delete("books", key, label=label)
+                case "check":
+                    tx.check("books", key, condition="attribute_exists(id)", label=label)
+                case "add":
+                    typed = {"id": {"N": str(position)}}
+                    tx.add({"Put": {"TableName": "books", "Item": typed}}, label=label)
+                case _:
+                    tx.emit(Event("A", {}, id=str(position)), label=label)
+
+    outbox = outbox_of(client, keys={"books": "id"})
+    if not kinds:
+        with outbox.transaction() as tx:
+            gather(tx)
+        assert client.calls == []
+        return
+    with pytest.raises(ConditionFailedError) as caught, outbox.transaction() as tx:
+        gather(tx)
+    names = {
+        "put": "Put",
+        "update": "Update",
+        "delete": "Delete",
+        "check": "ConditionCheck",
+        "add": "Put",
+        "emit": "Put",
+    }
+    assert [next(iter(item)) for item in client.transact_items] == [names[kind] for kind in kinds]
+    for position, (kind, has_label, reason) in enumerate(zip(kinds, labelled, caught.value.reasons, strict=False)):
+        assert reason.position == position
+        default = f"A {position}" if kind == "emit" else None
+        assert reason.label == (f"{kind} {position}" if has_label else default)

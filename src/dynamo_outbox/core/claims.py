@@ -1,21 +1,13 @@
-"""Idempotency as a table: which record a call meets, and what follows.
+"""Idempotency as two tables: what a call does about the record that it meets, and what becomes of a record.
 
-    record met                                          | outcome
-    ----------------------------------------------------|-----------------------------------------------
-    none, or one past its time to live                  | claimed (the put went through)
-    in progress, its lease and the margin run out       | claimed (the put went through)
-    any, with this call's own token                     | claimed (the put's first answer was lost)
-    any, with another fingerprint                       | `PayloadMismatchError`
-    in progress                                         | `AlreadyInProgressError`
-    completed, with a result                            | replay
-    completed, without one (it could not be stored)     | `ResultError`
-
-The first two rows are the condition of the put, `CLAIM_CONDITION`; the others are `meet`, on the record that the
-refused put brings back. Completion and release are conditional on the token, so a late holder changes nothing.
+`ON_MEETING` is what a call follows. Its first two rows are the condition of the put, `CLAIM_CONDITION`; for the others
+the refused put brings the record back, and `meet` looks its row up. `LIFE` is how a record changes. Completion and
+release are conditional on the token, so a late holder changes nothing. docs/idempotency.md draws its picture from it.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import AlreadyInProgressError, PayloadMismatchError, ResultError
@@ -24,7 +16,62 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
 
-__all__ = ["Claim", "Place", "Replay", "claim_request", "completion_request", "meet", "release_request"]
+__all__ = [
+    "LIFE",
+    "ON_MEETING",
+    "Claim",
+    "Met",
+    "Outcome",
+    "Place",
+    "Replay",
+    "claim_request",
+    "completion_request",
+    "meet",
+    "release_request",
+    "what_is_met",
+]
+
+
+class Met(StrEnum):
+    """Which record a call meets, the first that fits."""
+
+    FORGOTTEN = "none, or one past its time to live"
+    OVERDUE = "in progress, its lease and the margin over"
+    OWN = "its own token: the first answer to its put was lost"
+    OTHER_PAYLOAD = "another fingerprint"
+    HELD = "in progress"
+    DONE = "completed, with a result"
+    DONE_WITHOUT_RESULT = "completed, without a result that could be stored"
+
+
+class Outcome(StrEnum):
+    """What a call does about it."""
+
+    RUN = "takes the key and runs"
+    REPLAY = "gives the stored result"
+    IN_PROGRESS = "AlreadyInProgressError"
+    MISMATCH = "PayloadMismatchError"
+    UNSTORABLE = "ResultError"
+
+
+ON_MEETING = {
+    Met.FORGOTTEN: Outcome.RUN,
+    Met.OVERDUE: Outcome.RUN,
+    Met.OWN: Outcome.RUN,
+    Met.OTHER_PAYLOAD: Outcome.MISMATCH,
+    Met.HELD: Outcome.IN_PROGRESS,
+    Met.DONE: Outcome.REPLAY,
+    Met.DONE_WITHOUT_RESULT: Outcome.UNSTORABLE,
+}
+
+LIFE = (
+    ("none", "claim", "in progress"),
+    ("in progress", "claim, when lease and margin are over", "in progress"),
+    ("in progress", "complete, with the token", "completed"),
+    ("in progress", "release, with the token", "none"),
+    ("completed", "time to live", "none"),
+)
+"""From, by, to."""
 
 IN_PROGRESS = "IN_PROGRESS"
 COMPLETED = "COMPLETED"
@@ -110,26 +157,56 @@ def claim_request(
     }
 
 
-def meet(claim: Claim, record: Mapping[str, Any]) -> Replay | None:
-    """What the record that stood in the way means: a replay, or None where it is this call's own.
+def what_is_met(
+    claim: Claim, record: Mapping[str, Any], *, ttl_attribute: str, now: datetime, margin: timedelta
+) -> Met:
+    """The row of `ON_MEETING` for a record.
 
     Args:
         claim: Who asks.
-        record: The record, in typed values.
-
-    Raises:
-        PayloadMismatchError, AlreadyInProgressError, ResultError: As in the table above.
+        record: The record, in typed values; empty where there is none.
+        ttl_attribute: What holds its time to live.
+        now, margin: As for `claim_request`.
     """
     held = {name: next(iter(typed.values())) for name, typed in record.items()}
-    if held.get("claimToken") == claim.token:
-        return None
-    if held.get("fingerprint") != claim.fingerprint:
-        raise PayloadMismatchError(claim.key, "was used before with another payload; a new call needs a new key")
-    if held.get("status") != COMPLETED:
-        raise AlreadyInProgressError(claim.key, "another call is at work on it; try again later")
-    if "result" not in held:
-        raise ResultError(claim.key, "was done before, but its result could not be stored; it is not done again")
-    return Replay(held["result"], by_annotation="resultByAnnotation" in held)
+    is_completed = held.get("status") == COMPLETED
+    overdue = int(now.timestamp() * 1000) - int(margin.total_seconds() * 1000)
+    if not held or int(held[ttl_attribute]) <= int(now.timestamp()):
+        return Met.FORGOTTEN
+    if not is_completed and int(held["leaseExpiresAt"]) <= overdue:
+        return Met.OVERDUE
+    if held["claimToken"] == claim.token:
+        return Met.OWN
+    if held["fingerprint"] != claim.fingerprint:
+        return Met.OTHER_PAYLOAD
+    if not is_completed:
+        return Met.HELD
+    return Met.DONE if "result" in held else Met.DONE_WITHOUT_RESULT
+
+
+def meet(
+    claim: Claim, record: Mapping[str, Any], *, ttl_attribute: str, now: datetime, margin: timedelta
+) -> Replay | None:
+    """What follows for a call whose put was refused: a replay, or None where the record is its own.
+
+    Args:
+        claim, record, ttl_attribute, now, margin: As for `what_is_met`, `now` as it was in the put.
+
+    Raises:
+        PayloadMismatchError, AlreadyInProgressError, ResultError: As in `ON_MEETING`.
+    """
+    met = what_is_met(claim, record, ttl_attribute=ttl_attribute, now=now, margin=margin)
+    match ON_MEETING[met]:
+        case Outcome.REPLAY:
+            return Replay(record["result"]["S"], by_annotation="resultByAnnotation" in record)
+        case Outcome.MISMATCH:
+            raise PayloadMismatchError(claim.key, "was used before with another payload; a new call needs a new key")
+        case Outcome.UNSTORABLE:
+            raise ResultError(claim.key, "was done before, but its result could not be stored; it is not done again")
+        case Outcome.RUN if met is Met.OWN:
+            return None
+        case _:  # in progress; or the record went between the put and its refusal, and the next try will take the key
+            raise AlreadyInProgressError(claim.key, "another call is at work on it; try again later")
 
 
 def completion_request(

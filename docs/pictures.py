@@ -1,0 +1,40 @@
+"""Draws the docs' pictures from the tables in the code: ``python docs/pictures.py`` writes them into their pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dynamo_outbox.core.claims import LIFE, ON_MEETING
+
+DOCS = Path(__file__).parent
+
+
+def record_life() -> str:
+    """The life of an idempotency record, as a mermaid state diagram."""
+    ids = {"none": "[*]", "in progress": "InProgress", "completed": "Completed"}
+    lines = [f"    {ids[start]} --> {ids[end]}: {event}" for start, event, end in LIFE]
+    return "\n".join(["```mermaid", "stateDiagram-v2", *lines, "```"])
+
+
+def on_meeting() -> str:
+    """What a call does about the record that it meets, as a table."""
+    rows = [f"| {met} | {outcome} |" for met, outcome in ON_MEETING.items()]
+    return "\n".join(["| record met | the call |", "|---|---|", *rows])
+
+
+PICTURES = {"record-life": record_life, "on-meeting": on_meeting}
+
+
+def drawn(page: str) -> str:
+    """A page with each picture between its markers drawn anew."""
+    for name, draw in PICTURES.items():
+        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        if start in page:
+            before, _, rest = page.partition(start)
+            page = f"{before}{start}{draw()}\n{end}{rest.partition(end)[2]}"
+    return page
+
+
+if __name__ == "__main__":
+    for path in DOCS.rglob("*.md"):
+        path.write_text(drawn(path.read_text()))

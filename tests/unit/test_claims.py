@@ -1,0 +1,204 @@
+"""The idempotency table: each of its rows, and its promises under random schedules."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+
+from dynamo_outbox import IdempotencyStore
+from dynamo_outbox.core.claims import ON_MEETING, Claim, Met, Replay, meet, what_is_met
+from dynamo_outbox.errors import AlreadyInProgressError, PayloadMismatchError, ResultError
+from dynamo_outbox.results import StoredResult
+from dynamo_outbox.testing import FakeDynamoDB
+
+from ..doubles import FixedClock
+
+NOW = FixedClock().now
+SECOND = timedelta(seconds=1)
+CLAIM = Claim("catalogue#1", "mine", "payload")
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    """A record in progress, of another call with the same payload, whose lease goes on for a minute."""
+    attributes = {
+        "pk": CLAIM.key,
+        "status": "IN_PROGRESS",
+        "claimToken": "another's",
+        "fingerprint": "payload",
+        "leaseExpiresAt": int((NOW + 60 * SECOND).timestamp() * 1000),
+        "expiresAt": int((NOW + 3600 * SECOND).timestamp()),
+    } | changes
+    return {name: {"N" if isinstance(value, int) else "S": str(value)} for name, value in attributes.items()}
+
+
+def milliseconds(offset: timedelta) -> int:
+    return int((NOW + offset).timestamp() * 1000)
+
+
+ROWS = [
+    ({}, Met.FORGOTTEN),
+    (record(expiresAt=int(NOW.timestamp())), Met.FORGOTTEN),
+    (record(expiresAt=int(NOW.timestamp()), status="COMPLETED", result='"a"'), Met.FORGOTTEN),
+    (record(leaseExpiresAt=milliseconds(-SECOND)), Met.OVERDUE),
+    (record(leaseExpiresAt=milliseconds(-SECOND + timedelta(milliseconds=1))), Met.HELD),
+    (record(leaseExpiresAt=milliseconds(-SECOND), status="COMPLETED", result='"a"'), Met.DONE),
+    (record(claimToken="mine"), Met.OWN),
+    (record(claimToken="mine", fingerprint="other"), Met.OWN),
+    (record(fingerprint="other"), Met.OTHER_PAYLOAD),
+    (record(fingerprint="other", status="COMPLETED", result='"a"'), Met.OTHER_PAYLOAD),
+    (record(), Met.HELD),
+    (record(status="COMPLETED", result='"a"'), Met.DONE),
+    (record(status="COMPLETED"), Met.DONE_WITHOUT_RESULT),
+]
+
+
+@pytest.mark.parametrize(("found", "met"), ROWS)
+def test_each_record_has_its_row(found: dict[str, Any], met: Met) -> None:
+    """What a call meets is decided by token, fingerprint, status, lease and time to live, in the table's order."""
+    assert what_is_met(CLAIM, found, ttl_attribute="expiresAt", now=NOW, margin=SECOND) is met
+
+
+RULES = {
+    Met.FORGOTTEN: None,
+    Met.OVERDUE: None,
+    Met.OWN: None,
+    Met.OTHER_PAYLOAD: PayloadMismatchError,
+    Met.HELD: AlreadyInProgressError,
+    Met.DONE: Replay('"a"', by_annotation=False),
+    Met.DONE_WITHOUT_RESULT: ResultError,
+}
+
+
+@pytest.mark.parametrize(("found", "met"), ROWS)
+def test_the_put_takes_what_the_table_lets_it_take(found: dict[str, Any], met: Met) -> None:
+    """The put's condition lets through just the records whose row says so; any other ends as its row says."""
+    store = new_store(dynamodb := new_table())
+    if found:
+        dynamodb.put_item(TableName="handled", Item=found)
+    expected = RULES[met]
+    if isinstance(expected, type):
+        with pytest.raises(expected):
+            store.claim(CLAIM)
+    else:
+        assert store.claim(CLAIM) == expected
+
+
+def test_every_row_is_reached() -> None:
+    """The rows above are all that the table has."""
+    assert {met for _, met in ROWS} == set(Met) == set(ON_MEETING)
+
+
+def test_a_record_that_went_meanwhile_is_tried_again_later() -> None:
+    """A refused put that brings no record back is answered like a key in progress: the next try takes it."""
+    with pytest.raises(AlreadyInProgressError):
+        meet(CLAIM, {}, ttl_attribute="expiresAt", now=NOW, margin=SECOND)
+
+
+def new_table(clock: FixedClock | None = None) -> FakeDynamoDB:
+    dynamodb = FakeDynamoDB(clock=clock or FixedClock())
+    dynamodb.create_table(
+        TableName="handled",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return dynamodb
+
+
+def new_store(dynamodb: Any, clock: FixedClock | None = None) -> IdempotencyStore:
+    return IdempotencyStore(
+        "handled",
+        client=dynamodb,
+        clock=clock or FixedClock(),
+        lease=60 * SECOND,
+        clock_margin=SECOND,
+        ttl=timedelta(days=8),
+    )
+
+
+class Schedules(RuleBasedStateMachine):
+    """Holders with clocks up to the margin apart claim, complete, release, lose answers, or just vanish."""
+
+    holders = Bundle("holders")
+
+    @initialize()
+    def begin(self) -> None:
+        self.clock = FixedClock()
+        self.dynamodb = new_table(self.clock)
+        self.drawn = 0
+        self.results: list[str] = []
+        self.running: dict[str, Any] = {}
+
+    def store_of(self, skew: int) -> IdempotencyStore:
+        clock = FixedClock()
+        clock.now = self.clock.now + timedelta(milliseconds=skew)
+        return new_store(self.dynamodb, clock)
+
+    @rule(target=holders, payload=st.sampled_from(["a", "b"]), skew=st.integers(-500, 500), repeated=st.booleans())
+    def claim(self, payload: str, skew: int, *, repeated: bool) -> tuple[Claim, int] | None:
+        """Somebody asks for the key; with a lost answer the request goes out twice."""
+        self.drawn += 1
+        claim = Claim("key", f"token {self.drawn}", payload)
+        for _ in range(1 + repeated):
+            try:
+                replay = self.store_of(skew).claim(claim)
+            except (AlreadyInProgressError, PayloadMismatchError):
+                return None
+            if replay is not None:
+                assert replay.text == self.results[-1]
+                return None
+        lease_end = self.clock.now + timedelta(milliseconds=skew) + 60 * SECOND
+        assert all(end <= self.clock.now + 2 * SECOND for end in self.running.values()), "two hold the key"
+        self.running = {claim.token: lease_end}
+        return claim, skew
+
+    @rule(holder=holders, repeated=st.booleans())
+    def complete(self, holder: tuple[Claim, int] | None, *, repeated: bool) -> None:
+        """A holder is done: its result counts if, and only if, it still holds the key."""
+        if holder is None:
+            return
+        claim, skew = holder
+        holds = claim.token in self.running
+        already = self.results[-1:] == [f'"{claim.token}"'] and self.stored().get("claimToken") == {"S": claim.token}
+        for _ in range(1 + repeated):
+            took = self.store_of(skew).complete(claim, StoredResult(f'"{claim.token}"', by_annotation=False))
+            assert took is (holds or already)
+        if holds:
+            self.results.append(f'"{claim.token}"')
+            self.running = {}
+
+    @rule(holder=holders, repeated=st.booleans())
+    def release(self, holder: tuple[Claim, int] | None, *, repeated: bool) -> None:
+        """A holder fails and gives the key back: nobody else's hold is touched."""
+        if holder is None or self.results[-1:] == [f'"{holder[0].token}"']:
+            return  # a call either completes or releases
+        before = self.stored()
+        for _ in range(1 + repeated):
+            self.store_of(holder[1]).release(holder[0])
+        if self.running.pop(holder[0].token, None) is None:
+            assert self.stored() == before
+
+    @rule(seconds=st.sampled_from([1, 30, 59, 61, 120]))
+    def wait(self, seconds: int) -> None:
+        """Time passes."""
+        self.clock.advance(seconds * SECOND)
+
+    @invariant()
+    def one_result(self) -> None:
+        """Within the time to live there is one result, and it stays."""
+        assert len(self.results) <= 1
+        if self.results:
+            assert self.stored()["result"] == {"S": self.results[0]}
+
+    def stored(self) -> dict[str, Any]:
+        item: dict[str, Any] = self.dynamodb.get_item(TableName="handled", Key={"pk": {"S": "key"}}).get("Item", {})
+        return item
+
+
+TestSchedules = Schedules.TestCase
+TestSchedules.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from .core.transaction import Action
+    from .core.values import Item
     from .transaction import DeleteOptions, PutOptions, UpdateOptions
     from .typing import Clock, DynamoDBClient
 
@@ -147,7 +148,7 @@ class TransactionalOutbox:
         return decorate
 
     def put(
-        self, table: str, item: Mapping[str, Any], *, event: Event | DomainEvent, **options: Unpack[PutOptions]
+        self, table: str, item: Item, *, event: Event | DomainEvent, **options: Unpack[PutOptions]
     ) -> TransactionResult:
         """`Transaction.put` of one item with its event, committed."""
         with self.transaction() as tx:

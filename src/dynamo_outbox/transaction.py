@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from boto3.dynamodb.conditions import ConditionBase
 
+    from .core.values import Item
     from .domain_event import DomainEvent
     from .event import Event
     from .outbox import TransactionalOutbox
@@ -97,7 +98,7 @@ class Transaction:
     def put(
         self,
         table: str,
-        item: Mapping[str, Any],
+        item: Item,
         *,
         must_not_exist: bool = False,
         condition: ConditionBase | str | None = None,
@@ -111,7 +112,7 @@ class Transaction:
 
         Args:
             table: The table's name.
-            item: The item, as Python values.
+            item: The item, as Python values, a pydantic model or a dataclass.
             must_not_exist: Only where there is no item with this key.
             condition: boto3's ``Attr(...)``, or a condition expression with `names` and `values` (Python values).
             version: The attribute that holds the item's version: an optimistic lock. The action is conditional on
@@ -127,9 +128,8 @@ class Transaction:
             expression = not_exists(self._outbox.partition_key_of(table)).and_(expression)
         lock = _lock(version, expected)
         if lock is not None:
-            item = {**item, lock.attribute: lock.next}
             expression = lock.condition.and_(expression)
-        self._add(put_action(table, item, expression), label, lock)
+        self._add(put_action(table, item, expression, lock), label, lock)
 
     def update(
         self,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from dynamo_outbox import Event, TransactionalOutbox
 from dynamo_outbox.core.backoff import full_jitter
@@ -149,6 +150,16 @@ def test_a_version_lock_counts_up_and_numbers_the_event(outbox: TransactionalOut
     delete = outbox.delete("books", KEY, version="version", expected=2, event=event.replace(id="c"))
     assert stored(dynamodb, "books") == []
     assert [result.events[0].sequence for result in (put, update, delete)] == [1, 2, 3]
+
+
+def test_a_model_is_put_under_a_lock(outbox: TransactionalOutbox, dynamodb: DynamoDBClient) -> None:
+    """A model without a version field gets one in its item."""
+
+    class Book(BaseModel):
+        name: str
+
+    outbox.put("books", Book(name="a"), version="version", expected=0, event=Event("BookAdded", {}))
+    assert stored(dynamodb, "books") == [{"name": {"S": "a"}, "version": {"N": "1"}}]
 
 
 @pytest.mark.parametrize("expected", [0, 1, 3])

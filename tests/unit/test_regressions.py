@@ -25,12 +25,14 @@ from dynamo_outbox import (
     OutboxRelay,
     TransactionalOutbox,
     decode_record,
+    encode_item,
     idempotent,
     parse_event,
 )
 from dynamo_outbox.clients import forget_shared_clients, shared_client
 from dynamo_outbox.core.json_text import canonical
 from dynamo_outbox.errors import (
+    EncodeError,
     InvalidEventError,
     LeaseLostError,
     MissingIdempotencyKeyError,
@@ -322,3 +324,42 @@ def test_a_publish_error_names_the_first_event() -> None:
     with pytest.raises(PublishError, match=r"BookAdded .*: MalformedDetail") as caught:
         publisher.publish([EVENT])
     assert [failure.position for failure in caught.value.result.failed] == [0]
+
+
+class Author(BaseModel):
+    name: str
+
+
+@dataclasses.dataclass
+class Book:
+    name: str
+    authors: list[Author]
+    price: Decimal | None = None
+
+
+@pytest.mark.parametrize(
+    ("item", "typed"),
+    [
+        (Author(name="Manuel Pais"), {"name": {"S": "Manuel Pais"}}),
+        (
+            Book("Team Topologies", [Author(name="Manuel Pais")]),
+            {
+                "name": {"S": "Team Topologies"},
+                "authors": {"L": [{"M": {"name": {"S": "Manuel Pais"}}}]},
+                "price": {"NULL": True},
+            },
+        ),
+        ({"book": Book("x", [])}, {"book": {"M": {"name": {"S": "x"}, "authors": {"L": []}, "price": {"NULL": True}}}}),
+    ],
+)
+def test_models_and_dataclasses_are_maps_of_their_fields(item: Any, typed: dict[str, Any]) -> None:
+    """A pydantic model or a dataclass, as the item or inside it, is encoded by its fields."""
+    assert encode_item(item) == typed
+
+
+def test_a_models_value_without_a_type_is_refused_by_its_path() -> None:
+    """What DynamoDB has no type for is named inside a model too; the class itself is no item."""
+    with pytest.raises(EncodeError, match=r"^at: DynamoDB has no type for datetime"):
+        encode_item(Order(id="1", at=datetime(2026, 11, 23, tzinfo=UTC)))
+    with pytest.raises(EncodeError, match="an item is a map of attributes"):
+        encode_item(7)  # type: ignore[arg-type]  # the mistake that is tested

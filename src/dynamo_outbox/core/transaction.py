@@ -18,6 +18,8 @@ from .values import decode_item, encode_item, encode_value
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from .values import Item
+
 __all__ = [
     "Action",
     "Expression",
@@ -98,9 +100,12 @@ def not_exists(attribute: str) -> Expression:
     return Expression("attribute_not_exists(#outbox_key)", {"#outbox_key": attribute})
 
 
-def put_action(table: str, item: Mapping[str, Any], condition: Expression) -> dict[str, Any]:
-    """Write a whole item."""
-    return {"Put": {"TableName": table, "Item": encode_item(item), **_conditioned(condition)}}
+def put_action(table: str, item: Item, condition: Expression, lock: VersionLock | None = None) -> dict[str, Any]:
+    """Write a whole item, with the version that a lock gives it."""
+    encoded = encode_item(item)
+    if lock is not None:
+        encoded[lock.attribute] = encode_value(lock.next)
+    return {"Put": {"TableName": table, "Item": encoded, **_conditioned(condition)}}
 
 
 def delete_action(table: str, key: Mapping[str, Any], condition: Expression) -> dict[str, Any]:

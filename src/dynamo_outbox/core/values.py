@@ -16,7 +16,12 @@ from ..errors import DecodeError, EncodeError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
+    from typing import Any, TypeAlias
+
+    from _typeshed import DataclassInstance
+    from pydantic import BaseModel
+
+    Item: TypeAlias = Mapping[str, Any] | BaseModel | DataclassInstance
 
 __all__ = ["decode_item", "encode_item"]
 
@@ -185,7 +190,7 @@ _DECODERS: dict[str, Callable[[Any, int], Any]] = {
 }
 
 
-def encode_item(item: Mapping[str, Any]) -> dict[str, Any]:
+def encode_item(item: Item) -> dict[str, Any]:
     """An item of Python values in DynamoDB's typed form, for a low-level client.
 
     Args:

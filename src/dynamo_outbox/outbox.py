@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 from botocore.exceptions import ClientError
 
 from .clients import LazyClient
+from .core.actions import cancellation
 from .core.backoff import full_jitter
-from .core.batches import check_sendable
+from .core.delivery import check_sendable
 from .core.limits import check_limits
 from .core.outbox_item import ItemLayout, item_of
-from .core.transaction import cancellation
 from .domain_event import DomainEvent
 from .errors import ConditionFailedError, TransactionCanceledError, TransactionConflictError
 from .event import Event
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Unpack
 
-    from .core.transaction import Action
+    from .core.actions import Action
     from .core.values import Item
     from .transaction import DeleteOptions, PutOptions, UpdateOptions
     from .typing import Clock, DynamoDBClient

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from .clients import LazyClient
 from .core.backoff import full_jitter
-from .core.batches import (
+from .core.delivery import (
     MAX_REQUEST_BYTES,
     Delivery,
     check_integers,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypedDict
 
-from .core.transaction import (
+from .core.actions import (
     Action,
     Expression,
     VersionLock,

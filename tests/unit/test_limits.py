@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from dynamo_outbox import Event, EventBridgePublisher, TransactionalOutbox, encode_item
-from dynamo_outbox.core.batches import check_sendable
+from dynamo_outbox.core.delivery import check_sendable
 from dynamo_outbox.core.limits import item_size
 from dynamo_outbox.errors import InvalidEventError, TransactionLimitError
 

@@ -13,7 +13,7 @@ from ..errors import TransactionLimitError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .transaction import Action
+    from .actions import Action
 
 __all__ = ["MAX_ACTIONS", "MAX_ITEM_BYTES", "MAX_TRANSACTION_BYTES", "check_limits", "item_size"]
 

@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from .core.actions import Action
-    from .core.values import Item
     from .transaction import DeleteOptions, PutOptions, UpdateOptions
-    from .typing import Clock, DynamoDBClient
+    from .typing import Clock, DynamoDBClient, Item
 
 __all__ = ["Transaction", "TransactionResult", "TransactionalOutbox"]
 

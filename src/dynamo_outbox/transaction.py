@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from boto3.dynamodb.conditions import ConditionBase
 
-    from .core.values import Item
     from .domain_event import DomainEvent
     from .event import Event
     from .outbox import TransactionalOutbox
+    from .typing import Item
 
 __all__ = ["DeleteOptions", "PutOptions", "Transaction", "TransactionResult", "UpdateOptions"]
 

@@ -5,13 +5,19 @@ The calls are properties, so that a client whose stubs spell out each argument f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
-__all__ = ["Clock", "DynamoDBClient", "EventBridgeClient", "LambdaContext", "StreamsClient"]
+    from _typeshed import DataclassInstance
+    from pydantic import BaseModel
+
+Item: TypeAlias = "Mapping[str, Any] | BaseModel | DataclassInstance"
+"""What can be written as an item: a map of attributes, or a model whose fields they are."""
+
+__all__ = ["Clock", "DynamoDBClient", "EventBridgeClient", "Item", "LambdaContext", "StreamsClient"]
 
 
 class Clock(Protocol):

@@ -18,7 +18,7 @@ from .values import decode_item, encode_item, encode_value
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .values import Item
+    from ..typing import Item
 
 __all__ = [
     "Action",

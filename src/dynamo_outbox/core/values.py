@@ -16,12 +16,9 @@ from ..errors import DecodeError, EncodeError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any, TypeAlias
+    from typing import Any
 
-    from _typeshed import DataclassInstance
-    from pydantic import BaseModel
-
-    Item: TypeAlias = Mapping[str, Any] | BaseModel | DataclassInstance
+    from ..typing import Item
 
 __all__ = ["decode_item", "encode_item"]
 

@@ -1,0 +1,165 @@
+"""The recipes' code, taken out of the documents and run as it stands there."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+
+from dynamo_outbox.clients import forget_shared_clients
+from dynamo_outbox.errors import ConditionFailedError, InvalidEventError
+from dynamo_outbox.testing import FakeDynamoDB
+
+from ..contract.engine import key_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from ..doubles import FixedClock
+
+RECIPES = Path(__file__).resolve().parents[2] / "docs" / "recipes"
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """Runs a recipe's one block of Python as a module, with clients that are made anew."""
+
+    def run_block(recipe: str) -> ModuleType:
+        (block,) = PYTHON.findall((RECIPES / f"{recipe}.md").read_text(encoding="utf-8"))
+        name = f"recipe_{recipe.replace('-', '_')}"
+        path = tmp_path / f"{name}.py"
+        path.write_text(block, encoding="utf-8")
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+        return module
+
+    forget_shared_clients()
+    yield run_block
+    forget_shared_clients()
+
+
+@pytest.fixture
+def fake(clock: FixedClock, monkeypatch: pytest.MonkeyPatch) -> FakeDynamoDB:
+    """A DynamoDB with the tables of the orders, which boto3 gives to whoever asks."""
+    dynamodb = FakeDynamoDB(clock=clock)
+    dynamodb.create_table(TableName="orders", **key_schema("order_id"))
+    dynamodb.create_table(TableName="orders-events", **key_schema("pk", "sk"))
+    monkeypatch.setattr(boto3, "client", {"dynamodb": dynamodb}.__getitem__)
+    return dynamodb
+
+
+def counts(dynamodb: Any, *tables: str) -> list[int]:
+    return [dynamodb.scan(TableName=table)["Count"] for table in tables]
+
+
+def test_a_transaction_of_ones_own_writes_order_and_event(run: Callable[[str], ModuleType], fake: FakeDynamoDB) -> None:
+    """The recipe's block runs as it stands, and commits the order and its event in one transaction."""
+    run("own-transaction")
+    assert [call.operation for call in fake.calls[2:]] == ["transact_write_items"]
+    (order,) = fake.scan(TableName="orders")["Items"]
+    (event,) = fake.scan(TableName="orders-events")["Items"]
+    assert order == {"order_id": {"S": "7"}, "total": {"N": "12.5"}}
+    assert (event["eventType"], event["source"]) == ({"S": "OrderPlaced"}, {"S": "Shop.Orders"})
+    assert event["eventData"] == {"S": '{"order_id":"7","total":"12.50"}'}
+
+
+def test_a_transaction_of_ones_own_that_is_refused_writes_no_event(
+    run: Callable[[str], ModuleType], fake: FakeDynamoDB
+) -> None:
+    """Where the order is there already, boto3's own error says so and no second event is written."""
+    place_order = run("own-transaction").place_order
+    with pytest.raises(fake.exceptions.TransactionCanceledException) as caught:
+        place_order("7", "99")
+    assert [reason["Code"] for reason in caught.value.response["CancellationReasons"]] == [
+        "ConditionalCheckFailed",
+        "None",
+    ]
+    assert counts(fake, "orders", "orders-events") == [1, 1]
+
+
+def test_the_same_event_cannot_be_written_twice(run: Callable[[str], ModuleType], fake: FakeDynamoDB) -> None:
+    """An event that is sent again in another transaction is refused by its own action's condition."""
+    module = run("own-transaction")
+    again = module.outbox.transact_item(module.place_order("8", "1"))
+    with pytest.raises(fake.exceptions.TransactionCanceledException):
+        fake.transact_write_items(TransactItems=[again])
+    assert counts(fake, "orders-events") == [2]
+
+
+def test_an_event_that_could_never_be_sent_stops_a_transaction_of_ones_own(
+    run: Callable[[str], ModuleType], fake: FakeDynamoDB
+) -> None:
+    """The action of an event of more than EventBridge's 1 MB is refused before anything is sent."""
+    place_order = run("own-transaction").place_order
+    with pytest.raises(InvalidEventError):
+        place_order("8", "9" * 1_100_000)
+    assert counts(fake, "orders", "orders-events") == [1, 1]
+
+
+@pytest.fixture
+def pynamodb(run: Callable[[str], ModuleType], create_table: Callable[..., None]) -> ModuleType:
+    """The recipe for PynamoDB, run; its model makes a client of its own, so the tables are moto's."""
+    create_table("books", "name")
+    create_table("books-events", "pk", "sk")
+    return run("pynamodb")
+
+
+def test_a_model_and_its_event_are_saved_together(pynamodb: ModuleType, dynamodb: DynamoDBClient) -> None:
+    """The recipe's block runs as it stands: PynamoDB reads the book back, and its event is in the events table."""
+    book = pynamodb.Book.get("Team Topologies")
+    assert (book.year, book.version) == (2019, 1)
+    (event,) = dynamodb.scan(TableName="books-events")["Items"]
+    assert (event["eventType"], event["pk"]) == ({"S": "BookSaved"}, {"S": "Book#Team Topologies"})
+    assert event["eventData"] == {"S": '{"name":"Team Topologies","year":2019}'}
+    assert event["sk"]["S"].startswith(f"{1:020d}#")
+
+
+def test_a_model_that_was_saved_can_be_saved_again(pynamodb: ModuleType, dynamodb: DynamoDBClient) -> None:
+    """The model knows its new version after the commit, and its next event has the next sequence."""
+    book = pynamodb.Book.get("Team Topologies")
+    for year in (2020, 2021):
+        book.year = year
+        pynamodb.save(book)
+    assert (pynamodb.Book.get("Team Topologies").year, book.version) == (2021, 3)
+    sequences = [int(item["sk"]["S"].partition("#")[0]) for item in dynamodb.scan(TableName="books-events")["Items"]]
+    assert sorted(sequences) == [1, 2, 3]
+
+
+def test_a_stale_model_writes_neither_item_nor_event(pynamodb: ModuleType, dynamodb: DynamoDBClient) -> None:
+    """Where somebody else saved the model meanwhile, the error has its label, and isn't known to be a version's."""
+    fresh, stale = (pynamodb.Book.get("Team Topologies") for _ in range(2))
+    pynamodb.save(fresh)
+    stale.year = 1999
+    with pytest.raises(ConditionFailedError) as caught:
+        pynamodb.save(stale)
+    assert (caught.value.label, caught.value.is_stale, caught.value.item) == ("book", False, None)
+    assert (pynamodb.Book.get("Team Topologies").year, stale.version) == (2019, 1)
+    assert counts(dynamodb, "books", "books-events") == [1, 2]
+
+
+def test_models_are_updated_and_deleted_in_transactions_too(pynamodb: ModuleType, dynamodb: DynamoDBClient) -> None:
+    """The other two requests that the recipe names commit with an event as well."""
+    book, outbox = pynamodb.Book.get("Team Topologies"), pynamodb.outbox
+    event = pynamodb.BookSaved(name="Team Topologies", year=2020)
+    with outbox.transaction() as tx:
+        tx.add({"Update": book.get_update_kwargs_from_instance(actions=[pynamodb.Book.year.set(2020)])})
+        tx.emit(event)
+    book.update_local_version_attribute()
+    assert (pynamodb.Book.get("Team Topologies").year, book.version) == (2020, 2)
+    with outbox.transaction() as tx:
+        tx.add({"Delete": book.get_delete_kwargs_from_instance()})
+        tx.emit(event)
+    assert counts(dynamodb, "books", "books-events") == [0, 3]

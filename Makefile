@@ -43,6 +43,7 @@ lint: $(VENV)/.ready ## check style, types and templates
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/basedpyright
 	$(VENV)/bin/cfn-lint examples/books/template.yaml examples/books/template.cdc.yaml
 
 format: $(VENV)/.ready ## format the code

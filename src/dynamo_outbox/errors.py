@@ -21,6 +21,7 @@ __all__ = [
     "TransactionCanceledError",
     "ConditionFailedError",
     "TransactionConflictError",
+    "CommitUnknownError",
     "PublishError",
     "IdempotencyError",
     "AlreadyInProgressError",
@@ -187,6 +188,20 @@ class ConditionFailedError(TransactionCanceledError):
 
 class TransactionConflictError(TransactionCanceledError):
     """Every reason is contention with other writers: the same transaction may well go through if it runs again."""
+
+
+class CommitUnknownError(OutboxError):
+    """Whether the transaction was committed is open: DynamoDB still says that it is in progress.
+
+    Attributes:
+        token: Its ``ClientRequestToken``. While it lives, ten minutes, the same request with it commits nothing twice.
+    """
+
+    def __init__(self, token: str) -> None:
+        super().__init__(
+            f"the transaction {token} is still in progress: read what it writes to see whether it was committed"
+        )
+        self.token = token
 
 
 class PublishError(OutboxError):

@@ -173,7 +173,8 @@ class Event(Frozen):
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed; what was drawn stays marked as drawn unless it is among them."""
         fields: dict[str, Any] = {name: getattr(self, name) for name in self.FIELDS if name != "data"}
-        copy = type(self)(**{"data": {}} | fields | changes)
+        given: dict[str, Any] = {"data": {}} | fields | changes
+        copy = type(self)(**given)
         copy._fill(drawn=self.drawn - changes.keys())
         if "data" not in changes:
             copy._fill(_data=self._data, _text=self._text)

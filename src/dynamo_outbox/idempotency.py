@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import logging
 import secrets
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import wraps
@@ -19,8 +20,9 @@ from .clients import LazyClient
 from .core.claims import Claim, Place, Replay, claim_request, completion_request, meet, release_request
 from .core.envelope import parse_event
 from .core.json_text import canonical
-from .errors import LeaseLostError, MissingIdempotencyKeyError, ResultError
+from .errors import DecodeError, LeaseLostError, MissingIdempotencyKeyError, ResultError
 from .event import Event
+from .functions import is_method, name_of, refuse_awaitable, refuse_unfit, remaining_time
 from .results import ResultCodec, StoredResult
 
 if TYPE_CHECKING:
@@ -35,6 +37,9 @@ log = logging.getLogger(__name__)
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 
+MAX_KEY_BYTES = 2048 - 64
+"""A partition key's limit, less room for a store's prefix.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
 DEFAULT_LEASE = timedelta(minutes=15)
 """Where no Lambda context says how long the call may run: Lambda's own longest time.
 https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html"""
@@ -142,7 +147,7 @@ def idempotent(
     store: IdempotencyStore,
     *,
     key: str | Callable[..., str] | None = None,
-    fingerprint: Callable[..., object] | None = None,
+    fingerprint: str | Callable[..., object] | None = None,
     scope: str | None = None,
     on_missing_key: Literal["raise", "run"] = "raise",
     on_duplicate: Callable[..., Any] | None = None,
@@ -154,8 +159,9 @@ def idempotent(
         key: What makes two calls one. By default the first argument is an event, parsed or not, and its id is the
             key; else a
             JMESPath expression into the first argument, or a function of the call's arguments.
-        fingerprint: A function of the call's arguments; two calls with one key and different fingerprints are an error.
-            By default the parsed event's type and data, or else the first argument, as JSON.
+        fingerprint: What must be equal in two calls with one key, or else the second is an error: a JMESPath expression
+            into the first argument, or a function of the call's arguments. By default an event's type and data; an API
+            request's method, path and body; of any other call all arguments but Lambda's context, as JSON.
         scope: Parts functions that share a store. By default the function's module and qualified name: renaming it
             then forgets its calls; give the old name here to keep them.
         on_missing_key: What becomes of a call without a key: ``raise``, or ``run`` it, each time it comes.
@@ -175,18 +181,26 @@ def idempotent(
     """
 
     def decorate(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
-        _refuse_what_cannot_work(function)
-        name = scope or f"{function.__module__}.{function.__qualname__}"
+        refuse_unfit(function, "idempotent", allow_async=True)
+        name = scope or name_of(function)
+        if name is None:
+            raise TypeError(
+                "a lambda, a partial or a callable object has no name to remember its calls by; give scope="
+            )
         codec = ResultCodec(function)
-        skipped = 1 if next(iter(inspect.signature(function).parameters), None) in ("self", "cls") else 0
+        signature = inspect.signature(function)
+        skipped = 1 if is_method(function) else 0
 
         def claim_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Claim | None:
+            bound = signature.bind(*args, **kwargs)
+            arguments = dict(list(bound.arguments.items())[skipped:])
             try:
-                identity, content = _identify(key, fingerprint, name, args[skipped:], kwargs)
+                identity = _identify(key, arguments, args[skipped:], kwargs, name)
             except MissingIdempotencyKeyError:
                 if on_missing_key == "run":
                     return None
                 raise
+            content = _content(fingerprint, arguments, args[skipped:], kwargs)
             return Claim(f"{name}#{identity}", secrets.token_hex(16), sha256(canonical(content).encode()).hexdigest())
 
         def replayed(replay: Replay, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -203,7 +217,7 @@ def idempotent(
                 claim = claim_of(args, kwargs)
                 if claim is None:
                     return await function(*args, **kwargs)
-                replay = await asyncio.to_thread(store.claim, claim, _lease_of(args, kwargs))
+                replay = await _claim_unless_cancelled(store, claim, _lease_of(args, kwargs))
                 if replay is not None:
                     told = replayed(replay, args, kwargs)
                     return await told if inspect.isawaitable(told) else told
@@ -227,8 +241,7 @@ def idempotent(
                 return cast("Returned", replayed(replay, args, kwargs))
             try:
                 result = function(*args, **kwargs)
-                if inspect.isawaitable(result):
-                    raise TypeError(f"{name} returned an awaitable, which has not run: declare it with async def")
+                refuse_awaitable(result, name)
             except BaseException:
                 _release(store, claim)
                 raise
@@ -240,61 +253,81 @@ def idempotent(
     return decorate
 
 
-def _refuse_what_cannot_work(function: object) -> None:
-    """Raise TypeError for what can't be called like a function, or whose result is no value."""
-    name = getattr(function, "__qualname__", repr(function))
-    if isinstance(function, (staticmethod, classmethod)):
-        raise TypeError(f"{name} is a {type(function).__name__} already; put @idempotent under that decorator")
-    if inspect.isclass(function) or not callable(function):
-        raise TypeError(f"{name} can't be idempotent: it is no function")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"{name} can't be idempotent: what a generator yields can't be stored and given again")
+async def _claim_unless_cancelled(store: IdempotencyStore, claim: Claim, lease: timedelta | None) -> Replay | None:
+    """Take the key in a thread; where the caller is cancelled meanwhile, give it back."""
+    claiming = asyncio.ensure_future(asyncio.to_thread(store.claim, claim, lease))
+    try:
+        return await asyncio.shield(claiming)
+    except asyncio.CancelledError:
+        with suppress(Exception):
+            if await claiming is None:
+                await asyncio.to_thread(_release, store, claim)
+        raise
 
 
 def _identify(
     key: str | Callable[..., str] | None,
-    fingerprint: Callable[..., object] | None,
-    scope: str,
+    arguments: dict[str, Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-) -> tuple[str, object]:
-    payload = args[0] if args else next(iter(kwargs.values()), None)
-    content: object
-    found: object
+    scope: str,
+) -> str:
+    """The call's key."""
+    payload = next(iter(arguments.values()), None)
     if key is None:
-        event = payload if isinstance(payload, Event) else parse_event(payload)
-        identity, content = event.id, [event.type, event.data]
-    else:
-        if callable(key):
-            found = key(*args, **kwargs)
-        else:
-            import jmespath
-
-            found = jmespath.search(key, payload)
-        where = repr(key) if isinstance(key, str) else "the key function"
-        if found is None or found == "":
-            raise MissingIdempotencyKeyError(scope, f"{where} finds no idempotency key in the payload")
-        if not isinstance(found, (str, int, Decimal)) or isinstance(found, bool):
-            raise MissingIdempotencyKeyError(scope, f"{where} finds {found!r}, and a key is text or a whole number")
-        identity, content = str(found), payload if fingerprint else _plain(payload)
-    return identity, content if fingerprint is None else fingerprint(*args, **kwargs)
+        return payload.id if isinstance(payload, Event) else parse_event(payload).id
+    found: object = key(*args, **kwargs) if callable(key) else _search(key, payload)
+    where = repr(key) if isinstance(key, str) else "the key function"
+    if found is None or found == "":
+        raise MissingIdempotencyKeyError(scope, f"{where} finds no idempotency key in the payload")
+    if not isinstance(found, (str, int, Decimal)) or isinstance(found, bool):
+        raise MissingIdempotencyKeyError(scope, f"{where} finds {found!r}, and a key is text or a whole number")
+    identity = str(found)
+    if len(f"{scope}#{identity}".encode()) > MAX_KEY_BYTES:
+        raise MissingIdempotencyKeyError(scope, f"{where} finds a key of {len(identity):,} characters; give a digest")
+    return identity
 
 
-def _plain(payload: Any) -> object:
-    """A payload as JSON values, for its fingerprint: a pydantic model or a dataclass by its fields."""
-    if hasattr(type(payload), "model_dump"):
-        return payload.model_dump(mode="json")
-    return dataclasses.asdict(payload) if dataclasses.is_dataclass(type(payload)) else payload
+def _content(
+    fingerprint: str | Callable[..., object] | None,
+    arguments: dict[str, Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> object:
+    """What two calls with one key must have in common; never the envelope, which differs from delivery to delivery."""
+    payload = next(iter(arguments.values()), None)
+    if fingerprint is not None:
+        return fingerprint(*args, **kwargs) if callable(fingerprint) else _search(fingerprint, payload)
+    if isinstance(payload, Event):
+        return [payload.type, payload.data]
+    if isinstance(payload, dict) and isinstance(context := payload.get("requestContext"), dict):
+        http = context.get("http", payload)  # the payload's version 2.0 has it there, 1.0 in the request itself
+        method = http.get("method", payload.get("httpMethod"))
+        return [method, payload.get("rawPath", payload.get("path")), payload.get("body")]
+    with suppress(DecodeError):
+        event = parse_event(payload)
+        return [event.type, event.data]
+    contexts = [name for name, value in arguments.items() if hasattr(value, "get_remaining_time_in_millis")]
+    return {name: _plain(value) for name, value in arguments.items() if name not in contexts}
+
+
+def _search(expression: str, payload: object) -> object:
+    import jmespath
+
+    found: object = jmespath.search(expression, payload)
+    return found
+
+
+def _plain(value: Any) -> object:
+    """A value as JSON, for its fingerprint: a pydantic model or a dataclass by its fields."""
+    if hasattr(type(value), "model_dump"):
+        return value.model_dump(mode="json")
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(type(value)) else value
 
 
 def _lease_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> timedelta | None:
     """How long this call may still run, where a Lambda context among its arguments says so."""
-    for argument in (*args, *kwargs.values()):
-        remaining = getattr(argument, "get_remaining_time_in_millis", None)
-        milliseconds = remaining() if callable(remaining) else None
-        if isinstance(milliseconds, (int, float)):
-            return timedelta(milliseconds=milliseconds)
-    return None
+    return next((time for each in (*args, *kwargs.values()) if (time := remaining_time(each)) is not None), None)
 
 
 def _release(store: IdempotencyStore, claim: Claim) -> None:
@@ -308,8 +341,9 @@ def _release(store: IdempotencyStore, claim: Claim) -> None:
 def _store_result(store: IdempotencyStore, codec: ResultCodec, claim: Claim, result: object) -> None:
     try:
         stored = codec.write(result)
-    except Exception as error:  # whatever a model's own serializer may raise
-        store.complete(claim, None)
+    except ValueError as error:
+        if not store.complete(claim, None):
+            raise LeaseLostError(claim.key, result) from error
         raise ResultError(
             claim.key, f"the function ran and counts as done, but its {type(result).__name__} can't be stored: {error}"
         ) from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .core.messages import names_of, parse_events, payload_records
 from .errors import DecodeError
+from .functions import refuse_awaitable, refuse_unfit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,10 +33,13 @@ def each_message(function: Callable[[Event, Any], object]) -> Callable[[Any, Any
         it, so that their order is kept. https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
 
     Raises:
+        TypeError: When decorating an ``async`` or generator function: its messages would count as done before it ran.
         DecodeError: When called: the payload is no such batch.
 
     SNS knows no batch response: there, what the function raises is raised, and SNS sends the message again.
     """
+
+    refuse_unfit(function, "each_message")
 
     @wraps(function)
     def handler(payload: Any, context: Any = None) -> dict[str, Any]:
@@ -47,7 +51,7 @@ def each_message(function: Callable[[Event, Any], object]) -> Callable[[Any, Any
                 try:
                     if isinstance(message, DecodeError):
                         raise message
-                    function(message.event, context)
+                    refuse_awaitable(function(message.event, context), function.__qualname__)
                     continue
                 except Exception:
                     if identifier is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import random
 import time
 import uuid
@@ -16,11 +15,12 @@ from .clients import LazyClient
 from .core.actions import cancellation
 from .core.backoff import full_jitter
 from .core.delivery import check_sendable
-from .core.limits import check_limits
+from .core.limits import check_event_item, check_limits
 from .core.outbox_item import ItemLayout, item_of
 from .domain_event import DomainEvent
-from .errors import ConditionFailedError, TransactionCanceledError, TransactionConflictError
+from .errors import CommitUnknownError, ConditionFailedError, TransactionCanceledError, TransactionConflictError
 from .event import Event
+from .functions import is_method, refuse_awaitable, refuse_unfit
 from .transaction import Transaction, TransactionResult
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ __all__ = ["Transaction", "TransactionResult", "TransactionalOutbox"]
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 
+IN_PROGRESS_WAITS = (0.5, 1.0, 2.0, 4.0)
+"""Seconds to wait for a transaction that is in progress: our own, whose answer to botocore was lost. AWS advises waits
+that begin at half a second and leave room for an attempt later than five seconds after the first.
+https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html"""
 SHORTEST_TTL = timedelta(hours=25)
 """An item must outlive the stream's 24 hours, with a margin, so that TTL never takes one that is still to be read."""
 
@@ -112,7 +116,7 @@ class TransactionalOutbox:
     def transactional(
         self, *, retries: int = 3
     ) -> Callable[[Callable[Concatenate[Transaction, Parameters], Returned]], Callable[Parameters, Returned]]:
-        """Let a function run in a transaction of its own, which is its first argument.
+        """Let a function run in a transaction of its own, which is its first argument; a method's, behind ``self``.
 
         Args:
             retries: How often the whole function runs again where the transaction met contention, or where only
@@ -125,8 +129,8 @@ class TransactionalOutbox:
         def decorate(
             function: Callable[Concatenate[Transaction, Parameters], Returned],
         ) -> Callable[Parameters, Returned]:
-            if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
-                raise TypeError(f"{function.__qualname__} can't be transactional: its body would run after the commit")
+            refuse_unfit(function, "transactional")
+            behind = 1 if is_method(function) else 0  # where the transaction goes in: behind self
 
             @wraps(function)
             def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
@@ -134,7 +138,10 @@ class TransactionalOutbox:
                 while True:
                     try:
                         with Transaction(self, retries=0) as tx:
-                            return function(tx, *args, **kwargs)
+                            given: Any = (*args[:behind], tx, *args[behind:])
+                            returned = function(*given, **kwargs)
+                            refuse_awaitable(returned, function.__qualname__)
+                            return returned
                     except (TransactionConflictError, ConditionFailedError) as error:
                         is_contention = isinstance(error, TransactionConflictError) or error.is_stale
                         if not is_contention or attempt >= retries:
@@ -190,10 +197,12 @@ class TransactionalOutbox:
         """The action that writes an event whose source is filled in."""
         check_sendable(event)
         expires_at = int((self._clock() + self.ttl).timestamp())
+        item = item_of(event, expires_at=expires_at, layout=self.layout)
+        check_event_item(item, self.layout.partition_key, self.layout.sort_key)
         return {
             "Put": {
                 "TableName": self.table,
-                "Item": item_of(event, expires_at=expires_at, layout=self.layout),
+                "Item": item,
                 "ConditionExpression": "attribute_not_exists(#outbox_key)",
                 "ExpressionAttributeNames": {"#outbox_key": self.layout.partition_key},
             }
@@ -212,6 +221,7 @@ class TransactionalOutbox:
         Raises:
             TransactionLimitError: It could never go through; nothing was sent.
             TransactionCanceledError: It was refused, and nothing was written.
+            CommitUnknownError: It was still in progress after all waiting.
         """
         if not actions:
             return
@@ -219,6 +229,7 @@ class TransactionalOutbox:
         token = uuid.uuid4().hex
         deadline = self._clock() + self._retry_for
         attempt = 0
+        waits_in_progress = list(IN_PROGRESS_WAITS)
         while True:
             try:
                 self._client().transact_write_items(
@@ -226,15 +237,20 @@ class TransactionalOutbox:
                 )
                 return
             except ClientError as error:
-                refusal = _refusal(error, actions)
-                wait = full_jitter(attempt, draw=self._draw())
-                is_late = self._clock() + timedelta(seconds=wait) > deadline
-                if attempt >= retries or is_late or not _is_passing(error, refusal):
-                    if refusal is None:
-                        raise
-                    raise refusal from error
+                if error.response["Error"]["Code"] == "TransactionInProgressException":
+                    if not waits_in_progress:
+                        raise CommitUnknownError(token) from error
+                    wait = waits_in_progress.pop(0)
+                else:
+                    refusal = _refusal(error, actions)
+                    wait = full_jitter(attempt, draw=self._draw())
+                    is_late = self._clock() + timedelta(seconds=wait) > deadline
+                    if attempt >= retries or is_late or not isinstance(refusal, TransactionConflictError):
+                        if refusal is None:
+                            raise
+                        raise refusal from error
+                    attempt += 1
             self._sleep(wait)
-            attempt += 1
 
 
 def _refusal(error: ClientError, actions: Sequence[Action]) -> TransactionCanceledError | None:
@@ -243,13 +259,3 @@ def _refusal(error: ClientError, actions: Sequence[Action]) -> TransactionCancel
     if error.response["Error"]["Code"] != "TransactionCanceledException" or reasons is None:
         return None
     return cancellation(actions, cast("Sequence[Mapping[str, Any]]", reasons))
-
-
-def _is_passing(error: ClientError, refusal: TransactionCanceledError | None) -> bool:
-    """Whether the same request may succeed a little later.
-
-    A transaction in progress is our own, sent before by botocore, whose answer was lost: AWS advises to wait for it.
-    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
-    """
-    in_progress = error.response["Error"]["Code"] == "TransactionInProgressException"
-    return in_progress or isinstance(refusal, TransactionConflictError)

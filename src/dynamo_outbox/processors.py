@@ -18,7 +18,7 @@ from .errors import DecodeError
 from .event import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .core.records import StreamRecord
     from .publisher import EventBridgePublisher
@@ -78,14 +78,25 @@ def _outbox_events(record: StreamRecord) -> list[Event]:
     return [event]
 
 
-def _outbox_order_key(record: StreamRecord) -> str:
+def _outbox_order_key(raw: Mapping[str, Any]) -> str:
     """The aggregate, even of an outbox item that can't be read as an event, so that nothing of it overtakes it."""
-    image = record.raw["dynamodb"].get("NewImage")
+    image = raw["dynamodb"].get("NewImage")
     if isinstance(image, dict):
         match image.get("aggregateType"), image.get("aggregateId"):
             case {"S": str(kind)}, {"S": str(name)} if kind and name:
                 return f"{kind}#{name}"
-    return order_key(record)
+    return order_key(raw)
+
+
+def _key_of_unreadable(
+    payload: object, index: int | None, order_key_of: Callable[[Mapping[str, Any]], str]
+) -> str | None:
+    """Whose a record is that can't be decoded; None where that can't be told either."""
+    records = payload.get("Records") if isinstance(payload, dict) else payload
+    try:
+        return order_key_of(records[index])  # type: ignore[index]  # whatever it is, it may fail
+    except (AttributeError, KeyError, TypeError):
+        return None
 
 
 class ChangeProcessor:
@@ -131,7 +142,7 @@ def _process(
     payload: object,
     context: object,
     events_of: Callable[[StreamRecord], Iterable[Event]],
-    order_key_of: Callable[[StreamRecord], str],
+    order_key_of: Callable[[Mapping[str, Any]], str],
     publisher: EventBridgePublisher,
 ) -> dict[str, Any]:
     failed: list[StreamRecord | DecodeError] = []
@@ -141,8 +152,12 @@ def _process(
         if isinstance(record, DecodeError):
             log.error("a stream record can't be decoded: %s", record)
             failed.append(record)
+            unreadable = _key_of_unreadable(payload, record.index, order_key_of)
+            if unreadable is None:
+                break  # what is behind it may be of its aggregate, and comes again anyway
+            blocked.add(unreadable)
             continue
-        item = order_key_of(record)
+        item = order_key_of(record.raw)
         if item in blocked:
             failed.append(record)
             continue

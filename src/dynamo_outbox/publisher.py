@@ -26,6 +26,7 @@ from .core.envelope import DETAIL_FORMS
 from .domain_event import DomainEvent
 from .errors import DecodeError, InvalidEventError, PublishError
 from .event import Event
+from .functions import remaining_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -195,20 +196,26 @@ class EventBridgePublisher:
                 continue
             wait = full_jitter(calls_that_failed, draw=self._draw())
             in_time = self._clock() + timedelta(seconds=wait) < deadline
-            again = False
+            hopeless = whole is not None and (not in_time or is_refused_for_the_caller(whole.code))
+            failures: dict[int, EntryFailure | CallFailure] = {}
             for position, outcome in zip(batch, outcomes, strict=True):
                 if isinstance(outcome, str):
                     published.append(PublishedEvent(position, events[position], outcome))
-                elif in_time and not is_final(outcome.code) and delivery.retry(position):
-                    again = True
                 else:
-                    fail(position, outcome.code, outcome.message)
-            if whole is not None and (not in_time or is_refused_for_the_caller(whole.code)):
+                    failures[position] = outcome
+            passing = [position for position, failure in failures.items() if not is_final(failure.code)]
+            given_up = delivery.retry(passing) if in_time and not hopeless else passing
+            for position, failure in failures.items():
+                if position in given_up or position not in passing:
+                    fail(position, failure.code, failure.message)
+            if whole is not None and hopeless:
                 for position in delivery.abandon():
                     fail(position, "NotAttempted", f"the call before it failed: {whole.message}")
-            calls_that_failed = calls_that_failed + 1 if again else 0
-            if again:
+            if len(given_up) < len(passing):
+                calls_that_failed += 1
                 self._sleep(wait)
+            else:
+                calls_that_failed = 0
         for position in delivery.held_back:
             fail(position, "HeldBack", "an earlier event of its aggregate failed")
         for position in delivery.too_large:
@@ -237,10 +244,8 @@ class EventBridgePublisher:
     def _deadline(self, context: object) -> datetime:
         """When to stop sending again: after `retry_for`, or earlier where Lambda's time is nearly over."""
         now = self._clock()
-        remaining = getattr(context, "get_remaining_time_in_millis", None)
-        if not callable(remaining):
-            return now + self._retry_for
-        return now + min(self._retry_for, timedelta(milliseconds=remaining()) - ANSWER_MARGIN)
+        remaining = remaining_time(context)
+        return now + (self._retry_for if remaining is None else min(self._retry_for, remaining - ANSWER_MARGIN))
 
     def _call(self, entries: Sequence[Mapping[str, Any]]) -> list[str | EntryFailure | CallFailure]:
         """One PutEvents: by position, EventBridge's id or the failure; where the whole call failed, that for each."""

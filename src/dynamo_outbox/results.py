@@ -32,7 +32,8 @@ class ResultCodec:
 
     Args:
         function: The function. A return annotation other than JSON's own types lets pydantic write and read the result:
-            ``Decimal``, ``bytes``, ``datetime``, models, dataclasses, and containers of these.
+            ``Decimal``, ``bytes``, ``datetime``, models, dataclasses, and containers of these. Without one, a tuple
+            comes back as a list, as from any JSON.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -40,12 +41,12 @@ class ResultCodec:
         self._adapter = cache(self._make_adapter)
 
     def write(self, result: object) -> StoredResult:
-        """The result as text: by its annotation where that fits, else as plain JSON.
+        """The result as text: by its annotation, or else as plain JSON, whichever gives it back as it was.
 
         Raises:
-            ValueError: It has neither form, or is too long for an item.
+            ValueError: Neither does, or it is too long for an item.
         """
-        stored = self._by_annotation(result) or StoredResult(_plain_text(result), by_annotation=False)
+        stored = self._by_annotation(result) or _as_json(result)
         if len(stored.text.encode()) > MAX_RESULT_BYTES:
             raise ValueError(f"{len(stored.text.encode()):,} bytes, and an item leaves room for {MAX_RESULT_BYTES:,}")
         return stored
@@ -56,10 +57,10 @@ class ResultCodec:
             return None
         try:
             text = adapter.dump_json(result, warnings="error").decode()
-            adapter.validate_json(text)  # what can't be read again counts as not storable, now
+            fits = _is_same(adapter.validate_json(text), result)
         except Exception:  # whatever a model's own serializer or validator may raise
             return None
-        return StoredResult(text, by_annotation=True)
+        return StoredResult(text, by_annotation=True) if fits else None
 
     def read(self, stored: StoredResult) -> Any:
         """The result, as it was returned."""
@@ -84,8 +85,30 @@ class ResultCodec:
             return None
 
 
-def _plain_text(result: object) -> str:
+def _as_json(result: object) -> StoredResult:
     try:
-        return json.dumps(result)
+        text = json.dumps(result)
     except (TypeError, RecursionError) as error:
         raise ValueError(f"{error}; annotate what the function returns, and it is stored by that") from None
+    if not _is_same(json.loads(text), result, tuples_as_lists=True):
+        raise ValueError("JSON would give it back changed; annotate what the function returns")
+    return StoredResult(text, by_annotation=False)
+
+
+def _is_same(read: object, result: object, *, tuples_as_lists: bool = False) -> bool:
+    """Whether what was read back is what was returned, types included; a tuple may come back as a list from JSON."""
+    if isinstance(result, tuple) and isinstance(read, list) and tuples_as_lists:
+        read = tuple(read)
+    if type(read) is not type(result):
+        return False
+    if isinstance(result, dict) and isinstance(read, dict):
+        return len(read) == len(result) and all(
+            _is_same(key, other, tuples_as_lists=tuples_as_lists)
+            and _is_same(read[key], result[other], tuples_as_lists=tuples_as_lists)
+            for key, other in zip(read, result, strict=True)
+        )
+    if isinstance(result, (list, tuple)) and isinstance(read, (list, tuple)):
+        return len(read) == len(result) and all(
+            _is_same(mine, other, tuples_as_lists=tuples_as_lists) for mine, other in zip(read, result, strict=True)
+        )
+    return read == result or (read != read and result != result)  # NaN is itself here

@@ -16,7 +16,8 @@ from .core.actions import (
     put_action,
     update_action,
 )
-from .errors import InvalidEventError
+from .core.values import decode_item
+from .errors import DecodeError, EncodeError, InvalidEventError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -213,10 +214,18 @@ class Transaction:
 
         Raises:
             ValueError: Not one of the four, or without a table's name.
+            EncodeError: Values that aren't typed; the path says where.
         """
         kinds = ("Put", "Update", "Delete", "ConditionCheck")
         if len(action) != 1 or next(iter(action)) not in kinds or "TableName" not in next(iter(action.values())):
             raise ValueError(f"an action is a map with one of {', '.join(kinds)} and its request, not {action!r}")
+        ((kind, request),) = action.items()
+        for part in ("Item", "Key", "ExpressionAttributeValues"):
+            try:
+                decode_item(request.get(part, {}))
+            except DecodeError as error:
+                where = error.within(f"{label or 'action'}.{kind}.{part}").path
+                raise EncodeError(where, f"add() takes DynamoDB's typed values: {error.problem}") from None
         self._add(action, label)
 
     def emit(
@@ -247,11 +256,15 @@ class Transaction:
         chosen = self._outbox.sourced(event)
         if sequence is None and chosen.sequence is None:
             sequence = self._next_version()
+        else:
+            taken = chosen.sequence if sequence is None else sequence
+            self._versions = [version for version in self._versions if version != taken]
         given = {"sequence": sequence, "correlation_id": correlation_id, "causation_id": causation_id}
         changes = {name: value for name, value in given.items() if value is not None}
         if changes:
             chosen = chosen.replace(**changes)
-        if chosen.sequence is not None and any(_place(chosen) == _place(other) for other in self._events):
+        numbered = chosen.aggregate is not None and chosen.sequence is not None
+        if numbered and any(_place(chosen) == _place(other) for other in self._events):
             raise InvalidEventError(
                 "sequence", f"{chosen.sequence} is another event's of this aggregate and transaction; give each its own"
             )
@@ -271,7 +284,7 @@ class Transaction:
     ) -> None:
         if self._ended:
             raise RuntimeError("this transaction has ended; begin another one with outbox.transaction()")
-        self._actions.append(Action(request, label, is_locked=lock is not None))
+        self._actions.append(Action(request, label, lock))
         if lock is not None:
             self._versions.append(lock.next)
 
@@ -289,8 +302,8 @@ class Transaction:
             self._result = TransactionResult(tuple(self._events))
 
 
-def _place(event: Event) -> tuple[str | None, str | None, int | None]:
-    return event.aggregate_type, event.aggregate_id, event.sequence
+def _place(event: Event) -> tuple[str | None, int | None]:
+    return event.aggregate, event.sequence
 
 
 def _lock(attribute: str | None, expected: int | None) -> VersionLock | None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from dynamo_outbox import Event, TransactionalOutbox
 from dynamo_outbox.core.backoff import full_jitter
-from dynamo_outbox.errors import ConditionFailedError, InvalidEventError, TransactionConflictError
+from dynamo_outbox.errors import CommitUnknownError, ConditionFailedError, InvalidEventError, TransactionConflictError
 
 from ..doubles import FixedClock, StubDynamoDB, client_error
 
@@ -71,7 +71,6 @@ def add_book(outbox: TransactionalOutbox) -> None:
         lambda: cancelled(*CONFLICT),
         lambda: cancelled("ThrottlingError", "None"),
         lambda: cancelled("ProvisionedThroughputExceeded", "TransactionConflict"),
-        lambda: client_error("TransactionInProgressException"),
     ],
 )
 def test_what_may_pass_is_sent_again_under_one_token(error: Callable[[], Exception]) -> None:
@@ -212,8 +211,18 @@ def test_an_event_behind_two_locks_says_whose_sequence_it_takes() -> None:
         with outbox_of(StubDynamoDB()).transaction() as tx:
             tx.put("books", KEY, version="version", expected=1)
             tx.put("shelves", KEY, version="version", expected=6)
-            tx.emit(Event("BookShelved", {}), sequence=2)
             tx.emit(Event("BookShelved", {}))
+
+
+def test_a_number_that_an_event_names_is_used_up() -> None:
+    """An event that takes the lock's version explicitly leaves none for the next, of another aggregate or of none."""
+    with outbox_of(StubDynamoDB()).transaction() as tx:
+        tx.put("books", KEY, version="version", expected=1)
+        tx.put("shelves", KEY, version="version", expected=6)
+        tx.emit(Event("BookShelved", {}), sequence=2)
+        tx.emit(Event("ShelfFilled", {}))
+        tx.emit(Event("Audited", {}), sequence=7)
+    assert [event.sequence for event in tx.result.events] == [2, 7, 7]
 
 
 def test_a_function_runs_again_on_what_is_there_now(outbox: TransactionalOutbox, dynamodb: DynamoDBClient) -> None:
@@ -264,9 +273,71 @@ def test_what_would_run_after_the_commit_is_refused() -> None:
     def generator(tx: Transaction) -> Any:
         yield tx
 
-    for function in (coroutine, generator):
-        with pytest.raises(TypeError, match="its body would run after the commit"):
+    async def async_generator(tx: Transaction) -> Any:
+        yield tx
+
+    for function in (coroutine, generator, async_generator):
+        with pytest.raises(TypeError, match="body runs after the call"):
             outbox_of(StubDynamoDB()).transactional()(function)
+
+
+def test_a_method_gets_its_transaction_behind_self() -> None:
+    """A transactional method is called as a method, and its transaction comes behind its object."""
+    outbox = outbox_of(client := StubDynamoDB())
+
+    class Shelf:
+        @outbox.transactional()
+        def add(self: Any, tx: Transaction, name: str) -> str:  # type: ignore[misc]  # typed for functions
+            tx.put("books", {"name": name})
+            return f"{type(self).__name__} {name}"
+
+    shelf: Any = Shelf()
+    assert shelf.add("a") == "Shelf a"
+    assert len(client.calls) == 1
+
+
+def test_a_transaction_in_progress_is_waited_for_as_aws_advises() -> None:
+    """Waits begin at half a second, an attempt comes later than five seconds after the first, whatever the retries."""
+    waits: list[float] = []
+    client = Answers(*(client_error("TransactionInProgressException") for _ in range(9)))
+    outbox = outbox_of(client, retries=0, sleep=waits.append)
+    with pytest.raises(CommitUnknownError) as caught:
+        add_book(outbox)
+    assert waits[0] >= 0.5
+    assert sum(waits) > 5
+    assert set(client.tokens) == {caught.value.token}
+    again = Answers(client_error("TransactionInProgressException"))
+    outbox_of(again).transactional(retries=0)(lambda tx: tx.put("books", KEY))()
+    assert len(again.calls) == 2
+
+
+def test_a_lock_that_holds_is_not_what_is_stale(outbox: TransactionalOutbox, dynamodb: DynamoDBClient) -> None:
+    """Where the version is the one that was read, it was the other condition that refused, and again would."""
+    dynamodb.put_item(TableName="books", Item={"name": {"S": "Team Topologies"}, "version": {"N": "1"}})
+    with pytest.raises(ConditionFailedError) as caught:
+        outbox.update(
+            "books",
+            KEY,
+            set={"year": 1},
+            condition="attribute_exists(stock)",
+            version="version",
+            expected=1,
+            event=Event("A", {}),
+        )
+    assert not caught.value.is_stale
+
+
+def test_contention_beside_a_stale_lock_is_still_stale() -> None:
+    """A conflict of another action doesn't turn a stale read into a failed condition."""
+    stale = {"Code": "ConditionalCheckFailed", "Item": {"version": {"N": "2"}}}
+    client = Answers(
+        client_error("TransactionCanceledException", CancellationReasons=[stale, {"Code": "TransactionConflict"}])
+    )
+    with pytest.raises(ConditionFailedError) as caught:
+        with outbox_of(client).transaction() as tx:
+            tx.put("books", KEY, version="version", expected=1)
+            tx.put("books", {"name": "b"})
+    assert caught.value.is_stale
 
 
 @given(

@@ -137,6 +137,19 @@ def test_a_record_that_is_none_is_reported() -> None:
     assert bus.sent == ["B"]
 
 
+def test_no_event_overtakes_a_record_that_cannot_be_decoded() -> None:
+    """What follows a malformed record is held back: its aggregate's events, or all where even that can't be told."""
+    bus = StubBus()
+    broken = outbox_record("A", "1", "a")
+    del broken["dynamodb"]["ApproximateCreationDateTime"]
+    rest = [outbox_record("B", "2", "a"), outbox_record("C", "3", "c")]
+    assert relay_to(bus)({"Records": [broken, *rest]}) == failed_from("1")
+    assert bus.sent == ["C"]
+    nobodys = {"dynamodb": {"SequenceNumber": "1"}}
+    assert relay_to(bus)({"Records": [nobodys, *rest]}) == failed_from("1")
+    assert bus.sent == ["C"]
+
+
 @pytest.mark.parametrize("record", [{"dynamodb": {}}, "no record"])
 def test_a_failed_record_without_a_sequence_number_fails_the_batch(record: Any) -> None:
     """What Lambda can't be told by number is raised, so that the whole batch comes again."""

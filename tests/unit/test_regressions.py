@@ -216,7 +216,7 @@ def test_a_model_is_its_own_fingerprint(store: IdempotencyStore, payload: Any) -
 @pytest.mark.parametrize("found", [{"a": 1}, ["a"], True, 1.5])
 def test_a_key_is_text_or_a_whole_number(store: IdempotencyStore, found: Any) -> None:
     """What a key expression finds besides is refused: its spelling would decide what is a duplicate."""
-    handle = idempotent(store, key="key")(lambda payload: payload)
+    handle = idempotent(store, key="key", scope="a")(lambda payload: payload)
     with pytest.raises(MissingIdempotencyKeyError, match="a key is text or a whole number"):
         handle({"key": found})
 

@@ -40,8 +40,8 @@ class Action(NamedTuple):
 
     request: Mapping[str, Mapping[str, Any]]
     label: str | None
-    is_locked: bool = False
-    """Whether it is conditional on the item's version, so that a refusal may mean only that somebody was faster."""
+    lock: VersionLock | None = None
+    """The version that it is conditional on, so that a refusal may mean only that somebody was faster."""
 
 
 class VersionLock(NamedTuple):
@@ -189,8 +189,17 @@ def cancellation(actions: Sequence[Action], reasons: Sequence[Mapping[str, Any]]
     ]
     codes = {reason.code for reason in told} - {"None"}
     if "ConditionalCheckFailed" in codes:
-        failed = [action for action, reason in zip(actions, told, strict=True) if reason.code != "None"]
-        return ConditionFailedError(told, is_stale=all(action.is_locked for action in failed))
+        stale = [
+            _is_stale(action.lock, reason.item)
+            for action, reason in zip(actions, told, strict=True)
+            if reason.code == "ConditionalCheckFailed"
+        ]
+        return ConditionFailedError(told, is_stale=all(stale) and codes <= {"ConditionalCheckFailed", *_CONTENTION})
     if codes and codes <= _CONTENTION:
         return TransactionConflictError(told)
     return TransactionCanceledError(told)
+
+
+def _is_stale(lock: VersionLock | None, item: Mapping[str, Any] | None) -> bool:
+    """Whether an action was refused because the item's version is not the one that was read, or the item went."""
+    return lock is not None and (item or {}).get(lock.attribute, 0) != lock.expected

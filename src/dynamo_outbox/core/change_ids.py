@@ -8,6 +8,9 @@ from .ids import uuid8
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from .records import StreamRecord
 
 __all__ = ["change_event_id", "order_key"]
@@ -19,6 +22,6 @@ def change_event_id(record: StreamRecord, position: int) -> str:
     return uuid8(sha256(origin.encode()).digest())
 
 
-def order_key(record: StreamRecord) -> str:
-    """What shares this keeps its order: the item, which is also how far a stream keeps order."""
-    return repr(sorted(record.raw["dynamodb"]["Keys"].items()))
+def order_key(raw: Mapping[str, Any]) -> str:
+    """What shares this keeps its order: the item of a raw record, which is also how far a stream keeps order."""
+    return repr(sorted(raw["dynamodb"]["Keys"].items()))

@@ -6,7 +6,10 @@ https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevent-size.html
 
 from __future__ import annotations
 
-from bisect import insort
+import sys
+from collections import deque
+from decimal import Decimal
+from itertools import islice
 
 from ..errors import InvalidEventError
 from .envelope import envelope_detail
@@ -25,7 +28,10 @@ MAX_ENTRIES = 10
 """Entries in one call."""
 MAX_REQUEST_BYTES = 1_048_576
 """The sum of a call's entries stays below this. It was 256 KB until January 2026."""
+LOOKAHEAD = 100
+"""How many entries may be set aside while one call is filled."""
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
+MAX_NUMBER = Decimal(sys.float_info.max)
 _TIME_BYTES = 14
 """What an entry's Time counts."""
 
@@ -40,6 +46,9 @@ _FINAL_CODES = frozenset(
         "NotAuthorizedForDetailTypeException",
         "EntryTooLarge",  # ours, as the next: found before it was sent
         "InvalidEvent",
+        "ValidationException",  # of a call with this entry alone, as the next
+        "ParamValidationError",
+        "RequestEntityTooLargeException",
     }
 )
 
@@ -108,15 +117,23 @@ def check_integers(value: Any, path: str) -> None:
     elif isinstance(value, list):
         for index, member in enumerate(value):
             check_integers(member, f"{path}[{index}]")
-    elif isinstance(value, int) and not MIN_INTEGER <= value <= MAX_INTEGER:
+    elif isinstance(value, Decimal) and not abs(value) <= MAX_NUMBER:
+        raise InvalidEventError(path, "a number beyond what JSON's readers hold; send it as text")
+    elif _is_integer(value) and not MIN_INTEGER <= value <= MAX_INTEGER:
         raise InvalidEventError(path, "an integer beyond 64 bits, which EventBridge refuses; send it as text")
+
+
+def _is_integer(value: Any) -> bool:
+    """Whether a number's JSON text has neither a point nor an exponent."""
+    return isinstance(value, int) or (isinstance(value, Decimal) and str(value).lstrip("-").isdigit())
 
 
 class Delivery:
     """The plan of one publication: which entries go into the next call, given how the earlier ones fared.
 
-    Entries go out in their order. What is to be tried again goes first; once an entry has failed for good, those behind
-    it with its order key are held back.
+    Entries go out in their order, but for those that must not share a call with one before them: these wait for the
+    next call while others fill this one. What is to be tried again goes first. Once an entry has failed for good, those
+    behind it with its order key are held back.
 
     Args:
         sizes: Each entry's size in bytes, by position.
@@ -129,8 +146,7 @@ class Delivery:
         self._sizes = sizes
         self._order_keys = order_keys
         self._blocked: set[str] = set()
-        self._next = 0
-        self._again: list[int] = []
+        self._waiting = deque(range(len(sizes)))
         self._alone: set[int] = set()
         self._tries_left = [retries] * len(sizes)
         self.held_back: list[int] = []
@@ -140,38 +156,28 @@ class Delivery:
         """The positions of the next call's entries; empty when all have had their turn."""
         batch: list[int] = []
         keys: set[str] = set()
+        aside: list[int] = []
         total = 0
-        while (position := self._peek()) is not None:
+        while self._waiting and len(batch) < MAX_ENTRIES and len(aside) < LOOKAHEAD:
+            position = self._waiting.popleft()
             key, size = self._order_keys[position], self._sizes[position]
             if key in self._blocked:
                 self.held_back.append(position)
+            elif key in keys:
+                aside.append(position)  # it waits for the next call, and others may fill this one
             elif size >= MAX_REQUEST_BYTES:
                 self.too_large.append(position)
                 self.block(position)
-            elif total + size >= MAX_REQUEST_BYTES or key in keys or self._is_full(batch, position):
+            elif batch and (total + size >= MAX_REQUEST_BYTES or not self._alone.isdisjoint({position, batch[-1]})):
+                self._waiting.appendleft(position)
                 break
             else:
                 batch.append(position)
                 total += size
                 if key is not None:
                     keys.add(key)
-            self._take()
+        self._waiting.extendleft(reversed(aside))
         return batch
-
-    def _is_full(self, batch: Sequence[int], position: int) -> bool:
-        """Whether a batch has no place for one more entry, or one of them has to be sent alone."""
-        return len(batch) == MAX_ENTRIES or (bool(batch) and not self._alone.isdisjoint({position, batch[-1]}))
-
-    def _peek(self) -> int | None:
-        if self._again:
-            return self._again[0]
-        return self._next if self._next < len(self._sizes) else None
-
-    def _take(self) -> None:
-        if self._again:
-            self._again.pop(0)
-        else:
-            self._next += 1
 
     def block(self, position: int) -> None:
         """Say that an entry failed for good: what follows it under its order key is held back."""
@@ -179,22 +185,28 @@ class Delivery:
         if key is not None:
             self._blocked.add(key)
 
-    def retry(self, position: int) -> bool:
-        """Say that an entry failed but may be tried again; False where it has been tried often enough."""
-        if self._tries_left[position] == 0:
-            return False
-        self._tries_left[position] -= 1
-        insort(self._again, position)
-        return True
+    def retry(self, positions: Sequence[int]) -> list[int]:
+        """Say that entries failed but may be tried again; returns those that have been tried often enough."""
+        again = [position for position in positions if self._tries_left[position] > 0]
+        for position in again:
+            self._tries_left[position] -= 1
+        self._put_back(again)
+        return [position for position in positions if position not in again]
 
     def separate(self, positions: Sequence[int]) -> None:
         """Send entries again, each in a call of its own: the call that held them all was refused for one of them."""
         self._alone.update(positions)
-        for position in positions:
-            insort(self._again, position)
+        self._put_back(positions)
+
+    def _put_back(self, positions: Sequence[int]) -> None:
+        """In front of what waits, but no entry before an earlier one: `next_batch` may have set some aside."""
+        front = list(islice(self._waiting, LOOKAHEAD))
+        for _ in front:
+            self._waiting.popleft()
+        self._waiting.extendleft(sorted([*front, *positions], reverse=True))
 
     def abandon(self) -> list[int]:
         """Give up: the positions that would have had another turn."""
-        rest = [*self._again, *range(self._next, len(self._sizes))]
-        self._again, self._next = [], len(self._sizes)
+        rest = list(self._waiting)
+        self._waiting.clear()
         return rest

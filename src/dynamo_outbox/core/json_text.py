@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BadJsonError", "canonical", "dumps", "loads", "loads_object", "normalise"]
 
+INFINITY = float("inf")
 MAX_DEPTH = 64
 """Deeper than any event is. Python's own recursion limit would end in an error that names nothing."""
 
@@ -124,10 +125,14 @@ def loads(text: str, path: str) -> Any:
     """
 
     def refuse(token: str) -> NoReturn:
-        raise BadJsonError(path, f"JSON has no {token}")
+        raise BadJsonError(path, f"holds {token}, which JSON's readers can't hold")
+
+    def number(token: str) -> float:
+        value = float(token)
+        return refuse(token) if value in (INFINITY, -INFINITY) else value
 
     try:
-        return json.loads(text, parse_constant=refuse)
+        return json.loads(text, parse_constant=refuse, parse_float=number)
     except (ValueError, RecursionError) as error:
         raise BadJsonError(path, f"is not JSON text: {error}") from None
 

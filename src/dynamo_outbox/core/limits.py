@@ -6,19 +6,21 @@ Transactions: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/t
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from ..errors import TransactionLimitError
+from ..errors import InvalidEventError, TransactionLimitError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .actions import Action
 
-__all__ = ["MAX_ACTIONS", "MAX_ITEM_BYTES", "MAX_TRANSACTION_BYTES", "check_limits", "item_size"]
+__all__ = ["MAX_ACTIONS", "MAX_ITEM_BYTES", "MAX_TRANSACTION_BYTES", "check_event_item", "check_limits", "item_size"]
 
 MAX_ACTIONS = 100
 MAX_ITEM_BYTES = 400 * 1024
+MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES = 2048, 1024
 MAX_TRANSACTION_BYTES = 4 * 1024 * 1024
 _CONTAINER_BYTES = 3
 """What a list or a map counts besides its members."""
@@ -29,6 +31,21 @@ _MEMBER_BYTES = 1
 def item_size(item: Mapping[str, Any]) -> int:
     """The size of a typed item by DynamoDB's rules, in bytes; of a number, whose rule is approximate, the least."""
     return sum(len(name.encode()) + _value_size(typed) for name, typed in item.items())
+
+
+def check_event_item(item: Mapping[str, Mapping[str, str]], partition_key: str, sort_key: str) -> None:
+    """Refuse an event whose outbox item DynamoDB would refuse.
+
+    Raises:
+        InvalidEventError: Its aggregate's id or its own is too long for a key, or the item has more than 400 KB.
+    """
+    limits = ((partition_key, "aggregate_id", MAX_PARTITION_KEY_BYTES), (sort_key, "id", MAX_SORT_KEY_BYTES))
+    for attribute, field, most in limits:
+        size = len(item[attribute]["S"].encode())
+        if size > most:
+            raise InvalidEventError(field, f"makes a key of {size:,} bytes, and DynamoDB takes {most:,}")
+    if (size := item_size(item)) > MAX_ITEM_BYTES:
+        raise InvalidEventError("data", f"makes an item of {size:,} bytes, and DynamoDB takes {MAX_ITEM_BYTES:,}")
 
 
 def _value_size(typed: Mapping[str, Any]) -> int:
@@ -80,7 +97,7 @@ def check_limits(actions: Sequence[Action], keys: Mapping[str, Sequence[str]]) -
     for position, action in enumerate(actions):
         ((_, request),) = action.request.items()
         content = request.get("Item") or request.get("Key") or {}
-        size = item_size(content)
+        size = item_size(content) + _least_change(request)
         if size > MAX_ITEM_BYTES:
             problem = f"the item has {size:,} bytes, and DynamoDB takes {MAX_ITEM_BYTES:,}"
             raise TransactionLimitError("item size", _name(actions, position), problem)
@@ -92,6 +109,13 @@ def check_limits(actions: Sequence[Action], keys: Mapping[str, Sequence[str]]) -
         if identity is not None and seen.setdefault(identity, position) != position:
             problem = f"names the same item as {_name(actions, seen[identity])}; DynamoDB takes one action per item"
             raise TransactionLimitError("same item", _name(actions, position), problem)
+
+
+def _least_change(request: Mapping[str, Any]) -> int:
+    """What an update's SET values add at the least; attributes that are there already aren't known here."""
+    update: str = request.get("UpdateExpression", "")
+    values = request.get("ExpressionAttributeValues", {})
+    return sum(_value_size(typed) for name, typed in values.items() if f" = {name}" in update)
 
 
 def _key_names(actions: Sequence[Action], keys: Mapping[str, Sequence[str]]) -> dict[str, frozenset[str]]:
@@ -112,7 +136,13 @@ def _identity(
     names = keys.get(table)
     if names is None or not names <= content.keys():
         return None
-    return (table, *((name, *next(iter(content[name].items()))) for name in sorted(names)))
+    return (table, *((name, *_comparable(content[name])) for name in sorted(names)))
+
+
+def _comparable(typed: Mapping[str, Any]) -> tuple[str, Any]:
+    """A key's typed value, a number by its value: 1 and 1.0 name one item."""
+    ((tag, value),) = typed.items()
+    return tag, Decimal(value) if tag == "N" else value
 
 
 def _name(actions: Sequence[Action], position: int) -> str:

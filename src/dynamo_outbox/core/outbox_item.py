@@ -23,6 +23,21 @@ __all__ = ["FORMAT", "ItemLayout", "event_of", "is_outbox_image", "item_of", "ti
 FORMAT = 1
 
 _CONTEXT = (("sequence", "sequence"), ("correlationId", "correlation_id"), ("causationId", "causation_id"))
+ATTRIBUTES = frozenset(
+    {
+        "eventId",
+        "eventType",
+        "eventTime",
+        "source",
+        "eventVersion",
+        "aggregateType",
+        "aggregateId",
+        "eventData",
+        "eventContext",
+        "outboxFormat",
+    }
+)
+"""The attributes whose names are fixed."""
 CONTEXT_FIELDS = (*_CONTEXT, ("traceparent", "traceparent"))
 """The names of the rest, on the wire and in `Event`."""
 
@@ -50,6 +65,9 @@ class ItemLayout(Frozen):
         key_prefix: str = "",
         ttl_attribute: str = "expiresAt",
     ) -> None:
+        names = [partition_key, sort_key, ttl_attribute]
+        if len(set(names)) < len(names) or not ATTRIBUTES.isdisjoint(names):
+            raise ValueError(f"{names} have to be three names, none of them among {', '.join(sorted(ATTRIBUTES))}")
         fill(self, "partition_key", partition_key)
         fill(self, "sort_key", sort_key)
         fill(self, "key_prefix", key_prefix)

@@ -18,7 +18,7 @@ from .values import decode_item
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any, Literal, overload
+    from typing import Any, Literal, NamedTuple, overload
 
 
 __all__ = ["ABSENT", "Change", "SequenceNumber", "StreamRecord", "decode_record", "decode_records"]
@@ -28,7 +28,6 @@ _MAX_SEQUENCE_DIGITS = 129
 """Kinesis's own limit; DynamoDB's numbers have 21 to 40 digits."""
 _TTL_PRINCIPAL = "dynamodb.amazonaws.com"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_UNREAD: Any = object()
 
 
 class _Absent:
@@ -40,11 +39,29 @@ class _Absent:
     def __bool__(self) -> bool:
         return False
 
+    def __reduce__(self) -> str:
+        return "ABSENT"  # there is one, after copy and pickle too
+
 
 ABSENT = _Absent()
 
-Change = namedtuple("Change", ["old", "new"])  # typing's own costs the decoder an import
-Change.__doc__ = "One attribute of a changed item, before and after; `ABSENT` where it was or is not there."
+if TYPE_CHECKING:
+
+    class Change(NamedTuple):
+        old: Any
+        new: Any
+else:
+    Change = namedtuple("Change", ["old", "new"])  # typing's own costs the decoder an import
+    Change.__doc__ = "One attribute of a changed item, before and after; `ABSENT` where it was or is not there."
+
+
+class _Unread:
+    def __reduce__(self) -> str:
+        return "_UNREAD"
+
+
+_UNREAD: Any = _Unread()
+"""What an image is before it is read."""
 
 
 class SequenceNumber(str):
@@ -195,17 +212,17 @@ class StreamRecord(Frozen):
 
     def _time(self, change: Mapping[str, Any]) -> datetime:
         value = change.get("ApproximateCreationDateTime")
-        if isinstance(value, datetime) and value.utcoffset() is not None:
-            return value.astimezone(UTC)
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            unit = "seconds"
-            if self._from_kinesis:
-                precision = change.get("ApproximateCreationDateTimePrecision", "MILLISECOND")
-                unit = "microseconds" if precision == "MICROSECOND" else "milliseconds"
-            try:
+        try:
+            if isinstance(value, datetime) and value.utcoffset() is not None:
+                return value.astimezone(UTC)
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                unit = "seconds"
+                if self._from_kinesis:
+                    precision = change.get("ApproximateCreationDateTimePrecision", "MILLISECOND")
+                    unit = "microseconds" if precision == "MICROSECOND" else "milliseconds"
                 return _EPOCH + timedelta(**{unit: value})
-            except (OverflowError, ValueError):
-                pass
+        except (OverflowError, ValueError):
+            pass
         raise self._error(
             "dynamodb.ApproximateCreationDateTime", f"needs epoch seconds or an aware datetime, got {value!r}"
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
+from collections.abc import Set
 from decimal import Context, Decimal, DecimalException, Inexact, Overflow, Rounded, Underflow
 
 from ..errors import DecodeError, EncodeError
@@ -227,13 +228,13 @@ def _encode(value: Any, depth: int) -> dict[str, Any]:
         return {"N": _number_text(value)}
     if isinstance(value, (bytes, bytearray)):
         return {"B": bytes(value)}
-    if isinstance(value, (set, frozenset)):
+    if isinstance(value, Set):
         return _encode_set(value)
     if isinstance(value, (list, tuple)):
         return _encode_list(value, depth)
     if _is_map(value):
         return _encode_map(value, depth)
-    if type(value).__module__ == "boto3.dynamodb.types" and type(value).__name__ == "Binary":
+    if _is_boto3_binary(value):
         return {"B": bytes(value.value)}
     raise _BadValueError("", f"DynamoDB has no type for {type(value).__name__}; convert {_shown(value)} first")
 
@@ -250,15 +251,15 @@ def _number_text(value: float | Decimal) -> str:
     return str(number)
 
 
-def _encode_set(value: set[Any] | frozenset[Any]) -> dict[str, Any]:
+def _encode_set(value: Set[Any]) -> dict[str, Any]:
     if not value:
         raise _BadValueError("", "DynamoDB has no empty sets; leave the attribute out or use an empty list")
     if all(isinstance(member, str) for member in value):
         return {"SS": [str.__str__(member) for member in value]}
     if all(isinstance(member, (int, float, Decimal)) and not isinstance(member, bool) for member in value):
         return {"NS": [_number_text(member) for member in value]}
-    if all(isinstance(member, (bytes, bytearray)) for member in value):
-        return {"BS": [bytes(member) for member in value]}
+    if all(isinstance(member, (bytes, bytearray)) or _is_boto3_binary(member) for member in value):
+        return {"BS": [bytes(getattr(member, "value", member)) for member in value]}
     kinds = ", ".join(sorted({type(member).__name__ for member in value}))
     raise _BadValueError("", f"a set holds text, or numbers, or binary, and nothing else; this one holds {kinds}")
 
@@ -271,6 +272,10 @@ def _encode_list(value: list[Any] | tuple[Any, ...], depth: int) -> dict[str, An
         except _BadValueError as bad:
             raise bad.under(f"[{index}]") from None
     return {"L": out}
+
+
+def _is_boto3_binary(value: Any) -> bool:
+    return type(value).__module__ == "boto3.dynamodb.types" and type(value).__name__ == "Binary"
 
 
 def _is_map(value: Any) -> bool:

@@ -1,0 +1,53 @@
+"""The package's names, which load on first use: a type checker sees these and no others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_type
+
+import dynamo_outbox
+from dynamo_outbox import core, errors, pipes, testing, typing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def by_attribute() -> None:
+    assert_type(dynamo_outbox.Event, type[dynamo_outbox.Event])
+    assert_type(dynamo_outbox.parse_event({}), dynamo_outbox.Event)
+    classes: list[type] = [
+        dynamo_outbox.Event,
+        dynamo_outbox.DomainEvent,
+        dynamo_outbox.Message,
+        dynamo_outbox.TransactionalOutbox,
+        dynamo_outbox.StreamRecord,
+        dynamo_outbox.SequenceNumber,
+        dynamo_outbox.Change,
+        dynamo_outbox.EventBridgePublisher,
+        dynamo_outbox.PublishResult,
+        dynamo_outbox.ChangeProcessor,
+        dynamo_outbox.OutboxRelay,
+        dynamo_outbox.IdempotencyStore,
+    ]
+    functions: list[Callable[..., object]] = [
+        dynamo_outbox.parse_event,
+        dynamo_outbox.parse_events,
+        dynamo_outbox.decode_records,
+        dynamo_outbox.decode_record,
+        dynamo_outbox.decode_item,
+        dynamo_outbox.encode_item,
+        dynamo_outbox.idempotent,
+        dynamo_outbox.each_message,
+    ]
+    assert_type(len(classes) + len(functions), int)
+    assert_type(bool(dynamo_outbox.ABSENT), bool)
+    assert_type(dynamo_outbox.__all__, list[str])
+    assert_type([each.__name__ for each in (core, errors, pipes, testing, typing)], list[str])
+
+
+def no_others() -> None:
+    # A misspelt name is found before it runs.
+    dynamo_outbox.Evnt  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    # What a transaction is belongs to the outbox's module.
+    from dynamo_outbox import Transaction  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
+
+    Transaction()

@@ -1,0 +1,152 @@
+"""What tests of an outbox stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, assert_type
+
+from dynamo_outbox.pipes import PipeDefinition
+from dynamo_outbox.testing import (
+    EngineError,
+    FakeDynamoDB,
+    FakeDynamoDBStreams,
+    FakeEventBridge,
+    MiniStack,
+    PassedRecord,
+    PipeRunner,
+    shuffled,
+    wire_record,
+)
+from dynamo_outbox.testing.fakes.client import Call
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
+    from mypy_boto3_events import EventBridgeClient
+
+    from dynamo_outbox.typing import Clock
+
+
+def tables(clock: Clock) -> None:
+    dynamodb = FakeDynamoDB(clock=clock)
+    assert_type(dynamodb, FakeDynamoDB)
+    FakeDynamoDB(clock=lambda: datetime.now(UTC))
+    assert_type(dynamodb.create_table(TableName="books"), dict[str, Any])
+    assert_type(dynamodb.delete_table(TableName="books"), dict[str, Any])
+    assert_type(dynamodb.describe_table(TableName="books"), dict[str, Any])
+    assert_type(dynamodb.update_time_to_live(TableName="books"), dict[str, Any])
+    assert_type(dynamodb.get_item(TableName="books", Key={}), dict[str, Any])
+    assert_type(dynamodb.put_item(TableName="books", Item={}), dict[str, Any])
+    assert_type(dynamodb.update_item(TableName="books", Key={}), dict[str, Any])
+    assert_type(dynamodb.delete_item(TableName="books", Key={}), dict[str, Any])
+    assert_type(dynamodb.transact_write_items(TransactItems=[]), dict[str, Any])
+    assert_type(dynamodb.query(TableName="books"), dict[str, Any])
+    assert_type(dynamodb.scan(TableName="books"), dict[str, Any])
+    assert_type(dynamodb.expire(), int)
+    assert_type(dynamodb.expire(now=datetime.now(UTC)), int)
+    with dynamodb.hold_transaction(TransactItems=[]) as held:
+        assert_type(held, None)
+    assert_type(list(dynamodb.streams), list[str])
+    # The time is told by somebody.
+    FakeDynamoDB()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # Parameters go by their names.
+    dynamodb.put_item("books", {})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # There is no such operation here.
+    dynamodb.batch_write_item()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+
+
+def faults(dynamodb: FakeDynamoDB) -> None:
+    assert_type(dynamodb.calls, list[Call])
+    assert_type(dynamodb.calls[0].operation, str)
+    assert_type(dynamodb.calls[0].request, Mapping[str, Any])
+    assert_type(dynamodb.exceptions, Any)
+    assert_type(dynamodb.pending_faults, list[str])
+    dynamodb.fail_next("put_item", "ThrottlingException")
+    dynamodb.fail_next(operation="put_item", error=TimeoutError(), after_commit=True)
+    assert_type(dynamodb.error("put_item", "ThrottlingException"), Exception)
+    assert_type(dynamodb.error("put_item", code="X", message="scripted", Item={}), Exception)
+    # An error is raised, and so no class.
+    dynamodb.fail_next("put_item", TimeoutError)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # When it fails goes by its name.
+    dynamodb.fail_next("put_item", "X", True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def streams(dynamodb: FakeDynamoDB) -> None:
+    fake = FakeDynamoDBStreams(dynamodb)
+    assert_type(fake, FakeDynamoDBStreams)
+    FakeDynamoDBStreams(dynamodb, arrange=shuffled(7))
+    FakeDynamoDBStreams(dynamodb=dynamodb, arrange=shuffled(seed=7))
+    FakeDynamoDBStreams(dynamodb, arrange=lambda pending: pending[:1])
+    FakeDynamoDBStreams(dynamodb, arrange=None)
+    assert_type(fake.describe_stream(StreamArn="arn"), dict[str, Any])
+    assert_type(fake.get_shard_iterator(StreamArn="arn"), dict[str, Any])
+    assert_type(fake.get_records(ShardIterator="i"), dict[str, Any])
+    fake.fail_next("get_records", "ThrottlingException")
+
+
+def refused_streams(dynamodb: FakeDynamoDB, stubbed: DynamoDBClient) -> None:
+    # Only the fake's changes can be read.
+    FakeDynamoDBStreams(stubbed)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # An order is a function.
+    FakeDynamoDBStreams(dynamodb, arrange="shuffled")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # A seed is a number.
+    FakeDynamoDBStreams(dynamodb, arrange=shuffled("7"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def buses(clock: Clock) -> None:
+    events = FakeEventBridge(clock=clock)
+    assert_type(events, FakeEventBridge)
+    FakeEventBridge(clock=clock, buses=["books"])
+    FakeEventBridge(clock=clock, buses={"books"})
+    FakeEventBridge(clock=clock, buses=None)
+    assert_type(events.put_events(Entries=[]), dict[str, Any])
+    assert_type(events.events, list[dict[str, Any]])
+    assert_type(events.deliveries(seed=7), list[dict[str, Any]])
+    assert_type(events.pending_faults, list[str])
+    events.fail_next_entry("ThrottlingException")
+    events.fail_next_entry(code="X", message="scripted", detail_type="BookAdded")
+    events.fail_next("put_events", "ThrottlingException")
+    # Chance is told where to begin.
+    events.deliveries()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # Whose entry fails goes by its name.
+    events.fail_next_entry("X", "scripted", "BookAdded")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def engines() -> None:
+    with MiniStack() as engine:
+        assert_type(engine, MiniStack)
+        assert_type(engine.client("dynamodb"), Any)
+        assert_type(engine.endpoint_url, str)
+        assert_type(engine.region, str)
+    assert_type(engine.stop(), str)
+    MiniStack("ministack", region="eu-west-1", start_timeout=10)
+    MiniStack(command=None, start_timeout=1.5)
+    _: Exception = EngineError("is not there")
+    # What isn't the command goes by its name.
+    MiniStack("ministack", "eu-west-1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def pipes_of_fakes(definition: PipeDefinition, streams: FakeDynamoDBStreams, events: FakeEventBridge) -> None:
+    runner = PipeRunner(definition, stream_arn="arn", bus="books", streams=streams, events=events)
+    assert_type(runner, PipeRunner)
+    assert_type(runner.definition, PipeDefinition)
+    assert_type(runner.stream_arn, str)
+    assert_type(runner.bus, str)
+    assert_type(runner.poll(), list[PassedRecord])
+    record, event_id = runner.poll()[0]
+    assert_type(record, Mapping[str, Any])
+    assert_type(event_id, str | None)
+    assert_type(runner.send(record), str | None)
+    assert_type(wire_record(record, "arn"), dict[str, Any])
+    assert_type(PassedRecord({}, None), PassedRecord)
+
+
+def pipes_of_clients(
+    definition: PipeDefinition, streams: DynamoDBStreamsClient, events: EventBridgeClient, tables: DynamoDBClient
+) -> None:
+    PipeRunner(definition=definition, stream_arn="arn", bus="books", streams=streams, events=events)
+    # The tables' client reads no streams.
+    PipeRunner(definition, stream_arn="arn", bus="b", streams=tables, events=events)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # A pipe leads to a bus.
+    PipeRunner(definition, stream_arn="arn", streams=streams, events=events)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -1,0 +1,204 @@
+"""Functions that handle an event: once, and out of a batch of messages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, assert_type
+
+import boto3
+
+from dynamo_outbox import Event, IdempotencyStore, each_message, idempotent
+from dynamo_outbox.core.claims import Claim, Replay
+from dynamo_outbox.results import StoredResult
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
+
+    from dynamo_outbox import Message
+    from dynamo_outbox.testing import FakeDynamoDB
+    from dynamo_outbox.typing import LambdaContext
+
+
+def stores(stubbed: DynamoDBClient, fake: FakeDynamoDB) -> None:
+    assert_type(IdempotencyStore("calls"), IdempotencyStore)
+    IdempotencyStore(
+        table="calls",
+        ttl=timedelta(days=8),
+        client=None,
+        partition_key="pk",
+        sort_key=None,
+        key_prefix="calls#",
+        ttl_attribute="expiresAt",
+        lease=timedelta(minutes=15),
+        clock_margin=timedelta(seconds=1),
+        clock=lambda: datetime.now(UTC),
+    )
+    IdempotencyStore("calls", client=stubbed, sort_key="sk")
+    IdempotencyStore("calls", client=fake)
+    # boto3's stubs leave unknown the services whose own stubs aren't installed.
+    IdempotencyStore("calls", client=boto3.client("dynamodb"))  # pyright: ignore[reportUnknownMemberType]
+
+
+def refused_stores(events: EventBridgeClient) -> None:
+    # EventBridge's client stores nothing.
+    IdempotencyStore("calls", client=events)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # The calls have to be remembered somewhere.
+    IdempotencyStore()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # What isn't the table goes by its name.
+    IdempotencyStore("calls", timedelta(days=8))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # A duration is no bare number.
+    IdempotencyStore("calls", lease=900)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def calls(store: IdempotencyStore, claim: Claim) -> None:
+    assert_type(store.claim(claim), Replay | None)
+    assert_type(store.claim(claim, lease=timedelta(minutes=1)), Replay | None)
+    assert_type(store.complete(claim, StoredResult("{}", by_annotation=False)), bool)
+    assert_type(store.complete(claim, None), bool)
+    store.release(claim)
+
+
+def attributes(store: IdempotencyStore) -> None:
+    assert_type(store.table, str)
+    assert_type(store.ttl, timedelta)
+    assert_type(store.lease, timedelta)
+    assert_type(store.clock_margin, timedelta)
+
+
+def functions(store: IdempotencyStore, event: Event, context: LambdaContext) -> None:
+    @idempotent(store)
+    def charge(event: Event, amount: Decimal = Decimal(1), *, note: str | None = None) -> Decimal:
+        return amount + len(event.type) + len(note or "")
+
+    assert_type(charge(event), Decimal)
+    assert_type(charge(event, Decimal(2), note="twice"), Decimal)
+    assert_type(charge(event=event, amount=Decimal(2)), Decimal)
+    # The parameters are as they were.
+    charge()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    charge({"detail": {}})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    charge(event, 2.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    charge(event, note=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    charge(event, currency="EUR")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # And so is the result.
+    _: str = charge(event)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+    @idempotent(store)
+    def handler(payload: dict[str, Any], context: LambdaContext) -> None:
+        charge(Event(payload["type"], {}), Decimal(context.get_remaining_time_in_millis()))
+
+    handler({}, context)
+
+
+async def coroutines(store: IdempotencyStore, event: Event) -> None:
+    @idempotent(store)
+    async def charge(event: Event, *, amount: int) -> list[str]:
+        return [event.type] * amount
+
+    assert_type(await charge(event, amount=2), list[str])
+    # The parameters are as they were.
+    await charge(event)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await charge(event, amount="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # It is awaited.
+    _: list[str] = charge(event, amount=2)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+
+def methods(store: IdempotencyStore, event: Event) -> None:
+    class Till:
+        @idempotent(store)
+        def charge(self, event: Event) -> int:
+            return len(event.type)
+
+        @staticmethod
+        @idempotent(store)
+        def refund(event: Event) -> bytes:
+            return event.type.encode()
+
+    assert_type(Till().charge(event), int)
+    assert_type(Till().charge(event=event), int)
+    assert_type(Till.refund(event), bytes)
+    # The parameters are as they were.
+    Till().charge(event, event)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def options(store: IdempotencyStore) -> None:
+    def lines_of(order: dict[str, Any]) -> object:
+        return order["lines"]
+
+    def again(result: dict[str, Any], order: dict[str, Any]) -> dict[str, Any]:
+        return {**order, **result}
+
+    @idempotent(store, key="order.id", fingerprint=lines_of, scope="orders", on_missing_key="run", on_duplicate=again)
+    def place(order: dict[str, Any]) -> dict[str, Any]:
+        return order
+
+    assert_type(place({}), dict[str, Any])
+
+    def key_of(order: dict[str, Any], *, shop: str) -> str:
+        return f"{shop}#{order['id']}"
+
+    @idempotent(store=store, key=key_of, on_missing_key="raise", fingerprint=None, scope=None, on_duplicate=None)
+    def send(order: dict[str, Any], *, shop: str) -> str:
+        return f"{shop} {order}"
+
+    assert_type(send({}, shop="Rome"), str)
+
+
+def refused_options(store: IdempotencyStore, client: DynamoDBClient) -> None:
+    # A client alone knows no table.
+    idempotent(client)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # A store is needed.
+    idempotent()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # What isn't the store goes by its name.
+    idempotent(store, "order.id")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # A key is an expression or a function.
+    idempotent(store, key=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # A key's function gives text.
+    idempotent(store, key=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # There is no such way to treat a call without a key.
+    idempotent(store, on_missing_key="skip")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    # The decorator is called.
+    @idempotent  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    def uncalled(event: Event) -> str:
+        return event.type
+
+
+@each_message
+def handle(event: Event, context: Any) -> None:
+    print(event.type, context)
+
+
+@each_message
+def handle_with_result(event: Event, _context: LambdaContext) -> int:
+    return event.version
+
+
+def batches(store: IdempotencyStore, context: LambdaContext) -> None:
+    assert_type(handle({"Records": []}, context), dict[str, Any])
+    assert_type(handle_with_result({"Records": []}, None), dict[str, Any])
+
+    @each_message
+    @idempotent(store)
+    def once(event: Event, context: LambdaContext) -> str:
+        return f"{event.type} {context}"
+
+    assert_type(once({"Records": []}, context), dict[str, Any])
+
+
+def of_an_event_alone(event: Event) -> str:
+    return event.type
+
+
+def of_a_message(message: Message, _context: Any) -> str:
+    return message.message_id
+
+
+def refused_batches() -> None:
+    # The function takes the context too.
+    each_message(of_an_event_alone)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # It gets the event and not its message.
+    each_message(of_a_message)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # A handler is called with a batch.
+    handle()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

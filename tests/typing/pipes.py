@@ -1,0 +1,91 @@
+"""The pipe: its definition, and what it makes of a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, assert_type
+
+from dynamo_outbox.pipes import InvalidPatternError, PipeDefinition, RenderError, matches, outbox_pipe, render
+
+
+def defined() -> None:
+    assert_type(outbox_pipe(), PipeDefinition)
+    definition = PipeDefinition(
+        patterns=({"eventName": ["INSERT"]},),
+        input_template='{"name": <$.dynamodb.NewImage.name.S>}',
+        detail_type="BookAdded",
+        source="books",
+        starting_position="LATEST",
+        batch_size=5,
+        maximum_retry_attempts=3,
+        maximum_record_age=timedelta(hours=1),
+    )
+    assert_type(definition, PipeDefinition)
+    PipeDefinition(patterns=(), input_template=None, detail_type="BookChanged", source="books")
+
+
+def refused_definitions(definition: PipeDefinition) -> None:
+    # A pipe names its events' source.
+    PipeDefinition(patterns=(), input_template=None, detail_type="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # Everything goes by its name.
+    PipeDefinition((), None, "x", "books")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # A pattern is an object and not its text.
+    PipeDefinition(patterns=("{}",), input_template=None, detail_type="x", source="x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # A definition that was checked stays as it is.
+    definition.source = "shelves"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def fields(definition: PipeDefinition) -> None:
+    assert_type(definition.patterns, tuple[Mapping[str, Any], ...])
+    assert_type(definition.input_template, str | None)
+    assert_type(definition.detail_type, str)
+    assert_type(definition.source, str)
+    assert_type(definition.starting_position, str)
+    assert_type(definition.batch_size, int)
+    assert_type(definition.maximum_retry_attempts, int)
+    assert_type(definition.maximum_record_age, timedelta)
+
+
+def deployed(definition: PipeDefinition, template: dict[str, Any]) -> None:
+    assert_type(PipeDefinition.from_parameters(template, template), PipeDefinition)
+    PipeDefinition.from_parameters(source_parameters=template, target_parameters=template)
+    assert_type(definition.source_parameters("arn"), dict[str, Any])
+    definition.source_parameters(dead_letter_arn={"Fn::GetAtt": ["DeadLetters", "Arn"]})
+    assert_type(definition.target_parameters(), dict[str, Any])
+    assert_type(definition.create_pipe_request("name", "role", "source", "target", "dead"), dict[str, Any])
+    definition.create_pipe_request(name="n", role_arn="r", source_arn="s", target_arn="t", dead_letter_arn="d")
+    assert_type(definition.cloudformation("role", {"Ref": "Stream"}, "target", "dead"), dict[str, Any])
+    definition.cloudformation(role="r", source="s", target="t", dead_letter="d")
+    # CreatePipe takes ARNs and no CloudFormation functions.
+    definition.create_pipe_request("n", {"Ref": "Role"}, "s", "t", "d")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # Dead letters go somewhere.
+    definition.source_parameters()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def rendered(record: Mapping[str, Any], definition: PipeDefinition) -> None:
+    assert_type(render(record), dict[str, Any] | None)
+    render(record, definition)
+    render(record, definition=definition, variables={"aws.pipes.pipe-name": "books"})
+    render(record, None, None)
+    # The filter may have dropped the record.
+    render(record)["Detail"]  # type: ignore[index]  # pyright: ignore[reportOptionalSubscript]
+    # The definition comes before the variables.
+    render(record, {"aws.pipes.pipe-name": "books"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def matched(pattern: Mapping[str, Any], event: Mapping[str, Any], service: str) -> None:
+    assert_type(matches(pattern, event), bool)
+    matches(pattern, event, service="rule")
+    matches(pattern=pattern, event=event, service="pipe")
+    # A pattern is an object and not its text.
+    matches('{"source": ["books"]}', event)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # There are two services with patterns.
+    matches(pattern, event, service="bus")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    matches(pattern, event, service=service)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # The service goes by its name.
+    matches(pattern, event, "pipe")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def errors() -> None:
+    _: list[Exception] = [InvalidPatternError("no pattern"), RenderError("no JSON")]

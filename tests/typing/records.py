@@ -1,0 +1,124 @@
+"""Stream records and items, decoded."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, assert_type
+
+from dynamo_outbox import (
+    ABSENT,
+    Change,
+    SequenceNumber,
+    StreamRecord,
+    decode_item,
+    decode_record,
+    decode_records,
+    encode_item,
+)
+from dynamo_outbox.errors import DecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mypy_boto3_dynamodb.type_defs import GetItemOutputTypeDef
+    from mypy_boto3_dynamodbstreams.type_defs import GetRecordsOutputTypeDef
+
+
+def decoded(payload: object, record: Mapping[str, Any], answer: GetRecordsOutputTypeDef) -> None:
+    assert_type(decode_records(payload), list[StreamRecord])
+    assert_type(decode_records(payload, on_error="raise"), list[StreamRecord])
+    assert_type(decode_records(payload, on_error="collect"), list[StreamRecord | DecodeError])
+    assert_type(decode_records(answer), list[StreamRecord])
+    assert_type(decode_record(record), StreamRecord)
+    for each in decode_records(payload, on_error="collect"):
+        if isinstance(each, DecodeError):
+            assert_type(each.sequence_number, str | None)
+        else:
+            assert_type(each, StreamRecord)
+
+
+def refused_decoding(payload: object, on_error: str) -> None:
+    # There is no such way to treat an error.
+    decode_records(payload, on_error="skip")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    # Only the literal says what comes out.
+    decode_records(payload, on_error=on_error)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    # How errors are treated goes by its name.
+    decode_records(payload, "collect")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    # What was collected may be an error.
+    decode_records(payload, on_error="collect")[0].keys  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    # One record is a map; anything goes into decode_records only.
+    decode_record(payload)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def fields(record: StreamRecord) -> None:
+    assert_type(record.event_id, str)
+    assert_type(record.event_name, str)
+    assert_type(record.is_known, bool)
+    assert_type(record.table, str | None)
+    assert_type(record.region, str | None)
+    assert_type(record.event_source_arn, str | None)
+    assert_type(record.time, datetime)
+    assert_type(record.sequence_number, SequenceNumber | None)
+    assert_type(record.stream_view_type, str | None)
+    assert_type(record.size_bytes, int | None)
+    assert_type(record.is_ttl_delete, bool)
+    assert_type(record.keys, dict[str, Any])
+    assert_type(record.new_image, dict[str, Any] | None)
+    assert_type(record.old_image, dict[str, Any] | None)
+    assert_type(record.index, int | None)
+    assert_type({record: record.event_id}, dict[StreamRecord, str])
+    raw: Mapping[str, Any] = record.raw
+    assert_type(StreamRecord(raw), StreamRecord)
+    assert_type(StreamRecord(raw, index=3), StreamRecord)
+
+
+def refused_use_of_fields(record: StreamRecord) -> None:
+    # An image may not be there.
+    record.new_image["name"]  # type: ignore[index]  # pyright: ignore[reportOptionalSubscript]
+    # What is computed can't be set.
+    record.keys = {}  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def changes(record: StreamRecord) -> None:
+    assert_type(record.changes(), dict[str, Change])
+    change = record.changes()["year"]
+    assert_type(change.old, Any)
+    assert_type(change.new, Any)
+    before, after = change
+    assert_type(before, Any)
+    assert_type(after is ABSENT, bool)
+    assert_type(Change(2018, ABSENT), Change)
+    assert_type(Change(old=2018, new=2019), Change)
+    # A change has two sides.
+    Change(2018)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # And no third one.
+    change.newer  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    # It is a tuple.
+    change.old = 1  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def sequence_numbers(one: SequenceNumber, other: SequenceNumber) -> None:
+    assert_type(one < other, bool)
+    assert_type(one <= "111", bool)
+    assert_type(one > other, bool)
+    assert_type(one >= "111", bool)
+    assert_type(sorted([one, other]), list[SequenceNumber])
+    assert_type(SequenceNumber("111"), SequenceNumber)
+    texts: list[str] = [one, other]
+    assert_type(texts[0], str)
+    # It is text, and so has its place among texts.
+    assert one < 111  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue]
+    # Text is no sequence number by itself.
+    _: SequenceNumber = "111"  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+
+def items(item: Mapping[str, Any], answer: GetItemOutputTypeDef) -> None:
+    assert_type(encode_item(item), dict[str, Any])
+    assert_type(encode_item({"name": "Team Topologies", "year": 2019, "tags": {"teams"}}), dict[str, Any])
+    assert_type(decode_item(item), dict[str, Any])
+    assert_type(decode_item(encode_item(item)), dict[str, Any])
+    assert_type(decode_item(answer.get("Item", {})), dict[str, Any])
+    # An item is a map.
+    encode_item(["Team Topologies"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # It may not be there.
+    decode_item(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,230 @@
+"""The writer: clients that it takes, transactions, decorated functions, and the calls that do all in one."""
+
+from __future__ import annotations
+
+import random
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, assert_type
+
+import boto3
+from boto3.dynamodb.conditions import Attr
+
+from dynamo_outbox import DomainEvent, Event, TransactionalOutbox
+from dynamo_outbox.outbox import Transaction, TransactionResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mypy_boto3_dynamodb import DynamoDBClient, DynamoDBServiceResource
+    from mypy_boto3_events import EventBridgeClient
+
+    from dynamo_outbox.testing import FakeDynamoDB, FakeDynamoDBStreams
+
+
+class BookAdded(DomainEvent, aggregate="Book", key="name"):
+    name: str
+
+
+def made(keys: dict[str, str], both: dict[str, str | Sequence[str]]) -> None:
+    assert_type(TransactionalOutbox("events"), TransactionalOutbox)
+    TransactionalOutbox(
+        table="events",
+        source="books",
+        client=None,
+        ttl=timedelta(days=7),
+        keys={"books": "name", "lines": ("order", "line")},
+        partition_key="pk",
+        sort_key="sk",
+        key_prefix="events#",
+        ttl_attribute="expiresAt",
+        retries=3,
+        retry_for=timedelta(seconds=5),
+        clock=lambda: datetime.now(UTC),
+        sleep=time.sleep,
+        draw=random.random,
+    )
+    TransactionalOutbox("events", source=None, keys=None)
+    TransactionalOutbox("events", keys=keys)
+    TransactionalOutbox("events", keys=both)
+
+
+def clients(stubbed: DynamoDBClient, fake: FakeDynamoDB, unknown: Any) -> None:
+    TransactionalOutbox("events", client=stubbed)
+    TransactionalOutbox("events", client=fake)
+    TransactionalOutbox("events", client=unknown)
+    # boto3's stubs leave unknown the services whose own stubs aren't installed.
+    TransactionalOutbox("events", client=boto3.client("dynamodb"))  # pyright: ignore[reportUnknownMemberType]
+
+
+def refused_clients(events: EventBridgeClient, resource: DynamoDBServiceResource, streams: FakeDynamoDBStreams) -> None:
+    # EventBridge's client writes no items.
+    TransactionalOutbox("events", client=events)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # A resource is not low-level.
+    TransactionalOutbox("events", client=resource)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # The streams' fake reads only.
+    TransactionalOutbox("events", client=streams)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def refused_options() -> None:
+    # The events have to go somewhere.
+    TransactionalOutbox()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # What isn't the table goes by its name.
+    TransactionalOutbox("events", "books")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # A duration is no bare number.
+    TransactionalOutbox("events", ttl=604800)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # A clock tells a datetime.
+    TransactionalOutbox("events", clock=time.time)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # A key is named in text.
+    TransactionalOutbox("events", keys={"books": 1})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+
+
+def transactions(outbox: TransactionalOutbox, event: Event, model: BookAdded) -> None:
+    assert_type(outbox.transaction(), Transaction)
+    with outbox.transaction() as tx:
+        assert_type(tx, Transaction)
+        assert_type(tx.emit(event), Event)
+        assert_type(tx.emit(model), Event)
+        tx.emit(event, sequence=1, correlation_id="c", causation_id="d", label="added")
+        tx.emit(event, sequence=None, correlation_id=None, causation_id=None, label=None)
+    assert_type(tx.result, TransactionResult)
+    assert_type(tx.result.events, tuple[Event, ...])
+
+
+def actions(tx: Transaction) -> None:
+    tx.put("books", {"name": "Team Topologies"}, must_not_exist=True, label="book")
+    tx.put("books", {"name": "Team Topologies"}, condition=Attr("year").lt(2019) & Attr("name").exists())
+    tx.put("books", {}, condition="#y < :y", names={"#y": "year"}, values={":y": 2019})
+    tx.put("books", {}, version="version", expected=0)
+    tx.put(table="books", item={}, condition=None, names=None, values=None, version=None, expected=None, label=None)
+    tx.update("books", {"name": "x"}, set={"year": 2019}, add={"read": 1, "tags": {"teams"}}, remove="draft")
+    tx.update("books", {"name": "x"}, remove=["draft", "note"], must_exist=True, version="version", expected=3)
+    tx.update(table="books", key={"name": "x"}, set=None, add=None, remove=(), condition=Attr("year").eq(2019))
+    tx.delete("books", {"name": "x"}, must_exist=True, version="version", expected=3, label="gone")
+    tx.delete(table="books", key={"name": "x"}, condition="#y = :y", names={"#y": "year"}, values={":y": 2019})
+    tx.check("shelves", {"id": 1}, condition=Attr("free").gt(0))
+    tx.check(table="shelves", key={"id": 1}, condition="#f > :n", names={"#f": "free"}, values={":n": 0}, label="room")
+    tx.add({"Put": {"TableName": "books", "Item": {"name": {"S": "x"}}}}, label="as it is")
+
+
+def refused_actions(tx: Transaction, key: dict[str, Any]) -> None:
+    # A condition is what a check is for.
+    tx.check("shelves", key)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # A condition is an expression, not its outcome.
+    tx.put("books", {}, condition=True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # A put overwrites; it is an update that can insist.
+    tx.put("books", {}, must_exist=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # A delete sets nothing.
+    tx.delete("books", key, set={"year": 1})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # What is set has names.
+    tx.update("books", key, set=["year"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # A version is named by its attribute.
+    tx.update("books", key, version=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # An event is an Event or a DomainEvent.
+    tx.emit({"type": "BookAdded"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # The result is the transaction's to say.
+    tx.result = TransactionResult(())  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    # And what was written stays written.
+    tx.result.events = ()  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def refused_awaiting(outbox: TransactionalOutbox) -> None:
+    # boto3 has no calls that could be awaited.
+    async with outbox.transaction():  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
+        pass
+
+
+def decorated(outbox: TransactionalOutbox) -> None:
+    @outbox.transactional()
+    def add_book(tx: Transaction, name: str, year: int = 2019, *, shelf: str | None = None) -> Event:
+        tx.put("books", {"name": name, "year": year, "shelf": shelf})
+        return tx.emit(Event("BookAdded", {"name": name}))
+
+    assert_type(add_book("Team Topologies"), Event)
+    assert_type(add_book("Team Topologies", 2019, shelf="A1"), Event)
+    assert_type(add_book(name="Team Topologies", year=2019), Event)
+    # The transaction is not the caller's to give.
+    with outbox.transaction() as tx:
+        add_book(tx, "Team Topologies")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # The other parameters are as they were.
+    add_book()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    add_book(2019)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    add_book("Team Topologies", shelf=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    add_book("Team Topologies", colour="red")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def decorated_otherwise(outbox: TransactionalOutbox) -> None:
+    @outbox.transactional(retries=5)
+    def count(tx: Transaction, /, *names: str, **years: int) -> int:
+        tx.add({"Put": {"TableName": "books", "Item": {}}})
+        return len(names) + len(years)
+
+    assert_type(count(), int)
+    assert_type(count("a", "b", c=2019), int)
+
+    @outbox.transactional()
+    def forget(tx: Transaction) -> None:
+        tx.delete("books", {"name": "x"})
+
+    forget()
+
+
+def refused_decoration(outbox: TransactionalOutbox) -> None:
+    # The first parameter is the transaction.
+    @outbox.transactional()  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    def without_it(name: str) -> str:
+        return name
+
+    # The decorator is called.
+    @outbox.transactional  # type: ignore[call-arg, arg-type]  # pyright: ignore[reportCallIssue, reportUntypedFunctionDecorator]
+    def uncalled(tx: Transaction) -> None:
+        tx.delete("books", {"name": "x"})
+
+    # Retries are counted.
+    outbox.transactional(retries="5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def in_one_call(outbox: TransactionalOutbox, event: Event, model: BookAdded, key: dict[str, Any]) -> None:
+    assert_type(outbox.put("books", {"name": "x"}, event=event), TransactionResult)
+    assert_type(outbox.put("books", {"name": "x"}, event=model).events, tuple[Event, ...])
+    outbox.put("books", {}, event=event, must_not_exist=True, version="version", expected=0, label="book")
+    outbox.put("books", {}, event=event, condition="#y < :y", names={"#y": "year"}, values={":y": 2019})
+    outbox.put(table="books", item={}, event=event, condition=Attr("year").lt(2019))
+    assert_type(outbox.update("books", key, event=event, set={"year": 2019}), TransactionResult)
+    outbox.update("books", key, event=model, add={"read": 1}, remove=["draft"], must_exist=True)
+    outbox.update("books", key, event=event, remove="draft", version="version", expected=3, label="book")
+    outbox.update(table="books", key=key, event=event, set=None, add=None, condition=Attr("year").eq(1))
+    assert_type(outbox.delete("books", key, event=event), TransactionResult)
+    outbox.delete("books", key, event=model, must_exist=True, version="version", expected=3, label="book")
+    outbox.delete(table="books", key=key, event=event, condition="#y = :y", names={"#y": "year"}, values={":y": 1})
+
+
+def refused_in_one_call(outbox: TransactionalOutbox, event: Event, key: dict[str, Any]) -> None:
+    # Without an event it is no work for an outbox.
+    outbox.put("books", {})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    outbox.update("books", key)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    outbox.delete("books", key)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # The event goes by its name.
+    outbox.put("books", {}, event)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # Each call has the options of the action that it makes.
+    outbox.put("books", {}, event=event, must_exist=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    outbox.update("books", key, event=event, must_not_exist=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    outbox.delete("books", key, event=event, set={"year": 1})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # And their types.
+    outbox.put("books", {}, event=event, expected="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    outbox.update("books", key, event=event, set=["year"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    outbox.delete("books", key, event=event, condition=True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def of_the_users_own(outbox: TransactionalOutbox, client: DynamoDBClient, event: Event, model: BookAdded) -> None:
+    assert_type(outbox.transact_item(event), dict[str, Any])
+    assert_type(outbox.sourced(model), Event)
+    assert_type(outbox.event_action(event), dict[str, Any])
+    assert_type(outbox.partition_key_of("books"), str)
+    outbox.commit([], retries=0)
+    assert_type(outbox.table, str)
+    assert_type(outbox.source, str | None)
+    assert_type(outbox.ttl, timedelta)
+    client.transact_write_items(TransactItems=[{"Delete": {"TableName": "books", "Key": {}}}])
+    # An event is an Event or a DomainEvent.
+    outbox.transact_item({"type": "BookAdded"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from .message_batch import each_message
     from .outbox import TransactionalOutbox
     from .processors import ChangeProcessor, OutboxRelay
-    from .publisher import EventBridgePublisher, PublishResult
+    from .publisher import EventBridgePublisher, FailedEvent, PublishedEvent, PublishResult
+    from .transaction import Transaction, TransactionResult
 
 __all__ = [
     "Event",
@@ -26,6 +27,8 @@ __all__ = [
     "parse_events",
     "Message",
     "TransactionalOutbox",
+    "Transaction",
+    "TransactionResult",
     "decode_records",
     "decode_record",
     "decode_item",
@@ -36,6 +39,8 @@ __all__ = [
     "ABSENT",
     "EventBridgePublisher",
     "PublishResult",
+    "PublishedEvent",
+    "FailedEvent",
     "ChangeProcessor",
     "OutboxRelay",
     "idempotent",
@@ -60,6 +65,10 @@ _HOME = {
     "ABSENT": "core.records",
     "EventBridgePublisher": "publisher",
     "PublishResult": "publisher",
+    "PublishedEvent": "publisher",
+    "FailedEvent": "publisher",
+    "Transaction": "transaction",
+    "TransactionResult": "transaction",
     "ChangeProcessor": "processors",
     "OutboxRelay": "processors",
     "idempotent": "idempotency",

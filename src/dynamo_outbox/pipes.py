@@ -59,6 +59,8 @@ class PipeDefinition:
         maximum_retry_attempts: -1: without end.
         maximum_record_age: After which a record is given up and its pointer sent to the dead letters. Less than the
             stream's 24 hours, so that what the pointer points at can still be read.
+        time: The event's time: one path into the record, or None for the time at which the bus takes it.
+        resources: ARNs, or paths to them.
 
     Raises:
         InvalidPatternError: What CreatePipe would refuse, or what could never be filled in.
@@ -72,6 +74,8 @@ class PipeDefinition:
     batch_size: int = 10
     maximum_retry_attempts: int = -1
     maximum_record_age: timedelta = field(default=timedelta(hours=23))
+    time: str | None = None
+    resources: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.patterns) > MAX_FILTERS:
@@ -83,7 +87,10 @@ class PipeDefinition:
                 raise InvalidPatternError(f"an input template has at most {MAX_TEMPLATE_LENGTH:,} characters")
             for name in _PLACEHOLDER.findall(self.input_template):
                 _check_placeholder(name)
-        for parameter, value in (("DetailType", self.detail_type), ("Source", self.source)):
+        if self.time is not None and not _PATH.fullmatch(self.time):
+            raise InvalidPatternError(f"Time: takes one path, not {self.time!r}")
+        texts = [("DetailType", self.detail_type), ("Source", self.source), *(("Resources", r) for r in self.resources)]
+        for parameter, value in texts:
             if "$." in value and not _PATH.fullmatch(value):
                 raise InvalidPatternError(f"{parameter}: a path is the whole value and not a part of it: {value!r}")
 
@@ -103,6 +110,8 @@ class PipeDefinition:
         stream = source_parameters.get("DynamoDBStreamParameters", {})
         bus = target_parameters.get("EventBridgeEventBusParameters", {})
         filters = source_parameters.get("FilterCriteria", {}).get("Filters", [])
+        if unknown := bus.keys() - {"DetailType", "Source", "Time", "Resources"}:
+            raise InvalidPatternError(f"EventBridgeEventBusParameters: {', '.join(sorted(unknown))} isn't known here")
         try:
             patterns = tuple(json.loads(each["Pattern"]) for each in filters)
         except (ValueError, RecursionError) as error:
@@ -116,6 +125,8 @@ class PipeDefinition:
             batch_size=int(stream.get("BatchSize", 100)),
             maximum_retry_attempts=int(stream.get("MaximumRetryAttempts", -1)),
             maximum_record_age=timedelta(seconds=int(stream.get("MaximumRecordAgeInSeconds", -1))),
+            time=bus.get("Time"),
+            resources=tuple(bus.get("Resources", ())),
         )
 
     def source_parameters(self, dead_letter_arn: Any) -> dict[str, Any]:
@@ -142,9 +153,12 @@ class PipeDefinition:
 
     def target_parameters(self) -> dict[str, Any]:
         """``TargetParameters``, for CreatePipe or CloudFormation."""
-        parameters: dict[str, Any] = {
-            "EventBridgeEventBusParameters": {"DetailType": self.detail_type, "Source": self.source}
-        }
+        bus: dict[str, Any] = {"DetailType": self.detail_type, "Source": self.source}
+        if self.time is not None:
+            bus["Time"] = self.time
+        if self.resources:
+            bus["Resources"] = list(self.resources)
+        parameters: dict[str, Any] = {"EventBridgeEventBusParameters": bus}
         if self.input_template is not None:
             parameters["InputTemplate"] = self.input_template
         return parameters
@@ -237,11 +251,16 @@ def render(
         raise RenderError(f"the input template gives no JSON for this record: {error}: {detail}") from None
     if not is_object:
         raise RenderError(f"an event's detail is a JSON object, and the input template gives {detail}")
-    return {
+    entry: dict[str, Any] = {
         "Source": _parameter("Source", pipe.source, record),
         "DetailType": _parameter("DetailType", pipe.detail_type, record),
         "Detail": detail,
     }
+    if pipe.time is not None:
+        entry["Time"] = _parameter("Time", pipe.time, record)
+    if pipe.resources:
+        entry["Resources"] = [_parameter("Resources", each, record) for each in pipe.resources]
+    return entry
 
 
 def _parameter(name: str, value: str, record: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import boto3
@@ -11,7 +12,7 @@ from hypothesis import given
 from dynamo_outbox import Event, EventBridgePublisher, TransactionalOutbox, encode_item
 from dynamo_outbox.core.delivery import check_sendable
 from dynamo_outbox.core.limits import item_size
-from dynamo_outbox.errors import InvalidEventError, TransactionLimitError
+from dynamo_outbox.errors import DecodeError, EncodeError, InvalidEventError, TransactionLimitError
 
 from ..doubles import FixedClock, StubBus, StubDynamoDB
 from ..strategies import dynamodb_items
@@ -157,3 +158,73 @@ def test_order_is_kept_where_it_is_asked_for() -> None:
     publisher.publish(events, in_order=True)
     publisher.publish(events)
     assert bus.types == [["A"], ["B"], ["A", "B"]]
+
+
+def test_an_update_counts_what_it_sets() -> None:
+    """An update over 400 KB, and updates over 4 MB together, are refused by name before they are sent."""
+    client = StubDynamoDB()
+    with pytest.raises(TransactionLimitError, match=r"^too much: the item has"):
+        with outbox_of(client).transaction() as tx:
+            tx.update("books", {"name": "a"}, set={"text": "x" * 500 * KILOBYTE}, label="too much")
+    with pytest.raises(TransactionLimitError, match=r"^book 10: with it the transaction has"):
+        with outbox_of(client).transaction() as tx:
+            for number in range(14):
+                name = {"name": str(number)}
+                tx.update("books", name, set={"text": "x" * 390 * KILOBYTE}, label=f"book {number}")
+    assert client.calls == []
+
+
+def test_two_spellings_of_a_number_name_one_item() -> None:
+    """A key's number counts by its value."""
+    outbox = TransactionalOutbox("events", client=StubDynamoDB(), keys={"shelves": "number"})
+    with pytest.raises(TransactionLimitError, match="names the same item"), outbox.transaction() as tx:
+        tx.put("shelves", {"number": 1})
+        tx.delete("shelves", {"number": Decimal("1.0")})
+
+
+@pytest.mark.parametrize(
+    ("event", "field"),
+    [
+        (Event("A", {}, source="Books", aggregate_type="Book", aggregate_id="x" * 2044), "aggregate_id"),
+        (Event("A", {}, source="Books", id="x" * 1025), "id"),
+        (Event("A", {"text": "x" * 410_000}, source="Books"), "data"),
+        (Event("A", {"n": Decimal(2**70)}, source="Books"), "data.n"),
+        (Event("A", {"n": Decimal("1E+400")}, source="Books"), "data.n"),
+    ],
+)
+def test_an_event_that_could_never_be_stored_or_read_is_refused_when_emitted(event: Event, field: str) -> None:
+    """Keys, items and numbers beyond what DynamoDB or a JSON reader holds are refused by their field."""
+    with pytest.raises(InvalidEventError) as caught:
+        outbox_of(StubDynamoDB()).transact_item(event)
+    assert caught.value.field == field
+
+
+def test_a_number_that_no_reader_holds_is_refused_on_arrival() -> None:
+    """JSON text with a number beyond a double is an error, and not infinity."""
+    with pytest.raises(DecodeError, match="holds 1e999"):
+        Event.from_text("A", '{"n": 1e999}').data  # noqa: B018  # reading raises
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"partition_key": "source"},
+        {"sort_key": "eventType"},
+        {"ttl_attribute": "outboxFormat"},
+        {"partition_key": "k", "sort_key": "k"},
+        {"ttl_attribute": "pk"},
+    ],
+)
+def test_attributes_that_would_overwrite_each_other_are_refused(names: dict[str, str]) -> None:
+    """The names of keys and time to live are three, and none of the item's own."""
+    with pytest.raises(ValueError, match="have to be three names"):
+        TransactionalOutbox("events", **names)  # type: ignore[arg-type]  # names of options
+
+
+def test_untyped_values_in_an_action_of_ones_own_are_refused_where_they_are() -> None:
+    """add() takes typed values; Python's own are refused by label and path, and nothing is sent."""
+    client = StubDynamoDB()
+    with pytest.raises(EncodeError, match=r"^book\.Put\.Item\.name: add\(\) takes DynamoDB's typed values"):
+        with outbox_of(client).transaction() as tx:
+            tx.add({"Put": {"TableName": "books", "Item": {"name": "a"}}}, label="book")
+    assert client.calls == []

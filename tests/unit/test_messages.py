@@ -122,6 +122,30 @@ def test_a_failed_notification_raises() -> None:
         Recorder("A").handler()({"Records": [sns(named("A"))]}, None)
 
 
+def test_a_function_whose_body_would_not_run_is_refused() -> None:
+    """Messages must not count as done before they are: coroutines and generators are refused, or fail each message."""
+
+    async def coroutine(event: Event, context: Any) -> None:
+        pass
+
+    def generator(event: Event, context: Any) -> Any:
+        yield event, context
+
+    for function in (coroutine, generator):
+        with pytest.raises(TypeError, match="body runs after the call"):
+            each_message(function)
+    waiting: list[Any] = []
+
+    def wrapper(event: Event, context: Any) -> Any:
+        waiting.append(coroutine(event, context))
+        return waiting[-1]
+
+    assert each_message(wrapper)({"Records": [sqs(named("A"), "a")]}, None) == {
+        "batchItemFailures": [{"itemIdentifier": "a"}]
+    }
+    waiting.pop().close()
+
+
 def test_a_batch_that_is_done_reports_nothing() -> None:
     """Without a failure, and for an empty batch, the list of failures is empty."""
     handle = Recorder().handler()

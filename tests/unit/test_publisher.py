@@ -171,6 +171,47 @@ def test_followers_wait_for_a_retry() -> None:
     assert bus.sent == ["E0", "E0", "E1"]
 
 
+@pytest.mark.parametrize(
+    "code",
+    ["AccessDeniedException", "ExpiredTokenException", "ResourceNotFoundException", "UnrecognizedClientException"],
+)
+def test_what_refuses_the_caller_is_told_by_its_code_and_once(code: str) -> None:
+    """The event that was attempted keeps the call's own code, the others were not attempted, and nobody waits."""
+    waits: list[float] = []
+    bus = StubBus(failing_call=0, error=lambda: client_error(code))
+    publisher = EventBridgePublisher("books", source="Books", client=bus, sleep=waits.append, retries=3)
+    result = publisher.publish(numbered(11), on_failure="return")
+    assert [failure.code for failure in result.failed] == [code] * 10 + ["NotAttempted"]
+    assert (len(bus.calls), waits) == (1, [])
+
+
+def test_an_entry_that_is_refused_alone_is_not_sent_again() -> None:
+    """A request that is invalid with one entry stays so."""
+    bus = StubBus(failing_call=0, error=lambda: client_error("ValidationException"))
+    publisher = EventBridgePublisher("books", source="Books", client=bus)
+    (failure,) = publisher.publish(numbered(1), on_failure="return").failed
+    assert (failure.code, failure.retryable, len(bus.calls)) == ("ValidationException", False, 1)
+
+
+def test_time_is_left_to_answer() -> None:
+    """With less than a second of Lambda's time left, nothing is sent again; with more, it is."""
+
+    class Context:
+        def __init__(self, milliseconds: int) -> None:
+            self.milliseconds = milliseconds
+
+        def get_remaining_time_in_millis(self) -> int:
+            return self.milliseconds
+
+    for milliseconds, calls in ((900, 1), (1_500, 2)):
+        bus = StubBus({"E0": "InternalFailure"}, recovers_after=1)
+        publisher = EventBridgePublisher(
+            "books", source="Books", client=bus, clock=FixedClock(), sleep=lambda _: None, draw=lambda: 1.0
+        )
+        publisher.publish(numbered(1), on_failure="return", context=Context(milliseconds))
+        assert len(bus.calls) == calls
+
+
 def test_a_bug_in_the_client_is_not_swallowed() -> None:
     """An exception that is not botocore's is raised as it is."""
     with pytest.raises(ZeroDivisionError):

@@ -248,6 +248,8 @@ def test_values_can_be_copied_and_pickled(copied: Callable[[Any], Any]) -> None:
     for value in (EVENT, record):
         again = copied(value)
         assert again == value
+        assert getattr(again, "new_image", None) == getattr(value, "new_image", None)
+        assert getattr(again, "keys", None) == getattr(value, "keys", None)
         with pytest.raises(AttributeError, match="is frozen"):
             again.index = 3
 

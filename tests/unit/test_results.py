@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from dynamo_outbox import Event, IdempotencyStore, idempotent
-from dynamo_outbox.errors import ResultError
+from dynamo_outbox.errors import LeaseLostError, ResultError
 
 from ..doubles import FixedClock
 
@@ -154,3 +154,58 @@ def test_a_decorator_in_the_wrong_order_is_refused(store: IdempotencyStore, kind
     """What is a staticmethod or a classmethod already is refused, with what to do about it."""
     with pytest.raises(TypeError, match="put @idempotent under that decorator"):
         idempotent(store)(kind(lambda event: event))
+
+
+@dataclasses.dataclass
+class Derived(Place):
+    more: int = 5
+
+
+@pytest.mark.parametrize(
+    ("annotation", "result"),
+    [
+        (dict[str, Any], {"total": Decimal("1.50")}),
+        (dict[str, Any], {"b": b"x"}),
+        (int | str | Decimal, Decimal(5)),
+        (str | bytes, b"abcd"),
+        (Place, Derived(SHELF, datetime(2026, 11, 23, tzinfo=UTC))),
+        (dict, {1: "a"}),
+        (Any, {1: "a"}),
+    ],
+)
+def test_a_result_that_would_come_back_changed_is_not_stored(
+    store: IdempotencyStore, annotation: Any, result: object
+) -> None:
+    """Where neither the annotation nor JSON gives a result back as it was, the duplicate gets an error, not another."""
+    call = idempotent(store, scope="a")(returning(annotation, result))
+    for _ in range(2):
+        with pytest.raises(ResultError):
+            call(EVENT)
+
+
+@pytest.mark.parametrize(("result", "replayed"), [((1, 2), [1, 2]), ({"a": (1, ("b",))}, {"a": [1, ["b"]]})])
+def test_a_tuple_comes_back_as_a_list_where_nothing_says_tuple(
+    store: IdempotencyStore, result: object, replayed: object
+) -> None:
+    """The one change that JSON is allowed, as documented."""
+    call = idempotent(store, scope="a")(returning(Any, result))
+    assert call(EVENT) == result
+    assert call(EVENT) == replayed
+
+
+def test_a_lost_lease_is_told_even_where_the_result_cannot_be_stored(
+    dynamodb: DynamoDBClient, create_table: Callable[..., None]
+) -> None:
+    """What counts is that somebody else took the key over; it is not said that the call counts as done."""
+    create_table("handled", "pk")
+    clock = FixedClock()
+    store = IdempotencyStore("handled", client=dynamodb, clock=clock)
+
+    @idempotent(store, scope="a")
+    def late(_event: Event) -> object:
+        clock.advance(timedelta(hours=1))
+        assert idempotent(store, scope="a")(returning(int, 1))(EVENT) == 1
+        return object()
+
+    with pytest.raises(LeaseLostError):
+        late(EVENT)

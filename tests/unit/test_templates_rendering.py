@@ -311,3 +311,25 @@ def test_a_resource_stands_in_a_template(tmp_path: Path) -> None:
     arguments = [str(command), "--regions", "eu-central-1", "--", str(template)]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)  # noqa: S603  # the project's linter
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_time_and_resources_are_dynamic_parameters_too() -> None:
+    """They are read from a template, put into the entry, and written back; Time takes one path and nothing else."""
+    target = {
+        "EventBridgeEventBusParameters": {
+            "DetailType": "BookAdded",
+            "Source": "Books",
+            "Time": "$.dynamodb.NewImage.eventTime.S",
+            "Resources": ["$.eventSourceARN", "arn:aws:s3:::books"],
+        }
+    }
+    pipe = PipeDefinition.from_parameters({}, target)
+    assert pipe.target_parameters() == target
+    record = {"eventSourceARN": "arn:stream", "dynamodb": {"NewImage": {"eventTime": {"S": "2026-11-23T09:30:00Z"}}}}
+    entry = render(record, pipe)
+    assert entry is not None
+    assert (entry["Time"], entry["Resources"]) == ("2026-11-23T09:30:00Z", ["arn:stream", "arn:aws:s3:::books"])
+    for parameter, problem in (("Time", "Time: takes one path"), ("EndpointId", "EndpointId isn't known here")):
+        wrong = {"EventBridgeEventBusParameters": {"Source": "Books", parameter: "2026"}}
+        with pytest.raises(InvalidPatternError, match=problem):
+            PipeDefinition.from_parameters({}, wrong)

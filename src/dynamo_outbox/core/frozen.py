@@ -18,11 +18,13 @@ class Frozen:
     __slots__ = ()
     FIELDS: ClassVar[tuple[str, ...]] = ()
 
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"{type(self).__name__} is frozen: {name!r} can't be set")
+    if not TYPE_CHECKING:  # a type checker that saw it would let any name be set
 
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"{type(self).__name__} is frozen: {name!r} can't be deleted")
+        def __setattr__(self, name: str, value: object) -> NoReturn:
+            raise AttributeError(f"{type(self).__name__} is frozen: {name!r} can't be set")
+
+        def __delattr__(self, name: str) -> NoReturn:
+            raise AttributeError(f"{type(self).__name__} is frozen: {name!r} can't be deleted")
 
     def __setstate__(self, state: tuple[None, dict[str, object]]) -> None:
         """For `copy` and `pickle`."""

@@ -50,12 +50,12 @@ class Event(Frozen):
 
     __slots__ = (
         "_data",
+        "_drawn",
         "_text",
         "aggregate_id",
         "aggregate_type",
         "causation_id",
         "correlation_id",
-        "drawn",
         "id",
         "sequence",
         "source",
@@ -90,7 +90,7 @@ class Event(Frozen):
     correlation_id: str | None
     causation_id: str | None
     traceparent: str | None
-    drawn: frozenset[str]
+    _drawn: frozenset[str]
     """Which of ``id`` and ``time`` were drawn here rather than given."""
     _data: dict[str, Any] | None
     _text: str | None
@@ -124,7 +124,7 @@ class Event(Frozen):
             correlation_id=_optional_text("correlation_id", correlation_id),
             causation_id=_optional_text("causation_id", causation_id),
             traceparent=_optional_text("traceparent", traceparent),
-            drawn=frozenset(drawn),
+            _drawn=frozenset(drawn),
             _data=_checked_data(data),
             _text=None,
         )
@@ -138,7 +138,7 @@ class Event(Frozen):
             fill(self, name, value)
 
     @classmethod
-    def from_text(cls, type: str, data_json: str, **fields: Any) -> Event:  # noqa: A002
+    def _from_text(cls, type: str, data_json: str, **fields: Any) -> Event:  # noqa: A002
         """An event whose data are JSON text already, as an outbox item holds them; the text is read when asked for."""
         event = cls(type, {}, **fields)
         event._fill(_data=None, _text=data_json)
@@ -175,7 +175,7 @@ class Event(Frozen):
         fields: dict[str, Any] = {name: getattr(self, name) for name in self.FIELDS if name != "data"}
         given: dict[str, Any] = {"data": {}} | fields | changes
         copy = type(self)(**given)
-        copy._fill(drawn=self.drawn - changes.keys())
+        copy._fill(_drawn=self._drawn - changes.keys())
         if "data" not in changes:
             copy._fill(_data=self._data, _text=self._text)
         return copy

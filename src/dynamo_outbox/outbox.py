@@ -97,7 +97,7 @@ class TransactionalOutbox:
         self.table = table
         self.source = source
         self.ttl = ttl
-        self.layout = ItemLayout(
+        self._layout = ItemLayout(
             partition_key=partition_key, sort_key=sort_key, key_prefix=key_prefix, ttl_attribute=ttl_attribute
         )
         self._client: LazyClient[DynamoDBClient] = LazyClient("dynamodb", client)
@@ -186,36 +186,36 @@ class TransactionalOutbox:
         Raises:
             InvalidEventError: Neither the event nor the outbox names a source, or it could never be sent.
         """
-        return self.event_action(self.sourced(event))
+        return self._event_action(self._sourced(event))
 
-    def sourced(self, event: Event | DomainEvent) -> Event:
+    def _sourced(self, event: Event | DomainEvent) -> Event:
         """The event, with this outbox's source where it names none."""
         chosen = event.to_event() if isinstance(event, DomainEvent) else event
         return chosen if chosen.source is not None or self.source is None else chosen.replace(source=self.source)
 
-    def event_action(self, event: Event) -> dict[str, Any]:
+    def _event_action(self, event: Event) -> dict[str, Any]:
         """The action that writes an event whose source is filled in."""
         check_sendable(event)
         expires_at = int((self._clock() + self.ttl).timestamp())
-        item = item_of(event, expires_at=expires_at, layout=self.layout)
-        check_event_item(item, self.layout.partition_key, self.layout.sort_key)
+        item = item_of(event, expires_at=expires_at, layout=self._layout)
+        check_event_item(item, self._layout.partition_key, self._layout.sort_key)
         return {
             "Put": {
                 "TableName": self.table,
                 "Item": item,
                 "ConditionExpression": "attribute_not_exists(#outbox_key)",
-                "ExpressionAttributeNames": {"#outbox_key": self.layout.partition_key},
+                "ExpressionAttributeNames": {"#outbox_key": self._layout.partition_key},
             }
         }
 
-    def partition_key_of(self, table: str) -> str:
+    def _partition_key_of(self, table: str) -> str:
         """The name of a table's partition key: as it was told, or as the table itself says, asked once."""
         if table not in self._keys:
             schema = self._client().describe_table(TableName=table)["Table"]["KeySchema"]
             self._keys[table] = tuple(key["AttributeName"] for key in sorted(schema, key=lambda key: key["KeyType"]))
         return self._keys[table][0]
 
-    def commit(self, actions: Sequence[Action], *, retries: int) -> None:
+    def _commit(self, actions: Sequence[Action], *, retries: int) -> None:
         """Send a transaction; again, with the same token and body, while every reason against it is contention.
 
         Raises:

@@ -135,7 +135,7 @@ class ChangeProcessor:
 def _identified(mapped: Event | DomainEvent, record: StreamRecord, position: int) -> Event:
     event = mapped.to_event() if isinstance(mapped, DomainEvent) else mapped
     derived = {"id": change_event_id(record, position), "time": record.time}
-    return event.replace(**{name: value for name, value in derived.items() if name in event.drawn})
+    return event.replace(**{name: value for name, value in derived.items() if name in event._drawn})
 
 
 def _process(
@@ -167,7 +167,7 @@ def _process(
             log.exception("stream record %s (%s) makes no event", record.sequence_number, record.event_id)
             failed.append(record)
             blocked.add(item)
-    result = publisher.publish_in_order(
+    result = publisher._publish_in_order(
         [each.event for each in outgoing], [each.event.aggregate or each.order_key for each in outgoing], context
     )
     for failure in result.failed:

@@ -161,12 +161,12 @@ class EventBridgePublisher:
         for event in chosen:
             self._sourced(event)
         order_keys = [event.aggregate if in_order else None for event in chosen]
-        result = self.publish_in_order(chosen, order_keys, context)
+        result = self._publish_in_order(chosen, order_keys, context)
         if result.failed and on_failure == "raise":
             raise PublishError(result)
         return result
 
-    def publish_in_order(
+    def _publish_in_order(
         self, events: Sequence[Event], order_keys: Sequence[str | None], context: object = None
     ) -> PublishResult:
         """Send events so that none overtakes an earlier one with its key.
@@ -235,7 +235,7 @@ class EventBridgePublisher:
         for position, event in enumerate(events):
             try:
                 check_integers(event.data, "data")
-                entries.append(self.entry(event))
+                entries.append(self._entry(event))
             except (InvalidEventError, DecodeError) as error:
                 entries.append(None)
                 refused[position] = str(error)
@@ -266,7 +266,7 @@ class EventBridgePublisher:
             raise InvalidEventError("source", "is missing; give the publisher or the event one")
         return event.replace(source=self.source)
 
-    def entry(self, event: Event) -> dict[str, Any]:
+    def _entry(self, event: Event) -> dict[str, Any]:
         """The PutEvents entry of an event, as it is sent.
 
         Raises:

@@ -126,7 +126,7 @@ class Transaction:
         """
         expression = _expression(condition, names, values)
         if must_not_exist:
-            expression = not_exists(self._outbox.partition_key_of(table)).and_(expression)
+            expression = not_exists(self._outbox._partition_key_of(table)).and_(expression)
         lock = _lock(version, expected)
         if lock is not None:
             expression = lock.condition.and_(expression)
@@ -253,7 +253,7 @@ class Transaction:
             InvalidEventError: It could never be sent, or would share its sequence with another of the transaction, or
                 follows several version locks without saying whose sequence it takes.
         """
-        chosen = self._outbox.sourced(event)
+        chosen = self._outbox._sourced(event)
         if sequence is None and chosen.sequence is None:
             sequence = self._next_version()
         else:
@@ -268,7 +268,7 @@ class Transaction:
             raise InvalidEventError(
                 "sequence", f"{chosen.sequence} is another event's of this aggregate and transaction; give each its own"
             )
-        self._add(self._outbox.event_action(chosen), label or f"{chosen.type} {chosen.id}")
+        self._add(self._outbox._event_action(chosen), label or f"{chosen.type} {chosen.id}")
         self._events.append(chosen)
         return chosen
 
@@ -298,7 +298,7 @@ class Transaction:
     ) -> None:
         self._ended = True
         if kind is None:
-            self._outbox.commit(self._actions, retries=self._retries)
+            self._outbox._commit(self._actions, retries=self._retries)
             self._result = TransactionResult(tuple(self._events))
 
 

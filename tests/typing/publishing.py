@@ -82,9 +82,6 @@ def published(
     publisher.publish(many)
     publisher.publish(both, in_order=True, on_failure="return", context=context)
     publisher.publish(events=[], in_order=False, on_failure="raise", context=None)
-    assert_type(publisher.publish_in_order([event], ["Book#1"]), PublishResult)
-    assert_type(publisher.publish_in_order(events=[event], order_keys=[None], context=context), PublishResult)
-    assert_type(publisher.entry(event), dict[str, Any])
     assert_type(publisher.bus, str)
     assert_type(publisher.source, str | None)
 

@@ -130,7 +130,7 @@ class Schedules(RuleBasedStateMachine):
     def begin(self) -> None:
         self.clock = FixedClock()
         self.dynamodb = new_table(self.clock)
-        self.drawn = 0
+        self._drawn = 0
         self.results: list[str] = []
         self.running: dict[str, Any] = {}
 
@@ -142,8 +142,8 @@ class Schedules(RuleBasedStateMachine):
     @rule(target=holders, payload=st.sampled_from(["a", "b"]), skew=st.integers(-500, 500), repeated=st.booleans())
     def claim(self, payload: str, skew: int, *, repeated: bool) -> tuple[Claim, int] | None:
         """Somebody asks for the key; with a lost answer the request goes out twice."""
-        self.drawn += 1
-        claim = Claim("key", f"token {self.drawn}", payload)
+        self._drawn += 1
+        claim = Claim("key", f"token {self._drawn}", payload)
         for _ in range(1 + repeated):
             try:
                 replay = self.store_of(skew).claim(claim)

@@ -54,7 +54,7 @@ def test_what_the_class_does_not_say_has_a_default() -> None:
 
 def test_id_and_time_are_drawn_unless_given() -> None:
     """An event of a model without id and time knows that both were drawn."""
-    assert BookAdded(name="Team Topologies").to_event().drawn == {"id", "time"}
+    assert BookAdded(name="Team Topologies").to_event()._drawn == {"id", "time"}
 
 
 @pytest.mark.parametrize("model", [BookAdded(name="Team Topologies"), PriceSet(listPrice=Decimal("24.950"))])

@@ -33,7 +33,7 @@ def test_an_event_that_is_given_nothing_draws_its_id_and_time() -> None:
     assert first.id != second.id
     assert first.time.tzinfo is UTC
     assert (first.version, first.source, first.sequence) == (1, None, None)
-    assert first.drawn == {"id", "time"}
+    assert first._drawn == {"id", "time"}
 
 
 def test_what_is_given_is_kept() -> None:
@@ -52,7 +52,7 @@ def test_what_is_given_is_kept() -> None:
     }
     event = Event("BookAdded", BOOK, **fields)
     assert {name: getattr(event, name) for name in fields} == fields
-    assert (event.type, event.data, event.drawn) == ("BookAdded", BOOK, frozenset())
+    assert (event.type, event.data, event._drawn) == ("BookAdded", BOOK, frozenset())
 
 
 def test_time_is_kept_in_utc() -> None:
@@ -206,17 +206,17 @@ def test_a_replaced_field_no_longer_counts_as_drawn() -> None:
     """A copy keeps the drawn id and time, and knows which of them was drawn."""
     event = Event("BookAdded", BOOK)
     copy = event.replace(id="1", source="OutboxDemo.Books")
-    assert (copy.time, copy.data, copy.drawn) == (event.time, BOOK, frozenset({"time"}))
+    assert (copy.time, copy.data, copy._drawn) == (event.time, BOOK, frozenset({"time"}))
     with pytest.raises(InvalidEventError):
         event.replace(sequence=-1)
 
 
 def test_text_data_are_read_when_asked_for() -> None:
     """Data given as text are passed on as they stand, and refused when they are read and are no object."""
-    event = Event.from_text("BookAdded", '{"year": 2019}', id="1")
+    event = Event._from_text("BookAdded", '{"year": 2019}', id="1")
     assert (event.data_json, event.data) == ('{"year": 2019}', {"year": 2019})
     for text in ("[]", "no JSON", '{"price": NaN}', "", "[" * 100_000):
-        broken = Event.from_text("BookAdded", text, id="1")
+        broken = Event._from_text("BookAdded", text, id="1")
         with pytest.raises(DecodeError) as caught:
             broken.data  # noqa: B018  # reading raises
         assert caught.value.path == "eventData"

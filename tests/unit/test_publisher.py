@@ -53,7 +53,7 @@ def test_an_event_is_sent_as_an_envelope() -> None:
 )
 def test_the_detail_has_the_form_that_was_chosen(form: Any, expected: dict[str, Any]) -> None:
     """The bare data, or a CloudEvents object with the publisher's source."""
-    detail = json.loads(publisher_to(StubBus(), detail=form).entry(Event("BookAdded", {"year": 2019}))["Detail"])
+    detail = json.loads(publisher_to(StubBus(), detail=form)._entry(Event("BookAdded", {"year": 2019}))["Detail"])
     assert expected.items() <= detail.items()
 
 
@@ -167,7 +167,7 @@ def test_followers_wait_for_a_retry() -> None:
     """An event that is sent again goes out before those behind it under its order key."""
     bus = StubBus({"E0": "InternalFailure"}, recovers_after=1)
     publisher = publisher_to(bus, retries=1, sleep=lambda _: None)
-    assert publisher.publish_in_order(numbered(2), ["a", "a"]).failed == ()
+    assert publisher._publish_in_order(numbered(2), ["a", "a"]).failed == ()
     assert bus.sent == ["E0", "E0", "E1"]
 
 
@@ -221,7 +221,7 @@ def test_a_bug_in_the_client_is_not_swallowed() -> None:
 def test_no_event_overtakes_a_failed_one_with_its_order_key() -> None:
     """Followers of a failed event are held back; other keys, and events without one, go on."""
     bus = StubBus({"E0": "InternalFailure"})
-    result = publisher_to(bus).publish_in_order(numbered(6), ["a", "b", "a", "b", None, "a"])
+    result = publisher_to(bus)._publish_in_order(numbered(6), ["a", "b", "a", "b", None, "a"])
     assert bus.types == [["E0", "E1", "E4"], ["E3"]]
     assert fates(result.failed) == [(0, "InternalFailure", True), (2, "HeldBack", True), (5, "HeldBack", True)]
     assert [each.position for each in result.published] == [1, 3, 4]
@@ -230,7 +230,7 @@ def test_no_event_overtakes_a_failed_one_with_its_order_key() -> None:
 def test_a_call_holds_one_event_of_an_order_key() -> None:
     """Events of one key go out one call after the other, since the bus may fail the first and take the second."""
     bus = StubBus()
-    publisher_to(bus).publish_in_order(numbered(3), ["a", "a", "a"])
+    publisher_to(bus)._publish_in_order(numbered(3), ["a", "a", "a"])
     assert bus.types == [["E0"], ["E1"], ["E2"]]
 
 
@@ -238,7 +238,7 @@ def test_an_event_that_no_call_takes_is_final() -> None:
     """An entry of 1 MB is not sent; its followers are held back and the others go out."""
     bus = StubBus()
     large = Event("Large", {"text": "x" * MAX_REQUEST_BYTES})
-    result = publisher_to(bus).publish_in_order([large, *numbered(2)], ["a", "a", "b"])
+    result = publisher_to(bus)._publish_in_order([large, *numbered(2)], ["a", "a", "b"])
     assert bus.types == [["E1"]]
     assert fates(result.failed) == [(0, "EntryTooLarge", False), (1, "HeldBack", True)]
 

@@ -183,7 +183,7 @@ def build_event(event_type: Any, *, data_json: str | None = None, data: Any = No
     """An event from what arrived: a field that is wrong is the sender's fault, and so a `DecodeError`."""
     try:
         if data_json is not None:
-            return Event.from_text(event_type, data_json, **fields)
+            return Event._from_text(event_type, data_json, **fields)
         return Event(event_type, data, **fields)
     except InvalidEventError as invalid:
         raise DecodeError(invalid.field, invalid.problem) from None

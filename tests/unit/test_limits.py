@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from hypothesis import given
 
-from dynamo_outbox import Event, EventBridgePublisher, TransactionalOutbox, encode_item
+from dynamo_outbox import Event, EventBridgePublisher, TransactionalOutbox, decode_item, encode_item
 from dynamo_outbox.core.delivery import check_sendable
 from dynamo_outbox.core.limits import item_size
 from dynamo_outbox.errors import DecodeError, EncodeError, InvalidEventError, TransactionLimitError
 
 from ..doubles import FixedClock, StubBus, StubDynamoDB
 from ..strategies import dynamodb_items
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 KILOBYTE = 1024
 
@@ -227,4 +230,28 @@ def test_untyped_values_in_an_action_of_ones_own_are_refused_where_they_are() ->
     with pytest.raises(EncodeError, match=r"^book\.Put\.Item\.name: add\(\) takes DynamoDB's typed values"):
         with outbox_of(client).transaction() as tx:
             tx.add({"Put": {"TableName": "books", "Item": {"name": "a"}}}, label="book")
+    assert client.calls == []
+
+
+@pytest.mark.parametrize(
+    ("mistake", "error"),
+    [
+        (lambda: TransactionalOutbox("events", retries=-1), ValueError),
+        (lambda: encode_item({"a": object()}), EncodeError),
+        (lambda: decode_item({"a": {"M": []}}), DecodeError),
+        (lambda: decode_item({"a": {"M": {1: {"S": "b"}}}}), DecodeError),
+        (lambda: encode_item({"a": {1: "b"}}), EncodeError),
+    ],
+)
+def test_small_mistakes_are_refused_too(mistake: Callable[[], object], error: type[Exception]) -> None:
+    """A negative number of retries, a map that is none, a name that is no text: each is refused where it is made."""
+    with pytest.raises(error):
+        mistake()
+
+
+def test_a_conditions_value_is_typed_like_any_other() -> None:
+    """What DynamoDB has no type for is refused in a condition's values as well, before anything is sent."""
+    client = StubDynamoDB()
+    with pytest.raises(EncodeError), outbox_of(client).transaction() as tx:
+        tx.check("books", {"name": "a"}, condition="a = :v", values={":v": object()})
     assert client.calls == []

@@ -88,6 +88,18 @@ def test_the_put_takes_what_the_table_lets_it_take(found: dict[str, Any], met: M
         assert store.claim(CLAIM) == expected
 
 
+def test_a_long_lease_outlives_a_short_memory() -> None:
+    """A call whose lease is longer than the store's ttl is not forgotten while it may still run."""
+    clock = FixedClock()
+    store = new_store(new_table(clock), clock, ttl=120 * SECOND)
+    assert store.claim(CLAIM, 600 * SECOND) is None
+    clock.advance(300 * SECOND)
+    with pytest.raises(AlreadyInProgressError):
+        store.claim(CLAIM._replace(token="another's"))
+    clock.advance(302 * SECOND)
+    assert store.claim(CLAIM._replace(token="another's")) is None
+
+
 def test_every_row_is_reached() -> None:
     """The rows above are all that the table has."""
     assert {met for _, met in ROWS} == set(Met) == set(ON_MEETING)
@@ -110,14 +122,14 @@ def new_table(clock: FixedClock | None = None) -> FakeDynamoDB:
     return dynamodb
 
 
-def new_store(dynamodb: Any, clock: FixedClock | None = None) -> IdempotencyStore:
+def new_store(dynamodb: Any, clock: FixedClock | None = None, ttl: timedelta = timedelta(days=8)) -> IdempotencyStore:
     return IdempotencyStore(
         "handled",
         client=dynamodb,
         clock=clock or FixedClock(),
         lease=60 * SECOND,
         clock_margin=SECOND,
-        ttl=timedelta(days=8),
+        ttl=ttl,
     )
 
 

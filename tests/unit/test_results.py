@@ -66,6 +66,8 @@ SHELF = Shelf(number=7, width=Decimal("1.10"))
         (Shelf | None, SHELF),
         (None, None),
         (dict, {"a": 1}),
+        (float, 1),
+        (Decimal | float, 1.5),
     ],
 )
 def test_a_result_comes_back_by_its_annotation(store: IdempotencyStore, annotation: Any, result: object) -> None:

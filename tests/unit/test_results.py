@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import pytest
@@ -168,6 +169,7 @@ class Derived(Place):
     [
         (dict[str, Any], {"total": Decimal("1.50")}),
         (dict[str, Any], {"b": b"x"}),
+        (dict[str, Any], {"status": HTTPStatus.OK}),
         (int | str | Decimal, Decimal(5)),
         (str | bytes, b"abcd"),
         (Place, Derived(SHELF, datetime(2026, 11, 23, tzinfo=UTC))),

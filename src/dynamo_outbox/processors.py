@@ -74,7 +74,8 @@ def _outbox_events(record: StreamRecord) -> list[Event]:
         event = event_of(image)
         event.data  # noqa: B018  # read now: data that are no JSON object must fail here and not at EventBridge
     except DecodeError as error:
-        raise error.within("dynamodb.NewImage") from None
+        path = error.within("dynamodb.NewImage").path
+        raise DecodeError(path, error.problem, index=record.index, sequence_number=record.sequence_number) from None
     return [event]
 
 

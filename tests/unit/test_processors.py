@@ -102,6 +102,14 @@ def test_an_outbox_item_that_cannot_be_read_fails_and_is_not_skipped(damage: dic
     assert bus.sent == ["A", "C"]
 
 
+def test_what_is_wrong_with_an_outbox_item_is_logged_whole(caplog: pytest.LogCaptureFixture) -> None:
+    """The log names the record by index and sequence number, and the part of the item that can't be read."""
+    records = [outbox_record("A", "1"), outbox_record("B", "2", outboxFormat={"N": "2"})]
+    relay_to(StubBus())({"Records": records})
+    assert "record 1: dynamodb.NewImage.outboxFormat.N: outbox format '2' is not known here" in caplog.text
+    assert "(sequence number 2)" in caplog.text
+
+
 @pytest.mark.parametrize("damage", [{"outboxFormat": {"N": "2"}}, {"eventData": {"S": "[]"}}])
 def test_no_event_overtakes_an_unreadable_one_of_its_aggregate(damage: dict[str, Any]) -> None:
     """What follows an outbox item that can't be read is held back where it is of the same aggregate."""

@@ -53,7 +53,7 @@ class OutboxRelay:
 
         Args:
             event: What Lambda passes for a DynamoDB stream or a Kinesis data stream of one, or a pipe's array.
-            context: Lambda's context: nothing is sent again when it leaves no time to answer.
+            context: Lambda's context: nothing more is sent when it leaves no time to answer.
 
         Raises:
             DecodeError: The payload is no batch of stream records, or a broken record has no sequence number to report.

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["EventBridgePublisher", "FailedEvent", "PublishResult", "PublishedEvent"]
 
 
+NEVER = datetime.max.replace(tzinfo=UTC)
 ANSWER_MARGIN = timedelta(seconds=1)
 """What is kept of Lambda's remaining time for answering."""
 
@@ -68,8 +69,8 @@ class FailedEvent:
     """An event that the bus did not take.
 
     `code` is EventBridge's, or ``EntryTooLarge``, ``InvalidEvent`` (it can never be sent), ``HeldBack`` (an earlier
-    event of the same aggregate failed) or ``NotAttempted`` (a whole call failed before it). `retryable`: whether
-    sending it again may help.
+    event of the same aggregate failed) or ``NotAttempted`` (a whole call failed before it, or no time was left).
+    `retryable`: whether sending it again may help.
     """
 
     position: int
@@ -151,7 +152,7 @@ class EventBridgePublisher:
             in_order: Let no event overtake an earlier one of its aggregate: they share no call, and once one has
                 failed, those behind it are held back.
             on_failure: ``raise`` a `PublishError` if any failed, or ``return`` the result anyway.
-            context: Lambda's context: nothing is sent again when it leaves no time to answer.
+            context: Lambda's context: nothing more is sent when it leaves no time to answer.
 
         Raises:
             PublishError: Some events failed; its result says which, and which were published all the same.
@@ -179,7 +180,8 @@ class EventBridgePublisher:
         entries, refused = self._entries(events)
         sizes = [MAX_REQUEST_BYTES if entry is None else entry_size(entry) for entry in entries]
         delivery = Delivery(sizes, order_keys, retries=self._retries)
-        deadline = self._deadline(context)
+        answer_by = self._answer_by(context)
+        deadline = min(self._clock() + self._retry_for, answer_by)
         published: list[PublishedEvent] = []
         failed: list[FailedEvent] = []
 
@@ -189,6 +191,10 @@ class EventBridgePublisher:
 
         calls_that_failed = 0
         while batch := delivery.next_batch():
+            if self._clock() >= answer_by:
+                for position in [*batch, *delivery.abandon()]:
+                    fail(position, "NotAttempted", "the invocation's time is nearly over, and it has to answer")
+                break
             outcomes = self._call([entry for position in batch if (entry := entries[position]) is not None])
             whole = outcomes[0] if isinstance(outcomes[0], CallFailure) else None
             if whole is not None and len(batch) > 1 and is_refused_for_an_entry(whole.code):
@@ -241,11 +247,10 @@ class EventBridgePublisher:
                 refused[position] = str(error)
         return entries, refused
 
-    def _deadline(self, context: object) -> datetime:
-        """When to stop sending again: after `retry_for`, or earlier where Lambda's time is nearly over."""
-        now = self._clock()
+    def _answer_by(self, context: object) -> datetime:
+        """When to stop sending at all, because Lambda's time is nearly over; without its context, never."""
         remaining = remaining_time(context)
-        return now + (self._retry_for if remaining is None else min(self._retry_for, remaining - ANSWER_MARGIN))
+        return NEVER if remaining is None else self._clock() + remaining - ANSWER_MARGIN
 
     def _call(self, entries: Sequence[Mapping[str, Any]]) -> list[str | EntryFailure | CallFailure]:
         """One PutEvents: by position, EventBridge's id or the failure; where the whole call failed, that for each."""

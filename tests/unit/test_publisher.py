@@ -146,20 +146,11 @@ def test_retries_come_to_an_end(code: str, attempts: int) -> None:
     assert len(bus.calls) == attempts
 
 
-class ShortOfTime:
-    """A Lambda context with hardly any time left."""
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 10
-
-
-@pytest.mark.parametrize(
-    ("options", "context"), [({"retry_for": timedelta(0)}, None), ({}, ShortOfTime())], ids=["limit", "lambda"]
-)
-def test_nothing_is_sent_again_when_time_is_up(options: dict[str, Any], context: Any) -> None:
-    """Neither past the publisher's own limit nor into the end of Lambda's time is an entry sent again."""
+def test_nothing_is_sent_again_past_the_publishers_limit() -> None:
+    """With no time for retries, an entry that failed is not sent again."""
     bus = StubBus({"E0": "InternalFailure"})
-    result = publisher_to(bus, retries=3, **options).publish(numbered(1), on_failure="return", context=context)
+    publisher = publisher_to(bus, retries=3, retry_for=timedelta(0))
+    result = publisher.publish(numbered(1), on_failure="return")
     assert (len(bus.calls), len(result.failed)) == (1, 1)
 
 
@@ -194,7 +185,7 @@ def test_an_entry_that_is_refused_alone_is_not_sent_again() -> None:
 
 
 def test_time_is_left_to_answer() -> None:
-    """With less than a second of Lambda's time left, nothing is sent again; with more, it is."""
+    """Into the last second of Lambda's time nothing is sent, and nothing again; before it, both are."""
 
     class Context:
         def __init__(self, milliseconds: int) -> None:
@@ -203,13 +194,33 @@ def test_time_is_left_to_answer() -> None:
         def get_remaining_time_in_millis(self) -> int:
             return self.milliseconds
 
-    for milliseconds, calls in ((900, 1), (1_500, 2)):
+    for milliseconds, calls in ((900, 0), (1_020, 1), (1_500, 2)):
         bus = StubBus({"E0": "InternalFailure"}, recovers_after=1)
         publisher = EventBridgePublisher(
             "books", source="Books", client=bus, clock=FixedClock(), sleep=lambda _: None, draw=lambda: 1.0
         )
         publisher.publish(numbered(1), on_failure="return", context=Context(milliseconds))
         assert len(bus.calls) == calls
+
+
+def test_what_there_is_no_time_for_is_not_attempted() -> None:
+    """When Lambda's time is nearly over the rest is left for the next delivery, and the answer can still be given."""
+    clock = FixedClock()
+
+    class SlowBus(StubBus):
+        def put_events(self, **kwargs: Any) -> Any:
+            clock.advance(timedelta(seconds=4))
+            return super().put_events(**kwargs)
+
+    class Context:
+        def get_remaining_time_in_millis(self) -> int:
+            return 9_000
+
+    bus = SlowBus()
+    publisher = EventBridgePublisher("books", source="Books", client=bus, clock=clock)
+    result = publisher.publish(numbered(30), on_failure="return", context=Context())
+    assert (len(bus.calls), len(result.published)) == (2, 20)
+    assert fates(result.failed) == [(position, "NotAttempted", True) for position in range(20, 30)]
 
 
 def test_a_bug_in_the_client_is_not_swallowed() -> None:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from dynamo_outbox.testing import FakeDynamoDB
 
-__all__ = ["FixedClock", "StubBus", "StubDynamoDB", "client_error"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+__all__ = ["FixedClock", "StubBus", "StubDynamoDB", "client_error", "fake_dynamodb"]
 
 
 class FixedClock:
@@ -121,3 +123,27 @@ class StubBus:
     def sent(self) -> list[str]:
         """The detail types of all entries, in the order in which they were sent."""
         return [detail_type for call in self.types for detail_type in call]
+
+
+def fake_dynamodb(
+    tables: Mapping[str, Sequence[str]], clock: FixedClock | None = None, **settings: Any
+) -> FakeDynamoDB:
+    """A DynamoDB in memory with these tables.
+
+    Args:
+        tables: Each table's key attributes, all text: the partition key, then the sort key.
+        clock: Tells its time.
+        settings: What else CreateTable is told of each table.
+    """
+    fake = FakeDynamoDB(clock=clock or FixedClock())
+    for table, keys in tables.items():
+        fake.create_table(
+            TableName=table,
+            KeySchema=[
+                {"AttributeName": name, "KeyType": kind} for name, kind in zip(keys, ("HASH", "RANGE"), strict=False)
+            ],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in keys],
+            BillingMode="PAY_PER_REQUEST",
+            **settings,
+        )
+    return fake

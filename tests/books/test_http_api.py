@@ -85,6 +85,20 @@ def test_an_answer_reaches_the_client(answer: dict[str, Any], status: int, text:
     assert called == [("AddBook", "{}")]
 
 
+def test_a_path_parameter_is_decoded() -> None:
+    """A name with a space in the path reaches the function as the name that it is."""
+    names = []
+
+    def invoke(_function: str, event: dict[str, Any]) -> dict[str, Any]:
+        names.append(event["pathParameters"]["name"])
+        return {"statusCode": 204}
+
+    with HttpApi() as api:
+        api.serve(ROUTES, invoke)
+        assert request("GET", f"{api.url}/book/Team%20Topologies", b"") == (204, "")
+    assert names == ["Team Topologies"]
+
+
 def test_what_has_no_route_is_not_found() -> None:
     """A path or a method that the template doesn't name is answered with 404, and calls nothing."""
     with HttpApi() as api:

@@ -13,7 +13,7 @@ from dynamo_outbox import EventBridgePublisher, OutboxRelay, clients, parse_even
 from dynamo_outbox.errors import ConditionFailedError
 from dynamo_outbox.testing import FakeDynamoDB, FakeDynamoDBStreams, FakeEventBridge, wire_record
 
-from ..doubles import FixedClock
+from ..doubles import FixedClock, fake_dynamodb
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -21,17 +21,10 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 @pytest.fixture
 def dynamodb(monkeypatch: pytest.MonkeyPatch) -> FakeDynamoDB:
     """The tables of which the README speaks, behind the clients that the library makes by itself."""
-    fake = FakeDynamoDB(clock=FixedClock())
-    for table, keys in {"orders": ["order_id"], "orders-events": ["pk", "sk"], "shop-handled": ["pk"]}.items():
-        fake.create_table(
-            TableName=table,
-            KeySchema=[
-                {"AttributeName": name, "KeyType": kind} for name, kind in zip(keys, ("HASH", "RANGE"), strict=False)
-            ],
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in keys],
-            BillingMode="PAY_PER_REQUEST",
-            StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
-        )
+    fake = fake_dynamodb(
+        {"orders": ["order_id"], "orders-events": ["pk", "sk"], "shop-handled": ["pk"]},
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+    )
     monkeypatch.setattr(clients, "shared_client", lambda service: {"dynamodb": fake}[service])
     return fake
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -14,9 +14,11 @@ from dynamo_outbox import IdempotencyStore
 from dynamo_outbox.core.claims import ON_MEETING, Claim, Met, Replay, meet, what_is_met
 from dynamo_outbox.errors import AlreadyInProgressError, PayloadMismatchError, ResultError
 from dynamo_outbox.results import StoredResult
-from dynamo_outbox.testing import FakeDynamoDB
 
-from ..doubles import FixedClock
+from ..doubles import FixedClock, fake_dynamodb
+
+if TYPE_CHECKING:
+    from dynamo_outbox.testing import FakeDynamoDB
 
 NOW = FixedClock().now
 SECOND = timedelta(seconds=1)
@@ -112,14 +114,7 @@ def test_a_record_that_went_meanwhile_is_tried_again_later() -> None:
 
 
 def new_table(clock: FixedClock | None = None) -> FakeDynamoDB:
-    dynamodb = FakeDynamoDB(clock=clock or FixedClock())
-    dynamodb.create_table(
-        TableName="handled",
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    return dynamodb
+    return fake_dynamodb({"handled": ["pk"]}, clock)
 
 
 def new_store(dynamodb: Any, clock: FixedClock | None = None, ttl: timedelta = timedelta(days=8)) -> IdempotencyStore:

@@ -6,16 +6,18 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from boto3.dynamodb.conditions import Attr, Key
 
 from dynamo_outbox import Event, IdempotencyStore, TransactionalOutbox, idempotent
 from dynamo_outbox.errors import AlreadyInProgressError, ConditionFailedError
-from dynamo_outbox.testing import FakeDynamoDB
 
-from ..doubles import FixedClock
+from ..doubles import FixedClock, fake_dynamodb
+
+if TYPE_CHECKING:
+    from dynamo_outbox.testing import FakeDynamoDB
 
 EVENT = Event("BookAdded", {"name": "Team Topologies"})
 CALLERS = 8
@@ -23,17 +25,7 @@ CALLERS = 8
 
 @pytest.fixture
 def dynamodb() -> FakeDynamoDB:
-    fake = FakeDynamoDB(clock=FixedClock())
-    for table, keys in {"handled": ["pk"], "books": ["name"], "events": ["pk", "sk"]}.items():
-        fake.create_table(
-            TableName=table,
-            KeySchema=[
-                {"AttributeName": name, "KeyType": kind} for name, kind in zip(keys, ("HASH", "RANGE"), strict=False)
-            ],
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in keys],
-            BillingMode="PAY_PER_REQUEST",
-        )
-    return fake
+    return fake_dynamodb({"handled": ["pk"], "books": ["name"], "events": ["pk", "sk"]})
 
 
 @pytest.fixture

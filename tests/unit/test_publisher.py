@@ -176,6 +176,33 @@ def test_what_refuses_the_caller_is_told_by_its_code_and_once(code: str) -> None
     assert (len(bus.calls), waits) == (1, [])
 
 
+def test_a_failed_call_without_time_for_another_ends_it() -> None:
+    """Where a whole call fails and there is no time to send again, the rest is left for the next delivery."""
+    bus = StubBus(failing_call=0)
+    result = publisher_to(bus, retries=3, retry_for=timedelta(0)).publish(numbered(11), on_failure="return")
+    assert [failure.code for failure in result.failed] == ["ThrottlingException"] * 10 + ["NotAttempted"]
+    assert len(bus.calls) == 1
+
+
+def test_the_wait_begins_anew_after_a_call_that_went_well() -> None:
+    """Only failures in a row make the wait longer."""
+
+    class Flaky(StubBus):
+        def put_events(self, **kwargs: Any) -> Any:
+            self._refused = {"E0": "InternalFailure"} if len(self.calls) < 2 else {}
+            if len(self.calls) == 3:
+                self._refused = {"E28": "InternalFailure"}
+            return super().put_events(**kwargs)
+
+    waits: list[float] = []
+    bus = Flaky()
+    publisher = EventBridgePublisher(
+        "books", source="Books", client=bus, clock=FixedClock(), sleep=waits.append, draw=lambda: 1.0
+    )
+    assert not publisher.publish(numbered(30)).failed
+    assert waits == [0.05, 0.1, 0.05]
+
+
 def test_an_entry_that_is_refused_alone_is_not_sent_again() -> None:
     """A request that is invalid with one entry stays so."""
     bus = StubBus(failing_call=0, error=lambda: client_error("ValidationException"))

@@ -51,6 +51,9 @@ class StubDynamoDB:
     def transact_write_items(self, **kwargs: Any) -> Mapping[str, Any]:
         return self._record("transact_write_items", kwargs)
 
+    def get_item(self, **kwargs: Any) -> Mapping[str, Any]:
+        return self._record("get_item", kwargs)
+
     def put_item(self, **kwargs: Any) -> Mapping[str, Any]:
         return self._record("put_item", kwargs)
 

@@ -21,6 +21,7 @@ __all__ = [
     "TransactionCanceledError",
     "ConditionFailedError",
     "TransactionConflictError",
+    "TransactionVoidedError",
     "CommitUnknownError",
     "PublishError",
     "IdempotencyError",
@@ -28,6 +29,7 @@ __all__ = [
     "PayloadMismatchError",
     "LeaseLostError",
     "MissingIdempotencyKeyError",
+    "UnknownOutcomeError",
     "ResultError",
 ]
 
@@ -190,6 +192,13 @@ class TransactionConflictError(TransactionCanceledError):
     """Every reason is contention with other writers: the same transaction may well go through if it runs again."""
 
 
+class TransactionVoidedError(TransactionCanceledError):
+    """No answer came in time, so the transaction was made void: nothing of it was or will be written."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+
+
 class CommitUnknownError(OutboxError):
     """Whether the transaction was committed is open: DynamoDB still says that it is in progress.
 
@@ -254,6 +263,10 @@ class LeaseLostError(IdempotencyError):
 
 class MissingIdempotencyKeyError(IdempotencyError):
     """The payload holds no idempotency key. The function did not run."""
+
+
+class UnknownOutcomeError(IdempotencyError):
+    """An earlier call's lease ran out, and whether its effect took place is not known. The function did not run."""
 
 
 class ResultError(IdempotencyError):

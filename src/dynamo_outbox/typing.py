@@ -27,7 +27,10 @@ class Clock(Protocol):
 
 
 class DynamoDBClient(Protocol):
-    """The calls that the writer and the idempotency store make of a low-level DynamoDB client."""
+    """The calls that the writer, the inbox and the idempotency store make of a low-level DynamoDB client."""
+
+    @property
+    def get_item(self) -> Callable[..., Any]: ...
 
     @property
     def transact_write_items(self) -> Callable[..., Any]: ...

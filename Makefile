@@ -22,7 +22,7 @@ define environment
 	@touch $(1)/.ready
 endef
 
-.PHONY: help demo start start-cdc test coverage lint format clean
+.PHONY: help demo start start-cdc test proof coverage lint format clean
 
 help: ## show these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -38,6 +38,9 @@ start-cdc: $(VENV)/.ready $(ENGINE)/.ready build/.ready ## serve the books in CD
 
 test: $(VENV)/.ready $(ENGINE)/.ready build/.ready ## run the tests
 	$(VENV)/bin/python -m pytest $(ARGS)
+
+proof: $(VENV)/.ready $(ENGINE)/.ready ## prove the guarantees under faults and print the table of what came of each
+	@$(VENV)/bin/python -m tests.proof $(ARGS)
 
 coverage: $(VENV)/.ready $(ENGINE)/.ready build/.ready ## report the branch coverage of src; docs/coverage.md argues what is left
 	$(VENV)/bin/python -m coverage run -m pytest -q tests/unit tests/books tests/docs tests/contract

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from dynamo_outbox import IdempotencyStore
-from dynamo_outbox.core.claims import ON_MEETING, Claim, Met, Replay, meet, what_is_met
+from dynamo_outbox.core.claims import (
+    ON_MEETING,
+    Claim,
+    Met,
+    Place,
+    Replay,
+    completed_item,
+    meet,
+    read_request,
+    what_is_met,
+)
 from dynamo_outbox.errors import AlreadyInProgressError, PayloadMismatchError, ResultError
 from dynamo_outbox.results import StoredResult
 
@@ -111,6 +121,34 @@ def test_a_record_that_went_meanwhile_is_tried_again_later() -> None:
     """A refused put that brings no record back is answered like a key in progress: the next try takes it."""
     with pytest.raises(AlreadyInProgressError):
         meet(CLAIM, {}, ttl_attribute="expiresAt", now=NOW, margin=SECOND)
+
+
+@pytest.mark.parametrize("sort_key", [None, "sk"])
+@pytest.mark.parametrize("result", [None, ('"a"', False), ('"a"', True)])
+def test_a_record_of_a_call_that_is_done_is_as_completion_leaves_it(
+    result: tuple[str, bool] | None, sort_key: str | None
+) -> None:
+    """The item to be put in a transaction of its own answers a duplicate, and is found, like a completed claim's."""
+    where = Place("handled", "pk", sort_key, "calls/", "expiresAt")
+    dynamodb = fake_dynamodb({"handled": ["pk", "sk"] if sort_key else ["pk"]})
+    dynamodb.put_item(TableName="handled", Item=completed_item(CLAIM, where, result=result, now=NOW, ttl=60 * SECOND))
+    found = dynamodb.get_item(**read_request(CLAIM, where))["Item"]
+    claim = CLAIM._replace(token="a duplicate's")
+    store = IdempotencyStore("handled", client=dynamodb, clock=FixedClock(), sort_key=sort_key, key_prefix="calls/")
+    if result is None:
+        with pytest.raises(ResultError):
+            meet(claim, found, ttl_attribute="expiresAt", now=NOW, margin=SECOND)
+    else:
+        assert meet(claim, found, ttl_attribute="expiresAt", now=NOW, margin=SECOND) == store.claim(claim) == result
+    with pytest.raises(PayloadMismatchError):
+        store.claim(claim._replace(fingerprint="another"))
+    late = NOW + 60 * SECOND
+    assert what_is_met(claim, found, ttl_attribute="expiresAt", now=late, margin=SECOND) is Met.FORGOTTEN
+
+
+def test_a_record_is_read_as_it_is_now() -> None:
+    """A read for a decision is consistent."""
+    assert read_request(CLAIM, Place("handled", "pk", None, "", "expiresAt"))["ConsistentRead"] is True
 
 
 def new_table(clock: FixedClock | None = None) -> FakeDynamoDB:

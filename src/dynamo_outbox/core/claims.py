@@ -25,8 +25,10 @@ __all__ = [
     "Place",
     "Replay",
     "claim_request",
+    "completed_item",
     "completion_request",
     "meet",
+    "read_request",
     "release_request",
     "what_is_met",
 ]
@@ -242,6 +244,32 @@ def completion_request(
         "ExpressionAttributeNames": names,
         "ExpressionAttributeValues": values,
     }
+
+
+def completed_item(
+    claim: Claim, where: Place, *, result: tuple[str, bool] | None, now: datetime, ttl: timedelta
+) -> dict[str, Any]:
+    """The record of a call that is done, in typed values: to be put where the call and its record are one transaction.
+
+    Args:
+        claim, where, now, ttl: As for `claim_request`.
+        result: As for `completion_request`.
+    """
+    text, by_annotation = result or (None, False)
+    return {
+        **where.key_of(claim),
+        "status": {"S": COMPLETED},
+        "claimToken": {"S": claim.token},
+        "fingerprint": {"S": claim.fingerprint},
+        where.ttl_attribute: {"N": str(int((now + ttl).timestamp()))},
+        **({} if text is None else {"result": {"S": text}}),
+        **({"resultByAnnotation": {"BOOL": True}} if by_annotation else {}),
+    }
+
+
+def read_request(claim: Claim, where: Place) -> dict[str, Any]:
+    """GetItem of a key's record, as it is now."""
+    return {"TableName": where.table, "Key": where.key_of(claim), "ConsistentRead": True}
 
 
 def release_request(claim: Claim, where: Place) -> dict[str, Any]:

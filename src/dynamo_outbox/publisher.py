@@ -69,7 +69,8 @@ class FailedEvent:
     """An event that the bus did not take.
 
     `code` is EventBridge's, or ``EntryTooLarge``, ``InvalidEvent`` (it can never be sent), ``HeldBack`` (an earlier
-    event of the same aggregate failed) or ``NotAttempted`` (a whole call failed before it, or no time was left).
+    event of the same aggregate failed), ``IncompleteAnswer`` (it may be on the bus) or ``NotAttempted`` (a whole call
+    failed before it, or no time was left).
     `retryable`: whether sending it again may help.
     """
 
@@ -259,9 +260,12 @@ class EventBridgePublisher:
         except (BotoCoreError, ClientError) as error:
             code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
             return [CallFailure(code, str(error))] * len(entries)
+        outcomes = answer.get("Entries", [])
+        if len(outcomes) != len(entries):  # botocore takes half of an answer for one without results
+            return [CallFailure("IncompleteAnswer", "EventBridge's answer came incomplete")] * len(entries)
         return [
             outcome.get("EventId") or EntryFailure(outcome.get("ErrorCode", "Unknown"), outcome.get("ErrorMessage", ""))
-            for outcome in answer["Entries"]
+            for outcome in outcomes
         ]
 
     def _sourced(self, event: Event) -> Event:

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, assert_type
 
 from dynamo_outbox.pipes import PipeDefinition
 from dynamo_outbox.testing import (
+    LATE,
+    LOST_ANSWER,
     EngineError,
+    Exchange,
     FakeDynamoDB,
     FakeDynamoDBStreams,
     FakeEventBridge,
+    Fault,
+    FaultProxy,
     MiniStack,
     PassedRecord,
+    Phase,
     PipeRunner,
+    Script,
+    cancelled_transaction,
+    error_response,
+    partial_failure,
+    random_faults,
     shuffled,
     wire_record,
 )
@@ -125,6 +136,37 @@ def engines() -> None:
     _: Exception = EngineError("is not there")
     # What isn't the command goes by its name.
     MiniStack("ministack", "eu-west-1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def proxies(url: str) -> None:
+    with FaultProxy(url, script=random_faults(7, 0.1), on_phase=told) as proxy:
+        assert_type(proxy, FaultProxy)
+        assert_type(proxy.endpoint_url, str)
+        assert_type(proxy.client("dynamodb"), Any)
+        assert_type(proxy.client("events", timeout=timedelta(seconds=1), attempts=1), Any)
+        assert_type(proxy.deliver_late(), list[Exchange])
+        assert_type(proxy.faults_met.total(), int)
+        assert_type(proxy.exchanges[0].fault, Fault | None)
+        assert_type(proxy.exchanges[0].request, dict[str, Any])
+    FaultProxy(url, script={"PutItem": [None, LOST_ANSWER, LATE]}, region="eu-west-1")
+    FaultProxy(url, script=lambda operation, count: LATE if (operation, count) == ("PutItem", 1) else None)
+    faults = [error_response("ThrottlingException"), cancelled_transaction("TransactionConflict", at=[0])]
+    assert_type(faults, list[Fault])
+    assert_type(error_response("InternalServerError", status=500, after_commit=True), Fault)
+    assert_type(partial_failure({0: "InternalFailure"}), Fault)
+    by_chance: Script = random_faults(seed=7, rate=0.5)
+    assert_type(by_chance("PutItem", 0), Fault | None)
+    # A timeout is a duration.
+    proxy.client("events", timeout=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # A fault is no name.
+    FaultProxy(url, script={"PutItem": ["LATE"]})  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+
+
+def told(phase: Phase, exchange: Exchange) -> None:
+    assert_type(exchange.phases, list[Phase])
+    assert_type(
+        (phase, exchange.operation, exchange.count, exchange.number, exchange.status)[1:4], tuple[str, int, int]
+    )
 
 
 def pipes_of_fakes(definition: PipeDefinition, streams: FakeDynamoDBStreams, events: FakeEventBridge) -> None:

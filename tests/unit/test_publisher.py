@@ -146,6 +146,25 @@ def test_retries_come_to_an_end(code: str, attempts: int) -> None:
     assert len(bus.calls) == attempts
 
 
+@pytest.mark.parametrize("torn", [{}, {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}])
+def test_an_answer_that_came_incomplete_is_no_success(torn: dict[str, Any]) -> None:
+    """Where results are missing, whose they are can't be told: all entries go out again, or fail as retryable."""
+
+    class TornBus(StubBus):
+        def put_events(self, **kwargs: Any) -> Any:
+            answer = super().put_events(**kwargs)
+            return torn if len(self.calls) == 1 else answer
+
+    assert fates(publisher_to(TornBus()).publish(numbered(2), on_failure="return").failed) == [
+        (0, "IncompleteAnswer", True),
+        (1, "IncompleteAnswer", True),
+    ]
+    bus = TornBus()
+    result = publisher_to(bus, retries=1, sleep=lambda _: None).publish(numbered(2))
+    assert [each.event.type for each in result.published] == ["E0", "E1"]
+    assert bus.types == [["E0", "E1"], ["E0", "E1"]]
+
+
 def test_nothing_is_sent_again_past_the_publishers_limit() -> None:
     """With no time for retries, an entry that failed is not sent again."""
     bus = StubBus({"E0": "InternalFailure"})

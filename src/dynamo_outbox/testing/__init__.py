@@ -1,10 +1,25 @@
-"""What tests of an outbox stand on: fakes in memory, a local engine, and what that engine lacks."""
+"""What tests of an outbox stand on: fakes in memory, a local engine, what that engine lacks, and faults."""
 
 from __future__ import annotations
 
 from .fakes.dynamodb import FakeDynamoDB
 from .fakes.eventbridge import FakeEventBridge
 from .fakes.streams import FakeDynamoDBStreams, shuffled
+from .fault_proxy import Exchange, FaultProxy, Phase
+from .faults import (
+    LATE,
+    LOST_ANSWER,
+    RESET,
+    RESET_IN_ANSWER,
+    SLOW_ANSWER,
+    TRUNCATED,
+    Fault,
+    Script,
+    cancelled_transaction,
+    error_response,
+    partial_failure,
+    random_faults,
+)
 from .ministack import EngineError, MiniStack
 from .pipe_runner import PassedRecord, PipeRunner, wire_record
 
@@ -13,6 +28,21 @@ __all__ = [
     "FakeDynamoDBStreams",
     "shuffled",
     "FakeEventBridge",
+    "FaultProxy",
+    "Exchange",
+    "Phase",
+    "Fault",
+    "Script",
+    "LOST_ANSWER",
+    "RESET",
+    "RESET_IN_ANSWER",
+    "TRUNCATED",
+    "SLOW_ANSWER",
+    "LATE",
+    "error_response",
+    "cancelled_transaction",
+    "partial_failure",
+    "random_faults",
     "EngineError",
     "MiniStack",
     "PassedRecord",

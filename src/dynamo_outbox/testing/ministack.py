@@ -15,8 +15,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import boto3
-from botocore.config import Config
+from .clients import loopback_client
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -94,9 +93,7 @@ class MiniStack:
 
     def client(self, service: str) -> Any:
         """A low-level boto3 client of a service, at this engine."""
-        session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=self.region)  # noqa: S106
-        no_proxy = Config(proxies={})  # loopback, whatever the environment says of proxies
-        return session.client(service, endpoint_url=self.endpoint_url, config=no_proxy)  # type: ignore[call-overload]
+        return loopback_client(service, self.endpoint_url, region=self.region)
 
     def _wait_until_it_answers(self) -> None:
         assert self._supervisor is not None  # noqa: S101  # for the type checker

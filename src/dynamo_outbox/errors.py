@@ -5,8 +5,10 @@ from __future__ import annotations
 TYPE_CHECKING = False  # read by type checkers as true; spares the decoder's import path `typing`
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
     from typing import Any
 
+    from .core.commit_proof import Proof
     from .publisher import PublishResult
 
 __all__ = [
@@ -197,20 +199,31 @@ class TransactionVoidedError(TransactionCanceledError):
 
     def __init__(self) -> None:
         super().__init__(())
+        self.args = ("no answer came, so the transaction was made void: nothing was or will be written; run it again",)
 
 
 class CommitUnknownError(OutboxError):
-    """Whether the transaction was committed is open: DynamoDB still says that it is in progress.
+    """Whether the transaction was committed is open: no answer came, and DynamoDB could not be asked either.
+
+    Ask again with `TransactionalOutbox.settle`, in this process or in another: the error can be pickled.
 
     Attributes:
-        token: Its ``ClientRequestToken``. While it lives, ten minutes, the same request with it commits nothing twice.
+        token: Its ``ClientRequestToken``.
+        proof: Its event's item, which is what `TransactionalOutbox.settle` asks for. None for a transaction without an
+            event, of which only the caller's own items can tell.
+        sent_at: When it was first sent.
     """
 
-    def __init__(self, token: str) -> None:
-        super().__init__(
-            f"the transaction {token} is still in progress: read what it writes to see whether it was committed"
+    def __init__(self, token: str, proof: Proof | None = None, sent_at: datetime | None = None) -> None:
+        what_to_do = (
+            "it has no event to prove it: read what it writes"
+            if proof is None
+            else "ask again with outbox.settle(error)"
         )
+        super().__init__(f"whether the transaction {token} was committed is not known; {what_to_do}")
         self.token = token
+        self.proof = proof
+        self.sent_at = sent_at
 
 
 class PublishError(OutboxError):

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import random
 import time
-import uuid
 from datetime import UTC, datetime, timedelta
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
-
-from botocore.exceptions import ClientError
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from .clients import LazyClient
-from .core.actions import cancellation
+from .commit import TOKEN_LIFE, Committer
 from .core.backoff import full_jitter
+from .core.commit_proof import Proof
 from .core.delivery import check_sendable
 from .core.limits import check_event_item, check_limits
 from .core.outbox_item import ItemLayout, item_of
 from .domain_event import DomainEvent
-from .errors import CommitUnknownError, ConditionFailedError, TransactionCanceledError, TransactionConflictError
+from .errors import (
+    CommitUnknownError,
+    ConditionFailedError,
+    TransactionCanceledError,
+    TransactionConflictError,
+    TransactionVoidedError,
+)
 from .event import Event
 from .functions import is_method, refuse_awaitable, refuse_unfit
 from .transaction import Transaction, TransactionResult
@@ -36,10 +40,6 @@ __all__ = ["Transaction", "TransactionResult", "TransactionalOutbox"]
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 
-IN_PROGRESS_WAITS = (0.5, 1.0, 2.0, 4.0)
-"""Seconds to wait for a transaction that is in progress: our own, whose answer to botocore was lost. AWS advises waits
-that begin at half a second and leave room for an attempt later than five seconds after the first.
-https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html"""
 SHORTEST_TTL = timedelta(hours=25)
 """An item must outlive the stream's 24 hours, with a margin, so that TTL never takes one that is still to be read."""
 
@@ -58,12 +58,14 @@ class TransactionalOutbox:
         partition_key, sort_key, key_prefix, ttl_attribute: What the events table's attributes are called, and what its
             partition key's values begin with.
         retries: How often a transaction is sent again where every reason for its cancellation is contention.
-        retry_for: How long all that may take.
+        retry_for: How long all that may take; and how long a transaction without an answer is sent again, before it is
+            settled by a void marker.
         clock: Tells the time.
         sleep, draw: Wait for seconds, and draw a number from 0 to 1: for the jitter between attempts.
 
     Guarantee: an event is in the events table if and only if the changes of its transaction are in theirs. Limit: one
-    account, one Region; 100 actions, events included.
+    account, one Region; 100 actions, events included. Where no answer comes, a transaction is sent again with the same
+    token and then settled: it is committed, or void for ever, or a `CommitUnknownError` says how to ask again.
     """
 
     def __init__(
@@ -88,6 +90,8 @@ class TransactionalOutbox:
             raise ValueError("table needs the events table's name")
         if ttl < SHORTEST_TTL:
             raise ValueError(f"ttl={ttl} is too short: items must outlive the stream's 24 hours; give {SHORTEST_TTL}")
+        if retry_for > TOKEN_LIFE:
+            raise ValueError(f"retry_for={retry_for} is longer than DynamoDB knows a request again: give {TOKEN_LIFE}")
         if retries < 0:
             raise ValueError(f"retries={retries} can't be negative")
         if source is not None:
@@ -104,10 +108,10 @@ class TransactionalOutbox:
         self._keys = {name: (key,) if isinstance(key, str) else tuple(key) for name, key in (keys or {}).items()}
         self._keys.setdefault(table, (partition_key, sort_key))
         self._retries = retries
-        self._retry_for = retry_for
         self._clock = clock
         self._sleep = sleep
         self._draw = draw
+        self._committer = Committer(self._client, ttl, retry_for, clock, sleep, draw)
 
     def transaction(self) -> Transaction:
         """A transaction, as a context manager: sent as one on a clean exit, not at all on an exception."""
@@ -119,8 +123,9 @@ class TransactionalOutbox:
         """Let a function run in a transaction of its own, which is its first argument; a method's, behind ``self``.
 
         Args:
-            retries: How often the whole function runs again where the transaction met contention, or where only
-                version locks refused it: it reads again, and so decides on what is there now.
+            retries: How often the whole function runs again where the transaction met contention or got no answer and
+                was made void, or where only version locks refused it: it reads again, and so decides on what is there
+                now.
 
         Raises:
             TypeError: When decorating an ``async`` or generator function: boto3 has no calls that could be awaited.
@@ -142,9 +147,8 @@ class TransactionalOutbox:
                             returned = function(*given, **kwargs)
                             refuse_awaitable(returned, function.__qualname__)
                             return returned
-                    except (TransactionConflictError, ConditionFailedError) as error:
-                        is_contention = isinstance(error, TransactionConflictError) or error.is_stale
-                        if not is_contention or attempt >= retries:
+                    except TransactionCanceledError as error:
+                        if attempt >= retries or not is_contention(error):
                             raise
                     self._sleep(full_jitter(attempt, draw=self._draw()))
                     attempt += 1
@@ -188,6 +192,35 @@ class TransactionalOutbox:
         """
         return self._event_action(self._sourced(event))
 
+    def settle(self, uncertain: CommitUnknownError | Event | DomainEvent) -> bool:
+        """Find out whether a transaction was committed whose answer got lost; if not, see that it never will be.
+
+        Args:
+            uncertain: The error, here or in another process, or the event of a ``transact_write_items`` of the user's
+                own, as it was given to `transact_item`.
+
+        Returns:
+            True: its event is there, and so is all the rest. False: it was not, and now a void marker stands under the
+            event's key, so that a request that is still on its way will be refused; the same as a new transaction, with
+            a new event, may follow.
+
+        Raises:
+            CommitUnknownError: It can't be told: the transaction has no event, DynamoDB gives no answer, or the
+                event's item may have been deleted by its time to live.
+
+        Cost: one conditional put. Limit: an event id of one's own must not be used for two transactions.
+        """
+        if not isinstance(uncertain, CommitUnknownError):
+            event = self._sourced(uncertain)
+            expires_at = int((event.time + self.ttl).timestamp())
+            proof = Proof(self.table, item_of(event, expires_at=expires_at, layout=self._layout), self._layout)
+            uncertain = CommitUnknownError(event.id, proof)
+        return self._committer.settle(uncertain)
+
+    def _proof_of(self, event_action: Mapping[str, Any]) -> Proof:
+        """What proves a transaction: the event that one of its actions writes."""
+        return Proof(self.table, event_action["Put"]["Item"], self._layout)
+
     def _sourced(self, event: Event | DomainEvent) -> Event:
         """The event, with this outbox's source where it names none."""
         chosen = event.to_event() if isinstance(event, DomainEvent) else event
@@ -205,6 +238,7 @@ class TransactionalOutbox:
                 "Item": item,
                 "ConditionExpression": "attribute_not_exists(#outbox_key)",
                 "ExpressionAttributeNames": {"#outbox_key": self._layout.partition_key},
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }
         }
 
@@ -215,47 +249,21 @@ class TransactionalOutbox:
             self._keys[table] = tuple(key["AttributeName"] for key in sorted(schema, key=lambda key: key["KeyType"]))
         return self._keys[table][0]
 
-    def _commit(self, actions: Sequence[Action], *, retries: int) -> None:
-        """Send a transaction; again, with the same token and body, while every reason against it is contention.
+    def _commit(self, actions: Sequence[Action], *, retries: int, proof: Proof | None) -> None:
+        """Send a transaction, as `Committer.commit` does.
 
         Raises:
             TransactionLimitError: It could never go through; nothing was sent.
-            TransactionCanceledError: It was refused, and nothing was written.
-            CommitUnknownError: It was still in progress after all waiting.
+            TransactionCanceledError, CommitUnknownError: As there.
         """
         if not actions:
             return
         check_limits(actions, self._keys)
-        token = uuid.uuid4().hex
-        deadline = self._clock() + self._retry_for
-        attempt = 0
-        waits_in_progress = list(IN_PROGRESS_WAITS)
-        while True:
-            try:
-                self._client().transact_write_items(
-                    TransactItems=[action.request for action in actions], ClientRequestToken=token
-                )
-                return
-            except ClientError as error:
-                if error.response["Error"]["Code"] == "TransactionInProgressException":
-                    if not waits_in_progress:
-                        raise CommitUnknownError(token) from error
-                    wait = waits_in_progress.pop(0)
-                else:
-                    refusal = _refusal(error, actions)
-                    wait = full_jitter(attempt, draw=self._draw())
-                    is_late = self._clock() + timedelta(seconds=wait) > deadline
-                    if attempt >= retries or is_late or not isinstance(refusal, TransactionConflictError):
-                        if refusal is None:
-                            raise
-                        raise refusal from error
-                    attempt += 1
-            self._sleep(wait)
+        self._committer.commit(actions, retries=retries, proof=proof)
 
 
-def _refusal(error: ClientError, actions: Sequence[Action]) -> TransactionCanceledError | None:
-    """The reasons for which DynamoDB cancelled the transaction, as an error of ours; None for any other error."""
-    reasons = error.response.get("CancellationReasons")
-    if error.response["Error"]["Code"] != "TransactionCanceledException" or reasons is None:
-        return None
-    return cancellation(actions, cast("Sequence[Mapping[str, Any]]", reasons))
+def is_contention(error: TransactionCanceledError) -> bool:
+    """Whether a transaction failed only because of others, or of a lost answer, so that all of it may run again."""
+    if isinstance(error, ConditionFailedError):
+        return error.is_stale
+    return isinstance(error, (TransactionConflictError, TransactionVoidedError))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self, TypedDict
 
 from .core.actions import (
@@ -16,7 +17,7 @@ from .core.actions import (
     put_action,
     update_action,
 )
-from .core.values import decode_item
+from .core.values import decode_item, encode_item
 from .errors import DecodeError, EncodeError, InvalidEventError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from boto3.dynamodb.conditions import ConditionBase
 
+    from .core.commit_proof import Proof
     from .domain_event import DomainEvent
     from .event import Event
     from .outbox import TransactionalOutbox
@@ -62,6 +64,22 @@ class UpdateOptions(DeleteOptions, total=False):
     remove: str | Sequence[str]
 
 
+@dataclass(slots=True)
+class Read:
+    """An item that was read, and the version on which the transaction depends; is it written by it, too?"""
+
+    table: str
+    key: Mapping[str, Any]
+    typed_key: Mapping[str, Any]
+    lock: VersionLock
+    is_written: bool = False
+
+    @property
+    def check(self) -> Action:
+        """The action that lets the commit depend on it."""
+        return Action(check_action(self.table, self.key, self.lock.condition), f"read of {self.table}", self.lock)
+
+
 @dataclass(frozen=True, slots=True)
 class TransactionResult:
     """What a transaction committed.
@@ -82,6 +100,8 @@ class Transaction:
         self._actions: list[Action] = []
         self._events: list[Event] = []
         self._versions: list[int] = []
+        self._reads: list[Read] = []
+        self._proof: Proof | None = None
         self._ended = False
         self._result: TransactionResult | None = None
 
@@ -95,6 +115,33 @@ class Transaction:
         if self._result is None:
             raise RuntimeError("this transaction has not been committed")
         return self._result
+
+    def get(self, table: str, key: Mapping[str, Any], *, version: str) -> dict[str, Any] | None:
+        """Read an item, consistently, and commit only if it is still as it was read.
+
+        Args:
+            table: The table's name.
+            key: The item's key, as Python values.
+            version: The attribute that holds the item's version, which every writer increments. An action of this
+                transaction on the same item gets it as its version lock; without one, the commit checks it.
+
+        Returns:
+            The item, as Python values; None where there is none, and then the commit wants it to be so still.
+
+        Raises:
+            ValueError: What the attribute holds is no version: a whole number.
+
+        Cost: one round trip, and one more action in the transaction where the item isn't written.
+        """
+        typed_key = encode_item(key)
+        answer = self._outbox._client().get_item(TableName=table, Key=typed_key, ConsistentRead=True)
+        item = decode_item(answer["Item"]) if answer.get("Item") else None
+        found = (item or {}).get(version, 0)
+        if type(found) not in (int, Decimal) or found != int(found):
+            raise ValueError(f"{table} {dict(key)}: {version} holds {found!r}, and a version is a whole number")
+        if self._read_of(table, typed_key) is None:
+            self._reads.append(Read(table, key, typed_key, VersionLock(version, int(found))))
+        return item
 
     def put(
         self,
@@ -118,7 +165,8 @@ class Transaction:
             condition: boto3's ``Attr(...)``, or a condition expression with `names` and `values` (Python values).
             version: The attribute that holds the item's version: an optimistic lock. The action is conditional on
                 `expected`, the version becomes `expected` + 1, and that is the sequence of the next event emitted.
-            expected: The version that was read, 0 where the item has none yet; given with `version`.
+            expected: The version that was read, 0 where the item has none yet; given with `version`. Where `get` has
+                read the item, both are known.
             label: What errors call this action.
 
         Raises:
@@ -127,7 +175,7 @@ class Transaction:
         expression = _expression(condition, names, values)
         if must_not_exist:
             expression = not_exists(self._outbox._partition_key_of(table)).and_(expression)
-        lock = _lock(version, expected)
+        lock = self._lock_of(table, item, version, expected)
         if lock is not None:
             expression = lock.condition.and_(expression)
         self._add(put_action(table, item, expression, lock), label, lock)
@@ -161,7 +209,7 @@ class Transaction:
         expression = _expression(condition, names, values)
         if must_exist:
             expression = exists(next(iter(key))).and_(expression)
-        lock = _lock(version, expected)
+        lock = self._lock_of(table, key, version, expected)
         changes = dict(set or {})
         if lock is not None:
             changes[lock.attribute] = lock.next
@@ -187,7 +235,7 @@ class Transaction:
         expression = _expression(condition, names, values)
         if must_exist:
             expression = exists(next(iter(key))).and_(expression)
-        lock = _lock(version, expected)
+        lock = self._lock_of(table, key, version, expected)
         if lock is not None:
             expression = lock.condition.and_(expression)
         self._add(delete_action(table, key, expression), label, lock)
@@ -268,8 +316,11 @@ class Transaction:
             raise InvalidEventError(
                 "sequence", f"{chosen.sequence} is another event's of this aggregate and transaction; give each its own"
             )
-        self._add(self._outbox._event_action(chosen), label or f"{chosen.type} {chosen.id}")
+        action = self._outbox._event_action(chosen)
+        self._add(action, label or f"{chosen.type} {chosen.id}")
         self._events.append(chosen)
+        if self._proof is None:
+            self._proof = self._outbox._proof_of(action)
         return chosen
 
     def _next_version(self) -> int | None:
@@ -298,8 +349,32 @@ class Transaction:
     ) -> None:
         self._ended = True
         if kind is None:
-            self._outbox._commit(self._actions, retries=self._retries)
-            self._result = TransactionResult(tuple(self._events))
+            self._commit()
+
+    def _commit(self, *further: Action) -> None:
+        """Send the actions, behind them the checks of what was only read, and `further` ones."""
+        checks = [read.check for read in self._reads if not read.is_written]
+        self._outbox._commit([*self._actions, *checks, *further], retries=self._retries, proof=self._proof)
+        self._result = TransactionResult(tuple(self._events))
+
+    def _read_of(self, table: str, content: Mapping[str, Any]) -> Read | None:
+        """What `get` has read of an item, of whose typed attributes `content` holds the key."""
+        return next(
+            (read for read in self._reads if read.table == table and read.typed_key.items() <= content.items()), None
+        )
+
+    def _lock_of(self, table: str, content: Item, version: str | None, expected: int | None) -> VersionLock | None:
+        """An action's version lock: what the caller says, or else what `get` has read."""
+        read = self._read_of(table, encode_item(content)) if self._reads else None
+        if read is None or expected is not None:
+            lock = _lock(version, expected)
+        elif version not in (None, read.lock.attribute):
+            raise ValueError(f"version={version!r}, but get() has read the item by {read.lock.attribute!r}")
+        else:
+            lock = read.lock
+        if read is not None:
+            read.is_written = True
+        return lock
 
 
 def _place(event: Event) -> tuple[str | None, int | None]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from dynamo_outbox import Event, TransactionalOutbox
 from dynamo_outbox.core.backoff import full_jitter
-from dynamo_outbox.errors import CommitUnknownError, ConditionFailedError, InvalidEventError, TransactionConflictError
+from dynamo_outbox.errors import ConditionFailedError, InvalidEventError, TransactionConflictError
 
 from ..doubles import FixedClock, StubDynamoDB, client_error
 
@@ -294,21 +294,6 @@ def test_a_method_gets_its_transaction_behind_self() -> None:
     shelf: Any = Shelf()
     assert shelf.add("a") == "Shelf a"
     assert len(client.calls) == 1
-
-
-def test_a_transaction_in_progress_is_waited_for_as_aws_advises() -> None:
-    """Waits begin at half a second, an attempt comes later than five seconds after the first, whatever the retries."""
-    waits: list[float] = []
-    client = Answers(*(client_error("TransactionInProgressException") for _ in range(9)))
-    outbox = outbox_of(client, retries=0, sleep=waits.append)
-    with pytest.raises(CommitUnknownError) as caught:
-        add_book(outbox)
-    assert waits[0] >= 0.5
-    assert sum(waits) > 5
-    assert set(client.tokens) == {caught.value.token}
-    again = Answers(client_error("TransactionInProgressException"))
-    outbox_of(again).transactional(retries=0)(lambda tx: tx.put("books", KEY))()
-    assert len(again.calls) == 2
 
 
 def test_a_lock_that_holds_is_not_what_is_stale(outbox: TransactionalOutbox, dynamodb: DynamoDBClient) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .domain_event import DomainEvent
     from .event import Event
     from .idempotency import IdempotencyStore, idempotent
+    from .inbox import Inbox, InboxHandler, InboxTransaction
     from .message_batch import each_message
     from .outbox import TransactionalOutbox
     from .processors import ChangeProcessor, OutboxRelay
@@ -45,6 +46,9 @@ __all__ = [
     "OutboxRelay",
     "idempotent",
     "IdempotencyStore",
+    "Inbox",
+    "InboxHandler",
+    "InboxTransaction",
     "each_message",
 ]
 
@@ -73,6 +77,9 @@ _HOME = {
     "OutboxRelay": "processors",
     "idempotent": "idempotency",
     "IdempotencyStore": "idempotency",
+    "Inbox": "inbox",
+    "InboxHandler": "inbox",
+    "InboxTransaction": "inbox",
     "each_message": "message_batch",
 }
 

@@ -351,10 +351,10 @@ class Transaction:
         if kind is None:
             self._commit()
 
-    def _commit(self, *further: Action) -> None:
-        """Send the actions, behind them the checks of what was only read, and `further` ones."""
+    def _commit(self) -> None:
+        """Send the actions, and behind them the checks of what was only read."""
         checks = [read.check for read in self._reads if not read.is_written]
-        self._outbox._commit([*self._actions, *checks, *further], retries=self._retries, proof=self._proof)
+        self._outbox._commit([*self._actions, *checks], retries=self._retries, proof=self._proof)
         self._result = TransactionResult(tuple(self._events))
 
     def _read_of(self, table: str, content: Mapping[str, Any]) -> Read | None:

@@ -1,0 +1,508 @@
+"""An inbox handler's effect, its dedup record and its events are one transaction, so each event takes effect once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ReadTimeoutError
+
+from dynamo_outbox import Event, IdempotencyStore, Inbox, InboxTransaction, TransactionalOutbox
+from dynamo_outbox.core.claims import Met
+from dynamo_outbox.core.inbox import AfterFailure, after_failure
+from dynamo_outbox.core.outbox_item import event_of
+from dynamo_outbox.errors import (
+    CommitUnknownError,
+    ConditionFailedError,
+    InvalidEventError,
+    MissingIdempotencyKeyError,
+    PayloadMismatchError,
+    ResultError,
+    TransactionConflictError,
+)
+
+from ..doubles import client_error, fake_dynamodb
+
+if TYPE_CHECKING:
+    from dynamo_outbox.testing import FakeDynamoDB
+
+    from ..doubles import FixedClock
+
+TIMEOUT = ReadTimeoutError(endpoint_url="http://dynamodb")
+
+
+@pytest.fixture
+def fake(clock: FixedClock) -> FakeDynamoDB:
+    return fake_dynamodb({"accounts": ("id",), "events": ("pk", "sk"), "handled": ("pk",)}, clock)
+
+
+@pytest.fixture
+def outbox(fake: FakeDynamoDB, clock: FixedClock) -> TransactionalOutbox:
+    return TransactionalOutbox(
+        "events",
+        source="Accounts",
+        client=fake,
+        clock=clock,
+        sleep=lambda seconds: clock.advance(timedelta(seconds=seconds)),
+        draw=lambda: 1.0,
+    )
+
+
+@pytest.fixture
+def store(fake: FakeDynamoDB, clock: FixedClock) -> IdempotencyStore:
+    return IdempotencyStore("handled", client=fake, clock=clock)
+
+
+@pytest.fixture
+def inbox(store: IdempotencyStore, outbox: TransactionalOutbox) -> Inbox:
+    return Inbox(store, outbox)
+
+
+def paid(amount: int = 30, **fields: Any) -> Event:
+    return Event("Paid", {"account": "a", "amount": amount}, **fields)
+
+
+def deposit(event: Event, tx: InboxTransaction) -> int:
+    """Not idempotent by itself: each run that commits adds the amount again."""
+    amount: int = event.data["amount"]
+    tx.update("accounts", {"id": event.data["account"]}, add={"balance": amount}, label="account")
+    return amount
+
+
+def withdraw(event: Event, tx: InboxTransaction) -> int:
+    """Refuses by itself where the balance is too low, be it because of its own effect."""
+    key = {"id": event.data["account"]}
+    account = tx.get("accounts", key, version="version") or {"balance": 0}
+    left = int(account["balance"]) - int(event.data["amount"])
+    if left < 0:
+        raise ValueError("balance too low")
+    tx.update("accounts", key, set={"balance": left})
+    return left
+
+
+def balance(fake: FakeDynamoDB) -> int:
+    return int(
+        fake.get_item(TableName="accounts", Key={"id": {"S": "a"}}).get("Item", {}).get("balance", {"N": 0})["N"]
+    )
+
+
+def open_account(fake: FakeDynamoDB, amount: int) -> None:
+    fake.put_item(TableName="accounts", Item={"id": {"S": "a"}, "balance": {"N": str(amount)}, "version": {"N": "1"}})
+
+
+def records(fake: FakeDynamoDB) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = fake.scan(TableName="handled")["Items"]
+    return found
+
+
+def test_effect_record_and_events_are_one_transaction(inbox: Inbox, fake: FakeDynamoDB) -> None:
+    """The first delivery is one call: the handler's write, its event and the dedup record."""
+
+    @inbox.handler(consumer="accounts")
+    def handler(event: Event, tx: InboxTransaction) -> int:
+        tx.emit(Event("Deposited", {}))
+        return deposit(event, tx)
+
+    fake.calls.clear()
+    assert handler(paid()) == 30
+    (call,) = fake.calls
+    assert call.operation == "transact_write_items"
+    tables = [next(iter(action.values()))["TableName"] for action in call.request["TransactItems"]]
+    assert tables == ["events", "accounts", "handled"]
+    assert balance(fake) == 30
+
+
+def test_a_duplicate_gets_the_stored_result_and_has_no_effect(inbox: Inbox, fake: FakeDynamoDB) -> None:
+    """A duplicate is seen by the refusal of its own record's put, which is its only call."""
+    handler = inbox.handler(consumer="accounts")(deposit)
+    event = paid()
+    handler(event)
+    fake.calls.clear()
+    assert [handler(event), handler(event)] == [30, 30]
+    assert [call.operation for call in fake.calls] == ["transact_write_items"] * 2
+    assert balance(fake) == 30
+
+
+@pytest.mark.parametrize("result", [None, 0, "", [], {}, False], ids=repr)
+def test_an_empty_result_is_a_result(inbox: Inbox, result: object) -> None:
+    """A duplicate of an event whose handler returned something empty gets just that."""
+
+    @inbox.handler(consumer="accounts")
+    def handler(_event: Event, _tx: InboxTransaction) -> Any:
+        return result
+
+    event = paid()
+    handler(event)
+    replayed = handler(event)
+    assert (type(replayed), replayed) == (type(result), result)
+
+
+def test_what_follows_for_a_duplicate_can_be_chosen(inbox: Inbox) -> None:
+    """`on_duplicate` gets the stored result and the event, and what it returns is returned; not for the first."""
+    handler = inbox.handler(consumer="accounts", on_duplicate=lambda result, event: (result, event.id))(deposit)
+    event = paid()
+    told: list[Any] = [handler(event), handler(event)]
+    assert told == [30, (30, event.id)]
+
+
+def test_a_duplicate_that_met_its_own_effect_is_a_duplicate(inbox: Inbox, fake: FakeDynamoDB) -> None:
+    """A handler that fails because of what it did itself is answered with the stored result and not with its error."""
+    open_account(fake, 40)
+    handler = inbox.handler(consumer="accounts")(withdraw)
+    event = paid(30)
+    assert handler(event) == 10
+    assert handler(event) == 10
+    assert balance(fake) == 10
+
+
+def test_a_condition_that_the_effect_broke_is_a_duplicate_too(inbox: Inbox) -> None:
+    """Where a duplicate's transaction is refused by its own earlier effect as well, the dedup record speaks first."""
+
+    @inbox.handler(consumer="accounts")
+    def handler(_event: Event, tx: InboxTransaction) -> str:
+        tx.put("accounts", {"id": "a"}, must_not_exist=True)
+        return "opened"
+
+    event = paid()
+    assert [handler(event), handler(event)] == ["opened", "opened"]
+
+
+def test_a_handler_that_fails_writes_nothing_and_may_run_again(inbox: Inbox, fake: FakeDynamoDB) -> None:
+    """Without a record, the handler's own exception is raised; the next delivery runs it again."""
+    open_account(fake, 10)
+    handler = inbox.handler(consumer="accounts")(withdraw)
+    event = paid(30)
+    with pytest.raises(ValueError, match="balance too low"):
+        handler(event)
+    assert records(fake) == []
+    open_account(fake, 40)
+    assert handler(event) == 10
+
+
+def test_a_condition_of_the_handlers_own_is_raised_in_its_terms(inbox: Inbox, fake: FakeDynamoDB) -> None:
+    """Where the handler's own condition refuses, its error has the handler's label and positions."""
+    open_account(fake, 10)
+
+    @inbox.handler(consumer="accounts")
+    def handler(_event: Event, tx: InboxTransaction) -> None:
+        tx.update("accounts", {"id": "b"}, set={"balance": 1})
+        tx.put("accounts", {"id": "a"}, must_not_exist=True, label="mine")
+
+    with pytest.raises(ConditionFailedError) as caught:
+        handler(paid())
+    assert caught.value.label == "mine"
+    assert caught.value.failed[0].position == 1
+    assert records(fake) == []
+
+
+def test_contention_runs_the_handler_again_from_the_start(inbox: Inbox, fake: FakeDynamoDB) -> None:
+    """After a conflict the whole handler runs again, and decides on what is there then."""
+    open_account(fake, 40)
+    runs: list[int] = []
+
+    @inbox.handler(consumer="accounts")
+    def handler(event: Event, tx: InboxTransaction) -> int:
+        left = withdraw(event, tx)
+        runs.append(left)
+        if len(runs) == 1:  # somebody else is faster
+            fake.put_item(TableName="accounts", Item={"id": {"S": "a"}, "balance": {"N": "100"}, "version": {"N": "2"}})
+        return left
+
+    assert handler(paid(30)) == 70
+    assert runs == [10, 70]
+    assert balance(fake) == 70
+
+
+CONFLICT = client_error("TransactionCanceledException", CancellationReasons=[{"Code": "TransactionConflict"}] * 2)
+
+
+def test_contention_without_end_is_raised(inbox: Inbox, fake: FakeDynamoDB) -> None:
+    """After the retries the conflict is raised, and nothing was written."""
+    for _ in range(3):
+        fake.fail_next("transact_write_items", CONFLICT)
+    handler = inbox.handler(consumer="accounts", retries=2)(deposit)
+    with pytest.raises(TransactionConflictError):
+        handler(paid())
+    assert fake.pending_faults == []
+    assert (balance(fake), records(fake)) == (0, [])
+
+
+def test_contention_of_a_transaction_of_the_handlers_own_is_its_own_affair(inbox: Inbox) -> None:
+    """A conflict that the function raises itself, from another transaction, doesn't run it again."""
+    runs: list[str] = []
+
+    @inbox.handler(consumer="accounts")
+    def handler(_event: Event, _tx: InboxTransaction) -> None:
+        runs.append("run")
+        raise TransactionConflictError([])
+
+    with pytest.raises(TransactionConflictError):
+        handler(paid())
+    assert runs == ["run"]
+
+
+def test_what_was_only_read_is_checked_by_the_commit(inbox: Inbox, fake: FakeDynamoDB) -> None:
+    """An item that decides but isn't written must still be as it was read, or the handler runs again."""
+    open_account(fake, 1)
+    seen: list[Any] = []
+
+    @inbox.handler(consumer="accounts")
+    def handler(_event: Event, tx: InboxTransaction) -> None:
+        account = tx.get("accounts", {"id": "a"}, version="version")
+        seen.append(account and account["balance"])
+        if len(seen) == 1:
+            fake.put_item(TableName="accounts", Item={"id": {"S": "a"}, "balance": {"N": "2"}, "version": {"N": "2"}})
+        tx.put("accounts", {"id": "b", "as": seen[-1]})
+
+    handler(paid())
+    assert seen == [1, 2]
+
+
+def test_an_expired_record_counts_as_absent(inbox: Inbox, fake: FakeDynamoDB, clock: FixedClock) -> None:
+    """DynamoDB deletes some days late: past its time to live a record refuses nothing, though it is still there."""
+    handler = inbox.handler(consumer="accounts")(deposit)
+    event = paid()
+    handler(event)
+    clock.advance(timedelta(days=8))
+    assert handler(event) == 30
+    assert balance(fake) == 60
+    assert len(records(fake)) == 1
+
+
+def test_an_expired_record_does_not_answer_for_a_failure(inbox: Inbox, fake: FakeDynamoDB, clock: FixedClock) -> None:
+    """A handler that fails beside an expired record has failed."""
+    open_account(fake, 40)
+    handler = inbox.handler(consumer="accounts")(withdraw)
+    event = paid(30)
+    handler(event)
+    clock.advance(timedelta(days=8))
+    with pytest.raises(ValueError, match="balance too low"):
+        handler(event)
+
+
+def test_each_consumer_handles_for_itself(inbox: Inbox, fake: FakeDynamoDB) -> None:
+    """Two consumers of one event each handle it once, though they share store and function."""
+    event = paid()
+    for consumer in ("accounts", "statistics", "accounts"):
+        inbox.handler(consumer=consumer)(deposit)(event)
+    assert balance(fake) == 60
+
+
+def test_what_a_handler_emits_carries_on_from_what_it_handled(inbox: Inbox, fake: FakeDynamoDB) -> None:
+    """Correlation is kept or begun, causation is the event handled, the trace goes on; what is said counts more."""
+
+    @inbox.handler(consumer="accounts")
+    def handler(_event: Event, tx: InboxTransaction) -> None:
+        tx.emit(Event("Plain", {}))
+        tx.emit(Event("Own", {}, correlation_id="mine"), causation_id="that")
+
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    first, second = paid(traceparent=trace), paid(correlation_id="order-1")
+    handler(first)
+    handler(second)
+    emitted = [event_of(item) for item in fake.scan(TableName="events")["Items"]]
+    carried = {(each.type, each.correlation_id, each.causation_id, each.traceparent) for each in emitted}
+    assert carried == {
+        ("Plain", first.id, first.id, trace),
+        ("Own", "mine", "that", trace),
+        ("Plain", "order-1", second.id, None),
+        ("Own", "mine", "that", None),
+    }
+
+
+def test_an_inbox_without_an_outbox_emits_nothing(store: IdempotencyStore, fake: FakeDynamoDB) -> None:
+    """Without an outbox the handler writes all the same, and emitting says what is missing."""
+    inbox = Inbox(store)
+    assert inbox.handler(consumer="accounts")(deposit)(paid()) == 30
+    assert balance(fake) == 30
+
+    @inbox.handler(consumer="other")
+    def handler(_event: Event, tx: InboxTransaction) -> None:
+        tx.emit(Event("A", {}, source="S"))
+
+    with pytest.raises(RuntimeError, match="no outbox"):
+        handler(paid())
+
+
+def test_one_id_with_other_data_is_an_error(inbox: Inbox, fake: FakeDynamoDB) -> None:
+    """An event id that comes again with other data is the sender's mistake, and is not taken for a duplicate."""
+    handler = inbox.handler(consumer="accounts")(deposit)
+    handler(paid(30, id="one"))
+    with pytest.raises(PayloadMismatchError):
+        handler(paid(31, id="one"))
+    assert balance(fake) == 30
+
+
+def test_a_result_that_cannot_be_stored_commits_nothing(inbox: Inbox, fake: FakeDynamoDB) -> None:
+    """What can't be replayed is found out before the effect: nothing is half done."""
+
+    @inbox.handler(consumer="accounts")
+    def handler(event: Event, tx: InboxTransaction) -> Any:
+        deposit(event, tx)
+        return object()
+
+    with pytest.raises(ResultError, match="nothing was committed"):
+        handler(paid())
+    assert (balance(fake), records(fake)) == (0, [])
+
+
+@pytest.mark.parametrize("emits", [True, False])
+@pytest.mark.parametrize("after_commit", [True, False])
+def test_a_lost_answer_is_settled(inbox: Inbox, fake: FakeDynamoDB, after_commit: bool, emits: bool) -> None:
+    """Whether the commit whose answer got lost happened or not, with events or without, the effect is there once."""
+
+    @inbox.handler(consumer="accounts", on_duplicate=lambda *_: "duplicate")
+    def handler(event: Event, tx: InboxTransaction) -> int:
+        if emits:
+            tx.emit(Event("Deposited", {}))
+        return deposit(event, tx)
+
+    event = paid()
+    for _ in range(4):
+        fake.fail_next("transact_write_items", TIMEOUT, after_commit=after_commit)
+    told: list[Any] = [handler(event), handler(event)]
+    assert told == [30, "duplicate"]
+    assert balance(fake) == 30
+
+
+def test_an_answer_that_stays_out_is_an_error_that_the_next_delivery_settles(inbox: Inbox, fake: FakeDynamoDB) -> None:
+    """Without any answer the error says that it isn't known; the same event again finds the record."""
+    handler = inbox.handler(consumer="accounts", retries=0)(deposit)
+    event = paid()
+    for _ in range(5):
+        fake.fail_next("transact_write_items", TIMEOUT, after_commit=True)
+    fake.fail_next("get_item", TIMEOUT)
+    with pytest.raises((CommitUnknownError, ReadTimeoutError)):
+        handler(event)
+    fake._faults.clear()
+    assert handler(event) == 30
+    assert balance(fake) == 30
+
+
+def numbered(sequence: int | None, **fields: Any) -> Event:
+    return Event(
+        "Renamed", {"n": sequence}, sequence=sequence, **({"aggregate_type": "Book", "aggregate_id": "b"} | fields)
+    )
+
+
+def rename(event: Event, tx: InboxTransaction) -> Any:
+    tx.put("accounts", {"id": "b", "name": event.sequence})
+    return event.sequence
+
+
+def name(fake: FakeDynamoDB) -> int:
+    return int(fake.get_item(TableName="accounts", Key={"id": {"S": "b"}})["Item"]["name"]["N"])
+
+
+def test_a_stale_event_is_skipped_in_the_same_transaction(inbox: Inbox, fake: FakeDynamoDB) -> None:
+    """An event whose sequence is not above the last one handled has no effect, and the refusal is the transaction's."""
+    handler = inbox.handler(consumer="names", stale="refuse", on_stale=lambda event: ("stale", event.sequence))(rename)
+    assert [handler(numbered(n)) for n in (1, 3, 2, 3, 4)] == [1, 3, ("stale", 2), ("stale", 3), 4]
+    assert name(fake) == 4
+    assert inbox.handler(consumer="names", stale="refuse")(rename)(numbered(1)) is None
+
+
+def test_without_being_told_stale_events_are_handled(inbox: Inbox, fake: FakeDynamoDB) -> None:
+    """By default each event is handled in whatever order it comes."""
+    handler = inbox.handler(consumer="names")(rename)
+    assert [handler(numbered(n)) for n in (3, 2)] == [3, 2]
+    assert name(fake) == 2
+
+
+def test_a_duplicate_is_a_duplicate_before_it_is_stale(inbox: Inbox) -> None:
+    """The last event handled, coming again, is answered with its result."""
+    handler = inbox.handler(consumer="names", stale="refuse", on_stale=lambda _: "stale")(rename)
+    event = numbered(3)
+    assert [handler(event), handler(numbered(4)), handler(event)] == [3, 4, 3]
+
+
+def test_staleness_is_each_aggregates_and_each_consumers_own(inbox: Inbox) -> None:
+    """What one aggregate or one consumer has seen makes nothing stale for another."""
+    names = inbox.handler(consumer="names", stale="refuse")(rename)
+    others = inbox.handler(consumer="others", stale="refuse")(rename)
+    names(numbered(3))
+    assert names(numbered(1, aggregate_id="c")) == 1
+    assert others(numbered(1)) == 1
+
+
+def test_a_handler_that_stumbles_over_a_stale_event_skips_it(inbox: Inbox) -> None:
+    """Where the handler fails on an event that is stale anyway, it is skipped and not raised."""
+
+    @inbox.handler(consumer="names", stale="refuse", on_stale=lambda _: "stale")
+    def handler(event: Event, tx: InboxTransaction) -> Any:
+        if event.sequence == 2:
+            raise ValueError("gone")
+        return rename(event, tx)
+
+    handler(numbered(3))
+    assert handler(numbered(2)) == "stale"
+    with pytest.raises(ValueError, match="gone"):
+        handler(numbered(2, aggregate_id="c"))
+
+
+def test_what_was_seen_last_is_forgotten_with_the_records(inbox: Inbox, clock: FixedClock) -> None:
+    """After the store's time to live, no event is stale any more."""
+    handler = inbox.handler(consumer="names", stale="refuse")(rename)
+    handler(numbered(3))
+    clock.advance(timedelta(days=8))
+    assert handler(numbered(2)) == 2
+
+
+@pytest.mark.parametrize(
+    ("event", "field"),
+    [(numbered(None), "sequence"), (numbered(1, aggregate_type=None, aggregate_id=None), "aggregate_id")],
+)
+def test_an_event_without_a_place_in_an_order_is_refused(inbox: Inbox, event: Event, field: str) -> None:
+    """Where stale events are refused, one that can't be placed is an error that names what it lacks."""
+    with pytest.raises(InvalidEventError) as caught:
+        inbox.handler(consumer="names", stale="refuse")(rename)(event)
+    assert caught.value.field == field
+
+
+def test_a_key_beyond_dynamodbs_limit_is_refused(inbox: Inbox) -> None:
+    """An id that would make too long a key is an error of ours, before anything is sent."""
+    with pytest.raises(MissingIdempotencyKeyError, match="2,000 characters"):
+        inbox.handler(consumer="accounts")(deposit)(paid(id="x" * 2000))
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"consumer": ""}, "consumer"),
+        ({"consumer": "a#b"}, "consumer"),
+        ({"consumer": "a", "stale": "skip"}, "stale"),
+        ({"consumer": "a", "retries": -1}, "retries"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused(inbox: Inbox, options: dict[str, Any], named: str) -> None:
+    """A wrong option is an error when the handler is made, and the error names it."""
+    with pytest.raises(ValueError, match=named):
+        inbox.handler(**options)
+
+
+def test_a_coroutine_is_refused(inbox: Inbox) -> None:
+    """An async function can't be a handler: it would count as done before it ran."""
+
+    async def handler(event: Event, tx: InboxTransaction) -> None: ...
+
+    with pytest.raises(TypeError, match="coroutine"):
+        inbox.handler(consumer="a")(handler)
+
+
+@pytest.mark.parametrize(
+    ("met", "stale", "contention", "tries_left", "follows"),
+    [
+        (Met.DONE, True, True, 1, AfterFailure.ANSWER),
+        (Met.OTHER_PAYLOAD, False, False, 0, AfterFailure.ANSWER),
+        (Met.FORGOTTEN, True, True, 1, AfterFailure.SKIP),
+        (Met.FORGOTTEN, False, True, 1, AfterFailure.AGAIN),
+        (Met.FORGOTTEN, False, True, 0, AfterFailure.RAISE),
+        (Met.FORGOTTEN, False, False, 1, AfterFailure.RAISE),
+    ],
+)
+def test_what_follows_a_failure(
+    met: Met, stale: bool, contention: bool, tries_left: int, follows: AfterFailure
+) -> None:
+    """The dedup record speaks first, then staleness, then contention, and only then is the failure raised."""
+    assert after_failure(met, stale=stale, contention=contention, tries_left=tries_left) is follows

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from .core.frozen import Frozen, fill
 from .core.ids import uuid7
-from .core.json_text import BadJsonError, dumps, loads_object, normalise
+from .core.json_text import BadJsonError, dumps, loads_data, normalise
+from .core.shown import shown
 from .errors import DecodeError, InvalidEventError
 
 TYPE_CHECKING = False
@@ -141,7 +142,7 @@ class Event(Frozen):
     def _from_text(cls, type: str, data_json: str, **fields: Any) -> Event:  # noqa: A002
         """An event whose data are JSON text already, as an outbox item holds them; the text is read when asked for."""
         event = cls(type, {}, **fields)
-        event._fill(_data=None, _text=data_json)
+        event._fill(_data=None, _text=_unicode("data", data_json))
         return event
 
     @property
@@ -153,7 +154,7 @@ class Event(Frozen):
         """
         if self._data is None:
             try:
-                fill(self, "_data", loads_object(self._text or "", "eventData"))
+                fill(self, "_data", loads_data(self._text or "", "eventData"))
             except BadJsonError as bad:
                 raise DecodeError(bad.path, bad.problem) from None
         return self._data  # type: ignore[return-value]  # filled just above
@@ -194,18 +195,22 @@ def _checked_type(value: object) -> str:
 def _checked_source(value: object) -> str | None:
     text = _optional_text("source", value)
     if text is not None and text.startswith("aws."):
-        raise InvalidEventError("source", f"{text!r}: EventBridge keeps sources that begin with 'aws.' for AWS")
+        raise InvalidEventError("source", f"{shown(text)}: EventBridge keeps sources that begin with 'aws.' for AWS")
     return text
 
 
 def _required_text(field: str, value: object) -> str:
     if not isinstance(value, str) or not value:
-        raise InvalidEventError(field, f"needs text that isn't empty, got {value!r}")
+        raise InvalidEventError(field, f"needs text that isn't empty, got {shown(value)}")
+    return _unicode(field, str.__str__(value))  # the text itself, also of an enum's member
+
+
+def _unicode(field: str, text: str) -> str:
     try:
-        value.encode()
+        text.encode()
     except UnicodeEncodeError:
         raise InvalidEventError(field, "holds half of a surrogate pair, which is no Unicode text") from None
-    return str.__str__(value)  # the text itself, also of an enum's member
+    return text
 
 
 def _optional_text(field: str, value: object) -> str | None:
@@ -214,13 +219,13 @@ def _optional_text(field: str, value: object) -> str | None:
 
 def _checked_int(field: str, value: object, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MAX_SEQUENCE:
-        raise InvalidEventError(field, f"needs an integer from {least} to {MAX_SEQUENCE}, got {value!r}")
+        raise InvalidEventError(field, f"needs an integer from {least} to {MAX_SEQUENCE}, got {shown(value)}")
     return int(value)
 
 
 def _utc(value: object) -> datetime:
     if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise InvalidEventError("time", f"needs an aware datetime, got {value!r}; add its tzinfo")
+        raise InvalidEventError("time", f"needs an aware datetime, got {shown(value)}; add its tzinfo")
     try:
         return value.astimezone(UTC)
     except OverflowError:

@@ -24,14 +24,18 @@ from dynamo_outbox import (
     IdempotencyStore,
     OutboxRelay,
     TransactionalOutbox,
+    decode_item,
     decode_record,
     encode_item,
     idempotent,
     parse_event,
+    parse_events,
 )
 from dynamo_outbox.clients import forget_shared_clients, shared_client
 from dynamo_outbox.core.json_text import canonical
+from dynamo_outbox.core.outbox_item import event_of
 from dynamo_outbox.errors import (
+    DecodeError,
     EncodeError,
     InvalidEventError,
     LeaseLostError,
@@ -91,7 +95,7 @@ def test_a_stream_without_images_fails_the_relay_loudly() -> None:
     assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
 
 
-@pytest.mark.parametrize("bad", [Event("Bad", {}), Event("Bad", {"n": 10**5000}, source="Books")])
+@pytest.mark.parametrize("bad", [Event("Bad", {}), Event("Bad", {"n": 10**4000}, source="Books")])
 def test_an_event_that_can_never_be_sent_holds_up_no_other(bad: Event) -> None:
     """In a batch, one event without a source or with an impossible number fails its record; the others go out."""
     bus = StubBus()
@@ -365,3 +369,99 @@ def test_a_models_value_without_a_type_is_refused_by_its_path() -> None:
         encode_item(Order(id="1", at=datetime(2026, 11, 23, tzinfo=UTC)))
     with pytest.raises(EncodeError, match="an item is a map of attributes"):
         encode_item(7)  # type: ignore[arg-type]  # the mistake that is tested
+
+
+def _nested(levels: int) -> Any:
+    value: Any = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+TOO_MUCH_TO_SHOW = [_nested(100_000), 10**5000]
+RECORD: dict[str, Any] = {
+    "eventID": "1",
+    "eventName": "INSERT",
+    "dynamodb": {"Keys": {}, "ApproximateCreationDateTime": 1},
+}
+
+
+@pytest.mark.parametrize("value", TOO_MUCH_TO_SHOW, ids=["nested", "digits"])
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda value: decode_item({"a": {"S": value}}),
+        lambda value: decode_item({"a": {"L": [value]}}),
+        lambda value: decode_record({**RECORD, "eventID": value}),
+        lambda value: decode_record({**RECORD, "dynamodb": {"Keys": {}, "ApproximateCreationDateTime": value}}),
+        lambda value: decode_record({**RECORD, "dynamodb": {"Keys": {}, "SequenceNumber": value}}),
+        lambda value: parse_event({"source": value, "detail": {}}),
+        lambda value: parse_event({"source": "a", "detail": {"metadata": {"outboxFormat": value}}}),
+        lambda value: parse_event(
+            {"specversion": "1.0", "type": "a", "id": "a", "source": "a", "data": {}, "time": value}
+        ),
+        lambda value: parse_events({"Records": [{"body": value}]}),
+    ],
+)
+def test_a_value_that_cant_be_shown_is_refused_all_the_same(read: Callable[[Any], Any], value: Any) -> None:
+    """An error names what it found; where Python can't show that, the error is still a DecodeError, and short."""
+    with pytest.raises(DecodeError) as caught:
+        read(value)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "data",
+    ['{"a":' + "[" * 900 + "]" * 900 + "}", '{"a":' + "[" * 64 + "]" * 64 + "}", '{"a":"\\ud800"}', '{"a":"\ud800"}'],
+    ids=["deep", "one level too deep", "escaped half of a pair", "half of a pair"],
+)
+def test_an_outbox_item_whose_data_cant_be_sent_fails_alone(data: str) -> None:
+    """Data that are JSON, but nested beyond reason or no Unicode, fail their record and not the relay."""
+    written = TransactionalOutbox("events", source="Books", client=StubDynamoDB())
+    images = [written.transact_item(EVENT)["Put"]["Item"] for _ in range(2)]
+    images[0]["eventData"]["S"] = data
+    images[0]["pk"]["S"] = "another"
+    records = [
+        {
+            **RECORD,
+            "dynamodb": {**RECORD["dynamodb"], "Keys": {"pk": each["pk"]}, "NewImage": each, "SequenceNumber": n},
+        }
+        for n, each in zip("12", images, strict=True)
+    ]
+    bus = StubBus()
+    relay = OutboxRelay(EventBridgePublisher("books", client=bus))
+    assert relay({"Records": records}) == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert bus.sent == ["BookAdded"]
+
+
+def test_data_may_be_as_deep_in_an_item_as_in_an_event() -> None:
+    """What an event may hold is read back from its item: 64 levels."""
+    data: Any = {}
+    for _ in range(63):
+        data = {"a": data}
+    item = TransactionalOutbox("events", source="Books", client=StubDynamoDB()).transact_item(Event("Deep", data))
+    assert event_of(item["Put"]["Item"]).data == data
+
+
+@pytest.mark.parametrize(
+    "keys", [{"a": _nested(100_000)}, {"a": 10**5000}, {1: 1, "a": 1}], ids=["nested", "digits", "mixed"]
+)
+def test_a_key_that_cant_be_read_fails_its_record_and_not_the_relay(keys: Any) -> None:
+    """The relay asks each record for its item's key, whatever lies in there."""
+    record = {**RECORD, "dynamodb": {**RECORD["dynamodb"], "Keys": keys, "NewImage": {}, "SequenceNumber": "1"}}
+    answer = OutboxRelay(EventBridgePublisher("books", client=StubBus()))({"Records": [record]})
+    assert answer == {"batchItemFailures": []}
+
+
+def test_a_number_too_large_for_decimals_own_arithmetic_is_refused_by_name() -> None:
+    """Decimal's default context overflows at 1E+1000000; the event is refused as with any number that is too large."""
+    outbox = TransactionalOutbox("events", source="Books", client=StubDynamoDB())
+    with pytest.raises(InvalidEventError, match=r"data\.a\[0\]: a number beyond"):
+        outbox.transact_item(Event("Big", {"a": [Decimal("1E+1000000")]}))
+
+
+def test_an_integer_that_python_doesnt_write_is_refused_at_once() -> None:
+    """Python refuses to write integers of more than 4,300 digits, so such an event could be made but not written."""
+    with pytest.raises(InvalidEventError, match=r"data\.a: an integer of more than 4,300 digits"):
+        Event("Big", {"a": -(10**4300)})
+    Event("Big", {"a": 10**4300 - 1}).data_json  # noqa: B018  # it has a text

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["change_event_id", "order_key"]
 
+UNREADABLE = "unreadable"
+"""The order key of every item whose key can't be read: none of them overtakes another."""
+
 
 def change_event_id(record: StreamRecord, position: int) -> str:
     """The id of the event that stands at `position` among those that a change was mapped to."""
@@ -24,4 +27,8 @@ def change_event_id(record: StreamRecord, position: int) -> str:
 
 def order_key(raw: Mapping[str, Any]) -> str:
     """What shares this keeps its order: the item of a raw record, which is also how far a stream keeps order."""
-    return repr(sorted(raw["dynamodb"]["Keys"].items()))
+    keys = raw["dynamodb"]["Keys"].items()
+    try:
+        return repr(sorted(keys))
+    except (RecursionError, TypeError, ValueError):  # nothing that DynamoDB sends
+        return UNREADABLE

@@ -13,11 +13,11 @@ from itertools import islice
 
 from ..errors import InvalidEventError
 from .envelope import envelope_detail
-from .json_text import dumps
+from .json_text import BadJsonError, dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from ..event import Event
@@ -111,16 +111,29 @@ def check_sendable(event: Event) -> None:
 
 def check_integers(value: Any, path: str) -> None:
     """Refuse an integer that EventBridge refuses; the error names its place."""
+    try:
+        _check_integers(value)
+    except BadJsonError as bad:
+        raise InvalidEventError(f"{path}{bad.path}", bad.problem) from None
+
+
+def _check_integers(value: Any) -> None:
     if isinstance(value, dict):
-        for name, member in value.items():
-            check_integers(member, f"{path}.{name}")
+        _check_members(value.items(), ".{}")
     elif isinstance(value, list):
-        for index, member in enumerate(value):
-            check_integers(member, f"{path}[{index}]")
-    elif isinstance(value, Decimal) and not abs(value) <= MAX_NUMBER:
-        raise InvalidEventError(path, "a number beyond what JSON's readers hold; send it as text")
+        _check_members(enumerate(value), "[{}]")
+    elif isinstance(value, Decimal) and not -MAX_NUMBER <= value <= MAX_NUMBER:
+        raise BadJsonError("", "a number beyond what JSON's readers hold; send it as text")
     elif _is_integer(value) and not MIN_INTEGER <= value <= MAX_INTEGER:
-        raise InvalidEventError(path, "an integer beyond 64 bits, which EventBridge refuses; send it as text")
+        raise BadJsonError("", "an integer beyond 64 bits, which EventBridge refuses; send it as text")
+
+
+def _check_members(members: Iterable[tuple[str | int, Any]], step: str) -> None:
+    for name, member in members:
+        try:
+            _check_integers(member)
+        except BadJsonError as bad:
+            raise bad.under(step.format(name)) from None
 
 
 def _is_integer(value: Any) -> bool:

@@ -15,6 +15,7 @@ from .outbox_item import (
     time_text,
     version_of,
 )
+from .shown import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def _from_stream_record(record: Mapping[str, Any]) -> Event:
 def _text(holder: Mapping[str, Any], name: str, path: str) -> str:
     value = holder.get(name)
     if not isinstance(value, str):
-        raise DecodeError(f"{path}.{name}" if path else name, f"needs text, got {value!r}")
+        raise DecodeError(f"{path}.{name}" if path else name, f"needs text, got {shown(value)}")
     return value
 
 
@@ -163,5 +164,5 @@ def _object(holder: Mapping[str, Any], name: str, path: str) -> Mapping[str, Any
         except BadJsonError as bad:
             raise DecodeError(bad.path, bad.problem) from None
     if not isinstance(value, dict):
-        raise DecodeError(where, f"needs an object or its JSON text, got {value!r}")
+        raise DecodeError(where, f"needs an object or its JSON text, got {shown(value)}")
     return value

@@ -3,73 +3,106 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from json.encoder import encode_basestring
+
+from .shown import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, NoReturn
 
-__all__ = ["BadJsonError", "canonical", "dumps", "loads", "loads_object", "normalise"]
+__all__ = ["BadJsonError", "canonical", "dumps", "loads", "loads_data", "loads_object", "normalise"]
 
 INFINITY = float("inf")
+BEYOND_TEXT = 10**4300
+"""https://docs.python.org/3/library/stdtypes.html#integer-string-conversion-length-limitation"""
 MAX_DEPTH = 64
 """Deeper than any event is. Python's own recursion limit would end in an error that names nothing."""
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class BadJsonError(Exception):
     """A value that JSON can't hold, or text that isn't JSON, and where. Callers turn it into an error of theirs."""
 
     def __init__(self, path: str, problem: str) -> None:
-        super().__init__(f"{path}: {problem}")
+        super().__init__(path, problem)
         self.path = path
         self.problem = problem
 
+    def under(self, step: str) -> BadJsonError:
+        """The same, seen from outside: each container on the way up puts its own step in front."""
+        return BadJsonError(f"{step}{self.path}", self.problem)
 
-def normalise(value: object, path: str, depth: int = 0) -> Any:
+
+def normalise(value: object, path: str) -> Any:
     """A copy of `value` in JSON's own types: tuples become lists; a Decimal stays, to be written with all its digits.
 
     Raises:
         BadJsonError: For a value, or a key, that JSON has no form for: the path says where.
     """
+    try:
+        return _normalised(value, 0)
+    except BadJsonError as bad:
+        raise bad.under(path) from None
+
+
+def _normalised(value: Any, depth: int) -> Any:
     if isinstance(value, str):
-        return _text(value, path)
+        return _text(value)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
+        if not -BEYOND_TEXT < value < BEYOND_TEXT:
+            raise BadJsonError("", "an integer of more than 4,300 digits, which Python doesn't write as text")
         return int(value)
     if isinstance(value, float):
         if value - value != 0:  # NaN and the infinities
-            raise BadJsonError(path, f"JSON has no {value!r}")
+            raise BadJsonError("", f"JSON has no {value!r}")
         return float.__float__(value)
     if isinstance(value, Decimal):
         if not value.is_finite():
-            raise BadJsonError(path, f"JSON has no {value!r}")
+            raise BadJsonError("", f"JSON has no {value!r}")
         return value
     if depth >= MAX_DEPTH:
-        raise BadJsonError(path, f"nested more than {MAX_DEPTH} levels deep")
+        raise BadJsonError("", f"nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, (list, tuple)):
-        return [normalise(member, f"{path}[{index}]", depth + 1) for index, member in enumerate(value)]
+        return _normalised_list(value, depth)
     if hasattr(value, "items"):
-        return _normalise_object(value, path, depth)
-    raise BadJsonError(path, f"{type(value).__name__} is not a JSON value; convert it first, for instance to text")
+        return _normalised_object(value, depth)
+    raise BadJsonError("", f"{type(value).__name__} is not a JSON value; convert it first, for instance to text")
 
 
-def _normalise_object(value: Any, path: str, depth: int) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for key, member in value.items():
-        if not isinstance(key, str):
-            raise BadJsonError(path, f"the key {key!r} is {type(key).__name__}, and JSON's keys are text")
-        out[_text(key, path)] = normalise(member, f"{path}.{key}", depth + 1)
+def _normalised_list(value: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
+    out = []
+    for index, member in enumerate(value):
+        try:
+            out.append(_normalised(member, depth + 1))
+        except BadJsonError as bad:
+            raise bad.under(f"[{index}]") from None
     return out
 
 
-def _text(value: str, path: str) -> str:
+def _normalised_object(value: Any, depth: int) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, member in value.items():
+        if not isinstance(key, str):
+            raise BadJsonError("", f"the key {shown(key)} is {type(key).__name__}, and JSON's keys are text")
+        name = _text(key)
+        try:
+            out[name] = _normalised(member, depth + 1)
+        except BadJsonError as bad:
+            raise bad.under(f".{name}") from None
+    return out
+
+
+def _text(value: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise BadJsonError(path, "holds half of a surrogate pair, which is no Unicode text") from None
+        raise BadJsonError("", "holds half of a surrogate pair, which is no Unicode text") from None
     return str.__str__(value)  # the text itself, also of an enum's member
 
 
@@ -125,7 +158,7 @@ def loads(text: str, path: str) -> Any:
     """
 
     def refuse(token: str) -> NoReturn:
-        raise BadJsonError(path, f"holds {token}, which JSON's readers can't hold")
+        raise BadJsonError(path, f"holds {token[:60]}, which JSON's readers can't hold")
 
     def number(token: str) -> float:
         value = float(token)
@@ -143,3 +176,11 @@ def loads_object(text: str, path: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise BadJsonError(path, f"holds a JSON {type(value).__name__} where an object belongs")
     return value
+
+
+def loads_data(text: str, path: str) -> Mapping[str, Any]:
+    """`loads_object`, and as strict as `normalise`: what it returns can be written and sent again."""
+    data = loads_object(text, path)
+    if text.count("{") + text.count("[") > MAX_DEPTH or _SURROGATE.search(text):  # else nothing can be wrong
+        normalise(data, path)
+    return data

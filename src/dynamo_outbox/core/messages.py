@@ -10,6 +10,7 @@ from ..errors import DecodeError
 from .envelope import parse_event
 from .frozen import Frozen, fill
 from .json_text import BadJsonError, loads_object
+from .shown import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,5 +124,5 @@ def _event_in(holder: Mapping[str, Any], name: str, prefix: str) -> Event:
 def _text(holder: Mapping[str, Any], name: str, prefix: str) -> str:
     value = holder.get(name)
     if not isinstance(value, str):
-        raise DecodeError(f"{prefix}{name}", f"needs text, got {value!r}")
+        raise DecodeError(f"{prefix}{name}", f"needs text, got {shown(value)}")
     return value

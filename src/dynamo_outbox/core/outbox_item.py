@@ -12,6 +12,7 @@ from ..errors import DecodeError, InvalidEventError
 from ..event import Event
 from .frozen import Frozen, fill
 from .json_text import BadJsonError, dumps, loads_object
+from .shown import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,9 +89,9 @@ def time_of(text: object, path: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)  # type: ignore[arg-type]  # a TypeError is caught just below
     except (TypeError, ValueError):
-        raise DecodeError(path, f"{text!r} is no ISO 8601 time") from None
+        raise DecodeError(path, f"{shown(text)} is no ISO 8601 time") from None
     if moment.utcoffset() is None:
-        raise DecodeError(path, f"{text!r} doesn't say its offset from UTC")
+        raise DecodeError(path, f"{shown(text)} doesn't say its offset from UTC")
     return moment
 
 
@@ -153,7 +154,7 @@ def event_of(image: Mapping[str, Any]) -> Event:
 def check_format(value: object, path: str) -> None:
     """Refuses what another version of this library wrote, rather than misread it."""
     if isinstance(value, bool) or value not in (FORMAT, str(FORMAT)):
-        raise DecodeError(path, f"outbox format {value!r} is not known here, only {FORMAT}; update dynamo-outbox")
+        raise DecodeError(path, f"outbox format {shown(value)} is not known here, only {FORMAT}; update dynamo-outbox")
 
 
 def version_of(value: object, path: str) -> int:
@@ -162,7 +163,7 @@ def version_of(value: object, path: str) -> int:
         return value
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
         return int(value)
-    raise DecodeError(path, f"{value!r} is no version number")
+    raise DecodeError(path, f"{shown(value)} is no version number")
 
 
 def context_of(text: str, path: str) -> dict[str, Any]:

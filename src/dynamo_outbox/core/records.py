@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from ..errors import DecodeError
 from .frozen import Frozen, fill
+from .shown import shown
 from .values import decode_item
 
 TYPE_CHECKING = False
@@ -193,7 +194,7 @@ class StreamRecord(Frozen):
             return None
         if isinstance(number, str) and number.isascii() and number.isdigit() and len(number) <= _MAX_SEQUENCE_DIGITS:
             return SequenceNumber(number)
-        raise self._error(path, f"needs digits, got {number!r}")
+        raise self._error(path, f"needs digits, got {shown(number)}")
 
     def _error(self, path: str, problem: str) -> DecodeError:
         return DecodeError(path, problem, index=self.index, sequence_number=self.sequence_number)
@@ -201,13 +202,13 @@ class StreamRecord(Frozen):
     def _required(self, holder: Mapping[str, Any], name: str) -> str:
         value = holder.get(name)
         if not isinstance(value, str) or not value:
-            raise self._error(name, f"needs text, got {value!r}")
+            raise self._error(name, f"needs text, got {shown(value)}")
         return value
 
     def _optional(self, holder: Mapping[str, Any], name: str, kind: type, prefix: str = "") -> Any:
         value = holder.get(name)
         if value is not None and not isinstance(value, kind):
-            raise self._error(prefix + name, f"needs {kind.__name__}, got {value!r}")
+            raise self._error(prefix + name, f"needs {kind.__name__}, got {shown(value)}")
         return value
 
     def _time(self, change: Mapping[str, Any]) -> datetime:
@@ -224,7 +225,7 @@ class StreamRecord(Frozen):
         except (OverflowError, ValueError):
             pass
         raise self._error(
-            "dynamodb.ApproximateCreationDateTime", f"needs epoch seconds or an aware datetime, got {value!r}"
+            "dynamodb.ApproximateCreationDateTime", f"needs epoch seconds or an aware datetime, got {shown(value)}"
         )
 
     @property

@@ -13,6 +13,7 @@ from collections.abc import Set
 from decimal import Context, Decimal, DecimalException, Inexact, Overflow, Rounded, Underflow
 
 from ..errors import DecodeError, EncodeError
+from .shown import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ MAX_DIGITS = 38
 MIN_EXPONENT, MAX_EXPONENT = -130, 125
 """A number's magnitude is 0 or between 1E-130 and 9.99…E+125."""
 
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _read_number = Context(prec=MAX_DIGITS, Emin=-9999, Emax=9999, traps=[Inexact, Overflow, Underflow]).create_decimal
 _write_number = Context(
     prec=MAX_DIGITS, Emin=-9999, Emax=9999, traps=[Overflow, Inexact, Rounded, Underflow]
@@ -74,11 +75,11 @@ def _decode(typed: Any, depth: int) -> Any:
     if depth > MAX_DEPTH:
         raise _BadValueError("", f"lies more than {MAX_DEPTH} levels deep")
     if not isinstance(typed, dict) or len(typed) != 1:
-        raise _BadValueError("", f"a typed value is a map with one type tag, not {_shown(typed)}")
+        raise _BadValueError("", f"a typed value is a map with one type tag, not {shown(typed)}")
     for tag, value in typed.items():
         decoder = _DECODERS.get(tag)
         if decoder is None:
-            raise _BadValueError("", f"{_shown(tag)} is none of DynamoDB's type tags {', '.join(_DECODERS)}")
+            raise _BadValueError("", f"{shown(tag)} is none of DynamoDB's type tags {', '.join(_DECODERS)}")
         try:
             return decoder(value, depth)
         except _BadValueError as bad:
@@ -86,28 +87,23 @@ def _decode(typed: Any, depth: int) -> Any:
     raise AssertionError("unreachable: the map has one member")
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def _decode_s(value: Any, _depth: int) -> str:
     if not isinstance(value, str):
-        raise _BadValueError("", f"expected text, got {_shown(value)}")
+        raise _BadValueError("", f"expected text, got {shown(value)}")
     return value
 
 
 def _decode_n(value: Any, _depth: int) -> Decimal:
     if not isinstance(value, str):
-        raise _BadValueError("", f"expected a number as text, got {_shown(value)}")
+        raise _BadValueError("", f"expected a number as text, got {shown(value)}")
     if _NUMBER.fullmatch(value) is None:
-        raise _BadValueError("", f"{_shown(value)} is no number")
+        raise _BadValueError("", f"{shown(value)} is no number")
     try:
         number = _read_number(value)
     except DecimalException:
-        raise _BadValueError("", f"{_shown(value)} has more than {MAX_DIGITS} digits or is out of range") from None
+        raise _BadValueError("", f"{shown(value)} has more than {MAX_DIGITS} digits or is out of range") from None
     if number and not MIN_EXPONENT <= number.adjusted() <= MAX_EXPONENT:
-        raise _BadValueError("", f"{_shown(value)} is out of DynamoDB's range")
+        raise _BadValueError("", f"{shown(value)} is out of DynamoDB's range")
     return number
 
 
@@ -116,27 +112,27 @@ def _decode_b(value: Any, _depth: int) -> bytes:
         try:
             return b64decode(value, validate=True)
         except (Base64Error, ValueError):
-            raise _BadValueError("", f"{_shown(value)} is not base64") from None
+            raise _BadValueError("", f"{shown(value)} is not base64") from None
     if isinstance(value, (bytes, bytearray)):
         return bytes(value)
-    raise _BadValueError("", f"expected binary, got {_shown(value)}")
+    raise _BadValueError("", f"expected binary, got {shown(value)}")
 
 
 def _decode_bool(value: Any, _depth: int) -> bool:
     if value is not True and value is not False:
-        raise _BadValueError("", f"expected true or false, got {_shown(value)}")
+        raise _BadValueError("", f"expected true or false, got {shown(value)}")
     return value
 
 
 def _decode_null(value: Any, _depth: int) -> None:
     if value is not True:
-        raise _BadValueError("", f"expected true, got {_shown(value)}")
+        raise _BadValueError("", f"expected true, got {shown(value)}")
 
 
 def _set_of(decode_member: Callable[[Any, int], Any]) -> Callable[[Any, int], set[Any]]:
     def decode_set(value: Any, depth: int) -> set[Any]:
         if not isinstance(value, list) or not value:
-            raise _BadValueError("", f"expected a list with at least one member, got {_shown(value)}")
+            raise _BadValueError("", f"expected a list with at least one member, got {shown(value)}")
         members = set()
         for index, member in enumerate(value):
             try:
@@ -150,7 +146,7 @@ def _set_of(decode_member: Callable[[Any, int], Any]) -> Callable[[Any, int], se
 
 def _decode_list(value: Any, depth: int) -> list[Any]:
     if not isinstance(value, list):
-        raise _BadValueError("", f"expected a list, got {_shown(value)}")
+        raise _BadValueError("", f"expected a list, got {shown(value)}")
     out = []
     for index, member in enumerate(value):
         try:
@@ -162,11 +158,11 @@ def _decode_list(value: Any, depth: int) -> list[Any]:
 
 def _decode_map(value: Any, depth: int) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise _BadValueError("", f"expected a map, got {_shown(value)}")
+        raise _BadValueError("", f"expected a map, got {shown(value)}")
     out = {}
     for name, member in value.items():
         if not isinstance(name, str):
-            raise _BadValueError("", f"an attribute's name is text, not {_shown(name)}")
+            raise _BadValueError("", f"an attribute's name is text, not {shown(name)}")
         try:
             out[name] = _decode(member, depth + 1)
         except _BadValueError as bad:
@@ -236,18 +232,18 @@ def _encode(value: Any, depth: int) -> dict[str, Any]:
         return _encode_map(value, depth)
     if _is_boto3_binary(value):
         return {"B": bytes(value.value)}
-    raise _BadValueError("", f"DynamoDB has no type for {type(value).__name__}; convert {_shown(value)} first")
+    raise _BadValueError("", f"DynamoDB has no type for {type(value).__name__}; convert {shown(value)} first")
 
 
 def _number_text(value: float | Decimal) -> str:
     try:
         number = _write_number(float.__repr__(value) if isinstance(value, float) else value)
     except DecimalException:
-        raise _BadValueError("", f"{_shown(value)} has more than {MAX_DIGITS} digits or is out of range") from None
+        raise _BadValueError("", f"{shown(value)} has more than {MAX_DIGITS} digits or is out of range") from None
     if not number.is_finite():
         raise _BadValueError("", f"DynamoDB has no {value}")
     if number and not MIN_EXPONENT <= number.adjusted() <= MAX_EXPONENT:
-        raise _BadValueError("", f"{_shown(value)} is out of DynamoDB's range")
+        raise _BadValueError("", f"{shown(value)} is out of DynamoDB's range")
     return str(number)
 
 
@@ -296,7 +292,7 @@ def _encode_map(value: Any, depth: int) -> dict[str, Any]:
     out = {}
     for name, member in value.items():
         if not isinstance(name, str):
-            raise _BadValueError("", f"an attribute's name is text, not {_shown(name)}")
+            raise _BadValueError("", f"an attribute's name is text, not {shown(name)}")
         try:
             out[str.__str__(name)] = _encode(member, depth + 1)
         except _BadValueError as bad:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .inbox import Inbox, InboxHandler, InboxTransaction
     from .message_batch import each_message
     from .outbox import TransactionalOutbox
+    from .parking import ParkingQueue, ParkingTable, RedriveFailure, RedriveResult
     from .processors import ChangeProcessor, OutboxRelay
     from .publisher import EventBridgePublisher, FailedEvent, PublishedEvent, PublishResult
     from .transaction import Transaction, TransactionResult
@@ -44,6 +45,10 @@ __all__ = [
     "FailedEvent",
     "ChangeProcessor",
     "OutboxRelay",
+    "ParkingTable",
+    "ParkingQueue",
+    "RedriveResult",
+    "RedriveFailure",
     "idempotent",
     "IdempotencyStore",
     "Inbox",
@@ -75,6 +80,10 @@ _HOME = {
     "TransactionResult": "transaction",
     "ChangeProcessor": "processors",
     "OutboxRelay": "processors",
+    "ParkingTable": "parking",
+    "ParkingQueue": "parking",
+    "RedriveResult": "parking",
+    "RedriveFailure": "parking",
     "idempotent": "idempotency",
     "IdempotencyStore": "idempotency",
     "Inbox": "inbox",

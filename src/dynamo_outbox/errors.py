@@ -26,6 +26,7 @@ __all__ = [
     "TransactionVoidedError",
     "CommitUnknownError",
     "PublishError",
+    "ParkingError",
     "IdempotencyError",
     "AlreadyInProgressError",
     "PayloadMismatchError",
@@ -240,6 +241,20 @@ class PublishError(OutboxError):
             f"the first: {first.event.type} {first.event.id}: {first.code}: {first.message}"
         )
         self.result = result
+
+
+class ParkingError(OutboxError):
+    """A stream record can't be parked, or what is parked can't be read. It stays where it is.
+
+    Attributes:
+        sequence_number: The record's, or None where it has none.
+        problem: What is wrong with it.
+    """
+
+    def __init__(self, sequence_number: str | None, problem: str) -> None:
+        super().__init__(f"the record with the sequence number {sequence_number} {problem}")
+        self.sequence_number = sequence_number
+        self.problem = problem
 
 
 class IdempotencyError(OutboxError):

@@ -8,45 +8,49 @@ https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from .core.change_ids import change_event_id, order_key
 from .core.outbox_item import event_of, is_outbox_image
-from .core.records import decode_records
+from .core.parked_item import ParkedRecord
+from .core.records import StreamRecord, decode_records
+from .core.relaying import Intake, Reason, decide, why_unpublished
 from .domain_event import DomainEvent
-from .errors import DecodeError
+from .errors import DecodeError, ParkingError
 from .event import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
 
-    from .core.records import StreamRecord
-    from .publisher import EventBridgePublisher
+    from .parking import Parking
+    from .publisher import EventBridgePublisher, FailedEvent
 
 __all__ = ["ChangeProcessor", "OutboxRelay"]
 
 log = logging.getLogger(__name__)
 
-
-class _Outgoing(NamedTuple):
-    record: StreamRecord
-    event: Event
-    order_key: str
+DEFAULT_PARK_AFTER = timedelta(hours=12)
+"""Half of what a stream keeps: the other half is for whoever has to mend what keeps records from being parked."""
 
 
-class OutboxRelay:
-    """Publishes what is inserted into an events table. A Lambda handler: ``handler = OutboxRelay(publisher)``.
+class _Processor:
+    """What relay and change processor share: from a batch to the bus, to where it is parked, and to the answer."""
 
-    Args:
-        publisher: Where the events go.
-
-    Guarantee: with ``ReportBatchItemFailures``, every event is published at least once, or its record is reported as
-    failed; none overtakes an earlier failed one of its aggregate in the same batch. Limit: an event may be published
-    again, under the same id.
-    """
-
-    def __init__(self, publisher: EventBridgePublisher) -> None:
+    def __init__(
+        self,
+        publisher: EventBridgePublisher,
+        parking: Parking | None,
+        park_after: timedelta,
+        retry_on: tuple[type[Exception], ...] = (),
+    ) -> None:
+        if park_after <= timedelta(0):
+            raise ValueError(f"park_after={park_after} has to be longer than nothing")
         self._publisher = publisher
+        self._parking = parking
+        self._park_after = park_after
+        self._retry_on = retry_on
 
     def __call__(self, event: object, context: object = None) -> dict[str, Any]:
         """Publish a batch.
@@ -56,9 +60,162 @@ class OutboxRelay:
             context: Lambda's context: nothing more is sent when it leaves no time to answer.
 
         Raises:
-            DecodeError: The payload is no batch of stream records, or a broken record has no sequence number to report.
+            DecodeError: The payload is no batch of stream records, or a broken record that isn't parked has no sequence
+                number to report.
+            ClientError, BotoCoreError, ParkingError: It can't be told whether an earlier record is parked, so nothing
+                was sent.
         """
-        return _process(event, context, _outbox_events, _outbox_order_key, self._publisher)
+        records = decode_records(event, on_error="collect")
+        raws = _raw_records(event)
+        keys = [self._key_of(record, raw) for record, raw in zip(records, raws, strict=True)]
+        waiting = set() if self._parking is None else self._parking.waiting(key for key in keys if key is not None)
+        intakes = self._read(records, keys, waiting)
+        failures = self._publish(intakes, context)
+        fates = decide(intakes, failures, waiting, aged=self._aged(), in_order=self._keeps_order)
+        parked = self._park([(raws[at], records[at], intakes[at], reason) for at, reason in fates.parked], context)
+        failed = fates.failed + [at for at, _ in fates.parked[parked:]]
+        return batch_response(event, [records[at] for at in failed])
+
+    def _publish_again(self, records: Sequence[ParkedRecord], context: object) -> list[Reason | None]:
+        """Publish parked records; by position, why one is not on the bus. What follows such a one is held back."""
+        decoded = decode_records([record.raw for record in records], on_error="collect")
+        intakes = self._read(decoded, [record.order_key for record in records], set(), holds_back=True)
+        kind = type(self).__name__
+        for at, record in enumerate(records):
+            if record.parked_by != kind:
+                problem = f"it was parked by a {record.parked_by}, and a {kind} would read it otherwise"
+                intakes[at] = Intake(record.order_key, fault=Reason("AnothersRecord", problem))
+        failures = self._publish(intakes, context)
+        return [why_unpublished(intake, failures.get(at, ())) for at, intake in enumerate(intakes)]
+
+    @property
+    def _keeps_order(self) -> bool:
+        return self._parking is not None and self._parking.in_order
+
+    def _aged(self) -> datetime | None:
+        return None if self._parking is None else self._parking.clock() - self._park_after
+
+    def _events_of(self, record: StreamRecord) -> Sequence[Event]:
+        raise NotImplementedError
+
+    def _order_key(self, raw: Mapping[str, Any]) -> str:
+        raise NotImplementedError
+
+    def _key_of(self, record: StreamRecord | DecodeError, raw: Any) -> str | None:
+        """Whose a record is, also one that can't be decoded; None where that can't be told."""
+        if isinstance(record, StreamRecord):
+            return self._order_key(record.raw)
+        try:
+            return self._order_key(raw)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
+
+    def _read(
+        self,
+        records: Sequence[StreamRecord | DecodeError],
+        keys: Sequence[str | None],
+        waiting: Collection[str],
+        *,
+        holds_back: bool | None = None,
+    ) -> list[Intake]:
+        """The batch as far as it can be read; nothing behind what stays back is."""
+        stays = self._parking is None or self._keeps_order if holds_back is None else holds_back
+        blocked = set(waiting)
+        all_blocked = False
+        intakes: list[Intake] = []
+        for record, key in zip(records, keys, strict=True):
+            time = record.time if isinstance(record, StreamRecord) else None
+            if all_blocked or key in blocked:
+                intakes.append(Intake(key, time, is_behind=True))
+                continue
+            intake = self._intake(record, key, time)
+            intakes.append(intake)
+            if intake.fault is not None and (stays or intake.is_passing):
+                if key is not None:
+                    blocked.add(key)
+                elif self._parking is None:
+                    all_blocked = True  # what is behind it may be of its aggregate, and comes again anyway
+        return intakes
+
+    def _intake(self, record: StreamRecord | DecodeError, key: str | None, time: datetime | None) -> Intake:
+        if isinstance(record, DecodeError):
+            log.error("a stream record can't be decoded: %s", record)
+            return Intake(key, time, fault=_reason_of(record))
+        try:
+            return Intake(key, time, self._events_of(record))
+        except Exception as error:
+            log.exception("stream record %s (%s) makes no event", record.sequence_number, record.event_id)
+            return Intake(key, time, fault=_reason_of(error), is_passing=isinstance(error, self._retry_on))
+
+    def _publish(self, intakes: Sequence[Intake], context: object) -> dict[int, list[FailedEvent]]:
+        """Publish what can be; the events that failed, by their record's position."""
+        outgoing = [(at, event) for at, intake in enumerate(intakes) for event in intake.events]
+        result = self._publisher._publish_in_order(
+            [event for _, event in outgoing], [event.aggregate or intakes[at].key for at, event in outgoing], context
+        )
+        failures: dict[int, list[FailedEvent]] = {}
+        for failure in result.failed:
+            event = failure.event
+            log.error("%s %s was not published: %s: %s", event.type, event.id, failure.code, failure.message)
+            failures.setdefault(outgoing[failure.position][0], []).append(failure)
+        return failures
+
+    def _park(self, entries: Sequence[tuple[Any, StreamRecord | DecodeError, Intake, Reason]], context: object) -> int:
+        """Park records, in order; returns how many of them, from the first on, are."""
+        if self._parking is None or not entries:
+            return 0
+        records: list[ParkedRecord] = []
+        for raw, record, intake, reason in entries:
+            try:
+                records.append(
+                    ParkedRecord.of(
+                        raw,
+                        intake.key,
+                        sequence_number=record.sequence_number,
+                        event_ids=[event.id for event in intake.events],
+                        reason=reason,
+                        now=self._parking.clock(),
+                        parked_by=type(self).__name__,
+                    )
+                )
+            except ParkingError:
+                log.exception("stream record %s can't be parked", record.sequence_number)
+                break
+        parked = self._parking.park(records, context)
+        for each in records[:parked]:
+            log.error("stream record %s of %s is parked: %s", each.sequence_number, each.order_key, each.reason)
+        return parked
+
+
+class OutboxRelay(_Processor):
+    """Publishes what is inserted into an events table. A Lambda handler: ``handler = OutboxRelay(publisher)``.
+
+    Args:
+        publisher: Where the events go.
+        parking: Where a record is kept that can't be read or published; without it, it is reported as failed for as
+            long as Lambda delivers it.
+        park_after: How old a change is at the least when it is parked although it might still go through: well within
+            the stream's 24 hours and the event source mapping's MaximumRecordAge.
+
+    Guarantee: with ``ReportBatchItemFailures``, every event is published at least once, or its record is parked, or it
+    is reported as failed; none overtakes an earlier failed one of its aggregate in the same batch, nor, with a
+    `ParkingTable`, one that is parked. Limit: an event may be published again, under the same id.
+    """
+
+    def __init__(
+        self,
+        publisher: EventBridgePublisher,
+        *,
+        parking: Parking | None = None,
+        park_after: timedelta = DEFAULT_PARK_AFTER,
+    ) -> None:
+        super().__init__(publisher, parking, park_after)
+
+    def _events_of(self, record: StreamRecord) -> list[Event]:
+        return _outbox_events(record)
+
+    def _order_key(self, raw: Mapping[str, Any]) -> str:
+        return _outbox_order_key(raw)
 
 
 def _outbox_events(record: StreamRecord) -> list[Event]:
@@ -89,24 +246,18 @@ def _outbox_order_key(raw: Mapping[str, Any]) -> str:
     return order_key(raw)
 
 
-def _key_of_unreadable(
-    payload: object, index: int | None, order_key_of: Callable[[Mapping[str, Any]], str]
-) -> str | None:
-    """Whose a record is that can't be decoded; None where that can't be told either."""
-    records = payload.get("Records") if isinstance(payload, dict) else payload
-    try:
-        return order_key_of(records[index])  # type: ignore[index]  # whatever it is, it may fail
-    except (AttributeError, KeyError, TypeError):
-        return None
-
-
-class ChangeProcessor:
+class ChangeProcessor(_Processor):
     """Maps each change of a table to events and publishes them. A Lambda handler, as `OutboxRelay` is.
 
     Args:
         publisher: Where the events go.
         changes: Maps a `StreamRecord` to nothing (None), one event, or several. A removal by TTL arrives here too,
             marked ``is_ttl_delete``.
+        parking, park_after: As for `OutboxRelay`.
+        retry_on: Exceptions of `changes` that may pass: its record is reported as failed. Any other is a fault of the
+            record or of the code, and the record is parked.
+        order_by: The key attribute of the table by which parked changes keep their order; by default all of the key, so
+            each item's changes keep theirs. For an aggregate of several items, the partition key's name.
 
     An event that `changes` gives no id or time gets them from the record: the id from table, stream event id and
     position, the time of the change. So a record that is delivered again makes the same event again. An exception from
@@ -117,20 +268,30 @@ class ChangeProcessor:
         self,
         publisher: EventBridgePublisher,
         changes: Callable[[StreamRecord], Event | DomainEvent | Iterable[Event | DomainEvent] | None],
+        *,
+        parking: Parking | None = None,
+        park_after: timedelta = DEFAULT_PARK_AFTER,
+        retry_on: tuple[type[Exception], ...] = (),
+        order_by: str | None = None,
     ) -> None:
-        self._publisher = publisher
+        super().__init__(publisher, parking, park_after, retry_on)
         self._changes = changes
+        self._order_by = order_by
 
-    def __call__(self, event: object, context: object = None) -> dict[str, Any]:
-        """Publish a batch; arguments and errors are those of `OutboxRelay`."""
-        return _process(event, context, self._events, order_key, self._publisher)
-
-    def _events(self, record: StreamRecord) -> list[Event]:
+    def _events_of(self, record: StreamRecord) -> list[Event]:
         mapped = self._changes(record)
         if mapped is None:
             return []
         several = [mapped] if isinstance(mapped, (Event, DomainEvent)) else mapped
         return [_identified(each, record, position) for position, each in enumerate(several)]
+
+    def _order_key(self, raw: Mapping[str, Any]) -> str:
+        if self._order_by is None:
+            return order_key(raw)
+        keys = raw["dynamodb"]["Keys"]
+        if self._order_by not in keys:
+            raise ValueError(f"order_by={self._order_by!r} is no key attribute of this table, whose are {sorted(keys)}")
+        return f"{self._order_by}={keys[self._order_by]!r}"
 
 
 def _identified(mapped: Event | DomainEvent, record: StreamRecord, position: int) -> Event:
@@ -139,43 +300,19 @@ def _identified(mapped: Event | DomainEvent, record: StreamRecord, position: int
     return event.replace(**{name: value for name, value in derived.items() if name in event._drawn})
 
 
-def _process(
-    payload: object,
-    context: object,
-    events_of: Callable[[StreamRecord], Iterable[Event]],
-    order_key_of: Callable[[Mapping[str, Any]], str],
-    publisher: EventBridgePublisher,
-) -> dict[str, Any]:
-    failed: list[StreamRecord | DecodeError] = []
-    outgoing: list[_Outgoing] = []
-    blocked: set[str] = set()
-    for record in decode_records(payload, on_error="collect"):
-        if isinstance(record, DecodeError):
-            log.error("a stream record can't be decoded: %s", record)
-            failed.append(record)
-            unreadable = _key_of_unreadable(payload, record.index, order_key_of)
-            if unreadable is None:
-                break  # what is behind it may be of its aggregate, and comes again anyway
-            blocked.add(unreadable)
-            continue
-        item = order_key_of(record.raw)
-        if item in blocked:
-            failed.append(record)
-            continue
-        try:
-            outgoing += [_Outgoing(record, event, item) for event in events_of(record)]
-        except Exception:
-            log.exception("stream record %s (%s) makes no event", record.sequence_number, record.event_id)
-            failed.append(record)
-            blocked.add(item)
-    result = publisher._publish_in_order(
-        [each.event for each in outgoing], [each.event.aggregate or each.order_key for each in outgoing], context
-    )
-    for failure in result.failed:
-        event = failure.event
-        log.error("%s %s was not published: %s: %s", event.type, event.id, failure.code, failure.message)
-        failed.append(outgoing[failure.position].record)
-    return batch_response(payload, failed)
+def _reason_of(error: Exception) -> Reason:
+    if isinstance(error, DecodeError):
+        return Reason(type(error).__name__, error.problem, error.path)
+    return Reason(type(error).__name__, str(error))
+
+
+def _raw_records(payload: Any) -> list[Any]:
+    """The records of what `decode_records` took, as they were handed over."""
+    if isinstance(payload, list):
+        return payload
+    is_one = "dynamodb" in payload or "kinesis" in payload
+    records: list[Any] = [payload] if is_one else payload["Records"]
+    return records
 
 
 def batch_response(payload: object, failed: Sequence[StreamRecord | DecodeError]) -> dict[str, Any]:

@@ -71,7 +71,8 @@ class FailedEvent:
     `code` is EventBridge's, or ``EntryTooLarge``, ``InvalidEvent`` (it can never be sent), ``HeldBack`` (an earlier
     event of the same aggregate failed), ``IncompleteAnswer`` (it may be on the bus) or ``NotAttempted`` (a whole call
     failed before it, or no time was left).
-    `retryable`: whether sending it again may help.
+    `retryable`: whether sending it again may help. `event_refused`: whether the event is what was refused for good, and
+    not its call for the caller's sake (no permission, no credentials) or for a reason that may pass.
     """
 
     position: int
@@ -79,6 +80,7 @@ class FailedEvent:
     code: str
     message: str
     retryable: bool
+    event_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +188,13 @@ class EventBridgePublisher:
         published: list[PublishedEvent] = []
         failed: list[FailedEvent] = []
 
-        def fail(position: int, code: str, message: str) -> None:
+        def fail(position: int, code: str, message: str, *, is_callers_fault: bool = False) -> None:
             delivery.block(position)
-            failed.append(FailedEvent(position, events[position], code, message, retryable=not is_final(code)))
+            final = is_final(code)
+            refused = final and not is_callers_fault
+            failed.append(
+                FailedEvent(position, events[position], code, message, retryable=not final, event_refused=refused)
+            )
 
         calls_that_failed = 0
         while batch := delivery.next_batch():
@@ -214,7 +220,8 @@ class EventBridgePublisher:
             given_up = delivery.retry(passing) if in_time and not hopeless else passing
             for position, failure in failures.items():
                 if position in given_up or position not in passing:
-                    fail(position, failure.code, failure.message)
+                    is_callers = isinstance(failure, CallFailure) and is_refused_for_the_caller(failure.code)
+                    fail(position, failure.code, failure.message, is_callers_fault=is_callers)
             if whole is not None and hopeless:
                 for position in delivery.abandon():
                     fail(position, "NotAttempted", f"the call before it failed: {whole.message}")

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 Item: TypeAlias = "Mapping[str, Any] | BaseModel | DataclassInstance"
 """What can be written as an item: a map of attributes, or a model whose fields they are."""
 
-__all__ = ["Clock", "DynamoDBClient", "EventBridgeClient", "Item", "LambdaContext", "StreamsClient"]
+__all__ = [
+    "Clock",
+    "DynamoDBClient",
+    "EventBridgeClient",
+    "Item",
+    "LambdaContext",
+    "ParkingClient",
+    "QueueClient",
+    "StreamsClient",
+]
 
 
 class Clock(Protocol):
@@ -53,6 +62,35 @@ class EventBridgeClient(Protocol):
 
     @property
     def put_events(self) -> Callable[..., Any]: ...
+
+
+class ParkingClient(Protocol):
+    """The calls that a parking table makes of a low-level DynamoDB client."""
+
+    @property
+    def batch_get_item(self) -> Callable[..., Any]: ...
+
+    @property
+    def query(self) -> Callable[..., Any]: ...
+
+    @property
+    def transact_write_items(self) -> Callable[..., Any]: ...
+
+    @property
+    def delete_item(self) -> Callable[..., Any]: ...
+
+
+class QueueClient(Protocol):
+    """The calls that a parking queue makes of a low-level SQS client."""
+
+    @property
+    def send_message(self) -> Callable[..., Any]: ...
+
+    @property
+    def receive_message(self) -> Callable[..., Any]: ...
+
+    @property
+    def delete_message(self) -> Callable[..., Any]: ...
 
 
 class StreamsClient(Protocol):

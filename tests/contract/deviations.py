@@ -195,6 +195,8 @@ DEVIATIONS: dict[tuple[str, str], Instead | Unasked] = {
         "Delete-2049 bytes",
         "Delete-sort key of 1025 bytes",
     ),
+    # It finds nothing under a key of another type.
+    **_cases("moto", "test_a_batch_read_that_is_refused", "ok", "another type"),
     # Numbers are kept as they were written.
     ("moto", "test_a_number_is_one_key_however_it_is_written"): Instead((1, {"pk": {"N": "1.0"}})),
     # The same.

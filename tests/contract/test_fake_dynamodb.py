@@ -280,3 +280,18 @@ def test_clock_and_stream_agree(clock: FixedClock) -> None:
     fake.create_table(TableName=TABLE, **key_schema())
     created: datetime = fake.describe_table(TableName=TABLE)["Table"]["CreationDateTime"]
     assert created == clock.now
+
+
+def test_a_batch_read_can_leave_keys_unprocessed(books: FakeDynamoDB) -> None:
+    """What is left is asked for again with what the answer says, and only the next call is cut short."""
+    for name in "abc":
+        books.put_item(TableName=TABLE, Item={"pk": {"S": name}})
+    books.limit_next_batch(1)
+    request: dict[str, Any] = {TABLE: {"Keys": [{"pk": {"S": name}} for name in "abc"], "ConsistentRead": True}}
+    answer = books.batch_get_item(RequestItems=request)
+    assert answer["Responses"] == {TABLE: [{"pk": {"S": "a"}}]}
+    assert answer["UnprocessedKeys"] == {
+        TABLE: {"Keys": [{"pk": {"S": "b"}}, {"pk": {"S": "c"}}], "ConsistentRead": True}
+    }
+    rest = books.batch_get_item(RequestItems=answer["UnprocessedKeys"])
+    assert (rest["Responses"], rest["UnprocessedKeys"]) == ({TABLE: [{"pk": {"S": "b"}}, {"pk": {"S": "c"}}]}, {})

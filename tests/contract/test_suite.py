@@ -39,6 +39,7 @@ from .engine import Backend, Engine
 MODULES = (
     "test_transactions",
     "test_conditions",
+    "test_batch_reads",
     "test_updates",
     "test_values",
     "test_streams",

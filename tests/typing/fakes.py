@@ -48,6 +48,8 @@ def tables(clock: Clock) -> None:
     assert_type(dynamodb.describe_table(TableName="books"), dict[str, Any])
     assert_type(dynamodb.update_time_to_live(TableName="books"), dict[str, Any])
     assert_type(dynamodb.get_item(TableName="books", Key={}), dict[str, Any])
+    assert_type(dynamodb.batch_get_item(RequestItems={}), dict[str, Any])
+    assert_type(dynamodb.limit_next_batch(1), None)
     assert_type(dynamodb.put_item(TableName="books", Item={}), dict[str, Any])
     assert_type(dynamodb.update_item(TableName="books", Key={}), dict[str, Any])
     assert_type(dynamodb.delete_item(TableName="books", Key={}), dict[str, Any])

@@ -167,7 +167,7 @@ def refused_handlers(publisher: EventBridgePublisher, client: EventBridgeClient)
     # A client alone knows no bus.
     OutboxRelay(client)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     # The relay maps nothing.
-    OutboxRelay(publisher, one_event)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    OutboxRelay(publisher, one_event)  # type: ignore[call-arg, arg-type]  # pyright: ignore[reportCallIssue]
     # The changes have to be mapped by something.
     ChangeProcessor(publisher)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     # To events.

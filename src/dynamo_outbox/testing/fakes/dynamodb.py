@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ...typing import Clock
+    from .values import Item
     from .writes import Held, Write
 
 __all__ = ["FakeDynamoDB"]
 
 MAX_TOKEN_LENGTH = 36
+MAX_BATCH_KEYS = 100
+"""What BatchGetItem reads at most."""
 TOKEN_LIFE = timedelta(minutes=10)
 """How long a ClientRequestToken is known after its transaction."""
 OLDEST_TTL = timedelta(days=5 * 365)
@@ -81,6 +84,7 @@ class FakeDynamoDB(FakeClient):
         self._tokens: dict[str, _Token] = {}
         self._held: set[Held] = set()
         self._commits = 0
+        self._key_limits: list[int] = []
 
     def create_table(self, **request: Any) -> dict[str, Any]:
         return self._call("create_table", request, self._create_table)
@@ -96,6 +100,9 @@ class FakeDynamoDB(FakeClient):
 
     def get_item(self, **request: Any) -> dict[str, Any]:
         return self._call("get_item", request, self._get_item)
+
+    def batch_get_item(self, **request: Any) -> dict[str, Any]:
+        return self._call("batch_get_item", request, self._batch_get_item)
 
     def put_item(self, **request: Any) -> dict[str, Any]:
         return self._call("put_item", request, lambda asked: self._write_one("Put", asked))
@@ -120,6 +127,15 @@ class FakeDynamoDB(FakeClient):
 
     def scan(self, **request: Any) -> dict[str, Any]:
         return self._call("scan", request, lambda asked: scan(self._table(asked, _SCAN), asked))
+
+    def limit_next_batch(self, keys: int) -> None:
+        """Let the next `batch_get_item` read only so many of its keys, and leave the rest as ``UnprocessedKeys``.
+
+        Args:
+            keys: How many; told again, the call after it too.
+        """
+        with self._lock:
+            self._key_limits.append(keys)
 
     @contextmanager
     def hold_transaction(self, **request: Any) -> Iterator[None]:
@@ -224,6 +240,26 @@ class FakeDynamoDB(FakeClient):
         table = self._table(request, {"TableName", "Key", "ConsistentRead"})
         item = table.items.get(table.key_of(normalised_item(request["Key"])))
         return {} if item is None else {"Item": item}
+
+    def _batch_get_item(self, request: dict[str, Any]) -> dict[str, Any]:
+        refuse_unknown(request, {"RequestItems"})
+        asked = request["RequestItems"]
+        if not asked or sum(len(each["Keys"]) for each in asked.values()) > MAX_BATCH_KEYS:
+            raise invalid(f"Too many items requested for the BatchGetItem call, or none; it takes {MAX_BATCH_KEYS}")
+        limit = self._key_limits.pop(0) if self._key_limits else MAX_BATCH_KEYS
+        found: dict[str, list[Item]] = {}
+        unprocessed: dict[str, dict[str, Any]] = {}
+        for name, each in asked.items():
+            refuse_unknown(each, {"Keys", "ConsistentRead"})
+            table = self._table({"TableName": name})
+            keys = [table.key_of(normalised_item(key)) for key in each["Keys"]]
+            if len(set(keys)) < len(keys):
+                raise invalid("Provided list of item keys contains duplicates")
+            found[name] = [table.items[key] for key in keys[:limit] if key in table.items]
+            if left := each["Keys"][limit:]:
+                unprocessed[name] = {**each, "Keys": left}
+            limit = max(0, limit - len(keys))
+        return {"Responses": found, "UnprocessedKeys": unprocessed}
 
     def _write_one(self, kind: str, request: dict[str, Any]) -> dict[str, Any]:
         table = self._table(request, _ACTIONS[kind] | {"ReturnValues"})

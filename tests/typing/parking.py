@@ -1,0 +1,62 @@
+"""Where records wait, and how they are sent again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, assert_type
+
+from dynamo_outbox import (
+    ChangeProcessor,
+    Event,
+    EventBridgePublisher,
+    OutboxRelay,
+    ParkingQueue,
+    ParkingTable,
+    RedriveFailure,
+    RedriveResult,
+    StreamRecord,
+)
+
+if TYPE_CHECKING:
+    import mypy_boto3_dynamodb
+    import mypy_boto3_sqs
+
+    from dynamo_outbox.testing import FakeDynamoDB
+    from dynamo_outbox.typing import LambdaContext, ParkingClient, QueueClient
+
+
+def change(record: StreamRecord) -> Event | None:
+    return Event("Changed", record.keys)
+
+
+def places(fake: FakeDynamoDB, stubbed: mypy_boto3_dynamodb.DynamoDBClient, sqs: mypy_boto3_sqs.SQSClient) -> None:
+    clients: list[ParkingClient] = [fake, stubbed]
+    queues: list[QueueClient] = [sqs]
+    assert_type(ParkingTable("parking"), ParkingTable)
+    ParkingTable("parking", client=clients[0], in_order=False, partition_key="a", sort_key="b", key_prefix="relay#")
+    ParkingTable("parking", client=fake)
+    ParkingQueue("url", client=queues[0])
+    # A queue keeps no order.
+    ParkingQueue("url", in_order=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # SQS has no tables.
+    ParkingTable("parking", client=sqs)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def parking_handlers(publisher: EventBridgePublisher, table: ParkingTable, queue: ParkingQueue) -> None:
+    OutboxRelay(publisher, parking=table, park_after=timedelta(hours=6))
+    OutboxRelay(publisher, parking=queue)
+    ChangeProcessor(publisher, change, parking=table, retry_on=(TimeoutError,), order_by="pk")
+    # Names are no places.
+    OutboxRelay(publisher, parking="parking")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # Exceptions are named by their classes.
+    ChangeProcessor(publisher, change, retry_on=(TimeoutError(),))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def redrives(table: ParkingTable, queue: ParkingQueue, relay: OutboxRelay, context: LambdaContext) -> None:
+    result = table.redrive(relay, context=context, limit=10)
+    assert_type(result, RedriveResult)
+    assert_type(queue.redrive(relay), RedriveResult)
+    assert_type((result.sent, result.finished), tuple[int, bool])
+    assert_type(result.failures, tuple[RedriveFailure, ...])
+    # A publisher alone can't read what is parked.
+    table.redrive(EventBridgePublisher("bus"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,523 @@
+"""Parking: a record that can't be published waits, whole, and what follows it waits with it, until it is sent again."""
+
+from __future__ import annotations
+
+import json
+import os
+from base64 import b64encode
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamo_outbox import ChangeProcessor, Event, EventBridgePublisher, OutboxRelay, ParkingTable, StreamRecord
+from dynamo_outbox.errors import ParkingError
+from dynamo_outbox.parking import RedriveFailure
+
+from ..doubles import FixedClock, StubBus, client_error, fake_dynamodb
+from .test_processors import ALL_WELL, NOON, book_record, failed_from, insertion, outbox_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dynamo_outbox.testing import FakeDynamoDB
+
+UNREADABLE = {"outboxFormat": {"N": "2"}}
+
+
+class Lot:
+    """A parking table, a bus, and what carries events between them."""
+
+    def __init__(self, bus: StubBus | None = None, **settings: Any) -> None:
+        self.clock = FixedClock()
+        self.clock.now = NOON
+        self.dynamodb: FakeDynamoDB = fake_dynamodb({"parking": ["pk", "sk"]}, self.clock)
+        self.bus = bus or StubBus()
+        self.parking = ParkingTable(
+            "parking", client=self.dynamodb, clock=self.clock, sleep=lambda _: None, draw=lambda: 0.0, **settings
+        )
+        self.publisher = EventBridgePublisher("books", source="OutboxDemo.Books", client=self.bus, retries=0)
+        self.relay = OutboxRelay(self.publisher, parking=self.parking)
+
+    def processor(self, changes: Callable[[StreamRecord], Any], **settings: Any) -> ChangeProcessor:
+        return ChangeProcessor(self.publisher, changes, parking=self.parking, **settings)
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.dynamodb.scan(TableName="parking")["Items"]
+        return found
+
+    @property
+    def parked(self) -> list[tuple[str, str, str]]:
+        """Order key, sequence number and reason of what is parked, in the table's order."""
+        fields = ("orderKey", "sequenceNumber", "reasonCode")
+        return [(*(item[name]["S"] for name in fields),) for item in self.items if "parts" in item]
+
+    @property
+    def heads(self) -> dict[str, int]:
+        return {item["orderKey"]["S"]: int(item["parked"]["N"]) for item in self.items if "parked" in item}
+
+
+def batch(*records: Any) -> dict[str, Any]:
+    return {"Records": list(records)}
+
+
+class Context:
+    """Lambda's context, whose time goes by with each look at it."""
+
+    def __init__(self, *left: int) -> None:
+        self._left = list(left)
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self._left.pop(0) if len(self._left) > 1 else self._left[0]
+
+
+def test_an_unreadable_item_and_what_follows_it_are_parked() -> None:
+    """An item of an unknown format is parked, its aggregate's next with it, and others go out; nothing comes again."""
+    lot = Lot()
+    records = [outbox_record("A", "1", "a", **UNREADABLE), outbox_record("B", "2", "a"), outbox_record("C", "3", "c")]
+    assert lot.relay(batch(*records)) == ALL_WELL
+    assert lot.bus.sent == ["C"]
+    assert lot.parked == [("Book#a", "1", "DecodeError"), ("Book#a", "2", "Behind")]
+    assert lot.heads == {"Book#a": 2}
+
+
+def test_what_follows_in_a_later_batch_is_parked_too() -> None:
+    """The next batch asks what is parked before it publishes anything."""
+    lot = Lot()
+    lot.relay(batch(outbox_record("A", "1", "a", **UNREADABLE)))
+    assert lot.relay(batch(outbox_record("B", "2", "a"), outbox_record("C", "3", "c"))) == ALL_WELL
+    assert (lot.bus.sent, lot.heads) == (["C"], {"Book#a": 2})
+
+
+def test_a_parked_record_says_why_and_is_whole() -> None:
+    """The record is kept as it came, with the reason, its place, the time and the event's id."""
+    lot = Lot(StubBus({"A": "MalformedDetail"}))
+    record = outbox_record("A", "12", "a")
+    lot.relay(batch(record))
+    (item,) = [item for item in lot.items if "parts" in item]
+    told = {name: item[name]["S"] for name in ("reasonCode", "reasonMessage", "reasonPath", "parkedBy", "parkedAt")}
+    assert told == {
+        "reasonCode": "MalformedDetail",
+        "reasonMessage": "A was refused",
+        "reasonPath": "",
+        "parkedBy": "OutboxRelay",
+        "parkedAt": "2026-11-23T12:00:00.000000Z",
+    }
+    assert item["eventIds"] == {"L": [{"S": "event 12"}]}
+    lot.bus._refused = {}
+    assert lot.parking.redrive(lot.relay).sent == 1
+    assert json.loads(lot.bus.calls[-1][0]["Detail"])["metadata"]["id"] == "event 12"
+
+
+def test_the_path_of_what_cannot_be_read_is_kept() -> None:
+    """The reason names the place in the record."""
+    lot = Lot()
+    lot.relay(batch(outbox_record("A", "1", "a", **UNREADABLE)))
+    (path,) = [item["reasonPath"]["S"] for item in lot.items if "parts" in item]
+    assert path == "dynamodb.NewImage.outboxFormat.N"
+
+
+def test_a_record_that_is_none_is_parked() -> None:
+    """A malformed record is parked under its aggregate, or alone where it can't be told whose it is."""
+    lot = Lot()
+    broken = outbox_record("A", "1", "a")
+    del broken["eventID"]
+    rest = [outbox_record("B", "2", "a"), "no record", {"dynamodb": {"SequenceNumber": "4"}}, outbox_record("C", "5")]
+    assert lot.relay(batch(broken, *rest)) == ALL_WELL
+    assert lot.bus.sent == ["C"]
+    assert {(key[:1], number, code) for key, number, code in lot.parked} == {
+        ("B", "1", "DecodeError"),
+        ("B", "2", "Behind"),
+        ("?", "", "DecodeError"),
+        ("?", "4", "DecodeError"),
+    }
+
+
+def test_a_refused_event_is_parked_and_its_followers_with_it() -> None:
+    """What EventBridge refuses for good is parked; a later event of its aggregate in the batch follows it."""
+    lot = Lot(StubBus({"A": "MalformedDetail"}))
+    records = [
+        outbox_record(name, number, key) for name, number, key in (("A", "1", "a"), ("B", "2", "a"), ("C", "3", "c"))
+    ]
+    assert lot.relay(batch(*records)) == ALL_WELL
+    assert (lot.bus.sent, lot.parked) == (["A", "C"], [("Book#a", "1", "MalformedDetail"), ("Book#a", "2", "Behind")])
+
+
+def test_what_may_pass_comes_again() -> None:
+    """A throttled event is reported as failed, and nothing is parked, nor what is unreadable behind it."""
+    lot = Lot(StubBus({"A": "ThrottlingException"}))
+    records = [outbox_record("A", "1", "a"), outbox_record("B", "2", "a", **UNREADABLE), outbox_record("C", "3", "c")]
+    assert lot.relay(batch(*records)) == failed_from("1")
+    assert (lot.bus.sent, lot.items) == (["A", "C"], [])
+
+
+def test_a_caller_without_permission_parks_nothing() -> None:
+    """A call that is refused for its caller says nothing of the event: it comes again."""
+    lot = Lot(StubBus(failing_call=0, error=lambda: client_error("AccessDeniedException")))
+    assert lot.relay(batch(outbox_record("A", "1", "a"))) == failed_from("1")
+    assert lot.items == []
+
+
+@pytest.mark.parametrize(("hours", "parked"), [(11, False), (12, True)])
+def test_what_may_pass_is_parked_when_it_is_old(hours: int, *, parked: bool) -> None:
+    """After `park_after` a record is parked although it might still go through, before the stream drops it."""
+    lot = Lot(StubBus({"A": "ThrottlingException"}))
+    lot.clock.advance(timedelta(hours=hours))
+    assert lot.relay(batch(outbox_record("A", "1", "a"))) == (ALL_WELL if parked else failed_from("1"))
+    assert [code for _, _, code in lot.parked] == (["ThrottlingException"] if parked else [])
+
+
+def test_an_old_record_that_was_not_tried_is_not_parked() -> None:
+    """Where only time ran short, an old record comes again: nothing is wrong with it."""
+    lot = Lot()
+    lot.clock.advance(timedelta(hours=20))
+    assert lot.relay(batch(outbox_record("A", "1", "a")), Context(500)) == failed_from("1")
+    assert lot.items == []
+
+
+def test_an_outage_parks_what_was_not_reached_as_well() -> None:
+    """Where the bus is what fails, old records that had no turn for it are parked with those that had."""
+    lot = Lot(StubBus(failing_call=0, error=lambda: client_error("AccessDeniedException")))
+    lot.clock.advance(timedelta(hours=20))
+    records = [outbox_record(f"E{number}", str(number), str(number)) for number in range(1, 13)]
+    assert lot.relay(batch(*records)) == ALL_WELL
+    assert [code for _, _, code in lot.parked].count("NotAttempted") == 2
+
+
+@pytest.mark.parametrize("after_commit", [False, True])
+def test_nothing_moves_where_parking_fails(*, after_commit: bool) -> None:
+    """A record that can't be parked is reported as failed; when it comes again it is parked once."""
+    lot = Lot()
+    lot.dynamodb.fail_next("transact_write_items", client_error("InternalServerError"), after_commit=after_commit)
+    records = [outbox_record("A", "1", "a", **UNREADABLE), outbox_record("B", "2", "a")]
+    assert lot.relay(batch(*records)) == failed_from("1")
+    assert lot.relay(batch(*records)) == ALL_WELL
+    assert (lot.bus.sent, lot.heads, len(lot.parked)) == ([], {"Book#a": 2}, 2)
+
+
+def test_nothing_is_sent_where_it_cannot_be_told_what_is_parked() -> None:
+    """Without an answer about what is parked the batch fails before anything is published."""
+    lot = Lot()
+    lot.dynamodb.fail_next("batch_get_item", "ProvisionedThroughputExceededException")
+    with pytest.raises(lot.dynamodb.exceptions.ProvisionedThroughputExceededException):
+        lot.relay(batch(outbox_record("A", "1", "a")))
+    assert lot.bus.calls == []
+
+
+def test_keys_that_were_left_are_asked_for_again() -> None:
+    """UnprocessedKeys are no answer; when they stay so, it can't be told what is parked."""
+    lot = Lot()
+    lot.relay(batch(outbox_record("A", "1", "a", **UNREADABLE), outbox_record("B", "2", "b", **UNREADABLE)))
+    for _ in range(3):
+        lot.dynamodb.limit_next_batch(0)
+    assert lot.parking.waiting(["Book#a", "Book#b", "Book#c"]) == {"Book#a", "Book#b"}
+    for _ in range(5):
+        lot.dynamodb.limit_next_batch(0)
+    with pytest.raises(ParkingError):
+        lot.parking.waiting(["Book#a"])
+
+
+def test_more_keys_than_a_read_takes() -> None:
+    """More than 100 order keys take several reads; each key is asked for once."""
+    lot = Lot()
+    lot.relay(batch(outbox_record("A", "1", "150", **UNREADABLE)))
+    keys = [f"Book#{number}" for number in range(201)]
+    lot.dynamodb.calls.clear()
+    assert lot.parking.waiting(keys + keys) == {"Book#150"}
+    assert [len(call.request["RequestItems"]["parking"]["Keys"]) for call in lot.dynamodb.calls] == [100, 100, 1]
+
+
+def test_a_throttled_or_contended_transaction_is_made_again() -> None:
+    """What only contention refuses is tried again, and not for ever."""
+    lot = Lot()
+
+    def contended() -> Exception:
+        reasons = [{"Code": "None"}, {"Code": "TransactionConflict"}]
+        return lot.dynamodb.error("transact_write_items", "TransactionCanceledException", CancellationReasons=reasons)
+
+    record = outbox_record("A", "1", "a", **UNREADABLE)
+    for _ in range(4):
+        lot.dynamodb.fail_next("transact_write_items", contended())
+    assert lot.relay(batch(record)) == ALL_WELL
+    for _ in range(5):
+        lot.dynamodb.fail_next("transact_write_items", contended())
+    assert lot.relay(batch(outbox_record("A", "2", "b", **UNREADABLE))) == failed_from("2")
+    assert lot.dynamodb.pending_faults == []
+
+
+def test_parking_ends_in_time_and_goes_on_with_the_next_delivery() -> None:
+    """Where Lambda's time is nearly over the rest is reported; each delivery parks some of it."""
+    lot = Lot()
+    records = [outbox_record("A", str(number), str(number), **UNREADABLE) for number in range(1, 121)]
+    assert lot.relay(batch(*records), Context(200)) == failed_from("51")
+    assert lot.relay(batch(*records[50:]), Context(200)) == failed_from("101")
+    assert lot.relay(batch(*records[100:]), Context(200)) == ALL_WELL
+    assert len(lot.parked) == 120
+
+
+def test_a_batch_delivered_again_parks_what_is_new() -> None:
+    """Of a batch that is parked in part, the rest is added, and each record is counted once."""
+    lot = Lot()
+    records = [outbox_record("A", str(number), "a", **UNREADABLE) for number in range(1, 6)]
+    lot.relay(batch(*records[:3]))
+    lot.relay(batch(*records))
+    assert (len(lot.parked), lot.heads) == (5, {"Book#a": 5})
+
+
+def test_redrive_sends_in_order_under_the_same_ids() -> None:
+    """What was parked is published by the numbers of the stream, however long they are, and nothing is left behind."""
+    lot = Lot(StubBus({"E9": "MalformedDetail"}))
+    records = [outbox_record(f"E{number}", number, "a") for number in ("9", "10", "11", "100")]
+    lot.relay(batch(*records))
+    lot.bus._refused = {}
+    lot.bus.calls.clear()
+    result = lot.parking.redrive(lot.relay)
+    assert (result.sent, result.failures, result.finished) == (4, (), True)
+    assert lot.bus.sent == ["E9", "E10", "E11", "E100"]
+    assert [json.loads(call[0]["Detail"])["metadata"]["id"] for call in lot.bus.calls] == [
+        f"event {number}" for number in (9, 10, 11, 100)
+    ]
+    assert lot.items == []
+
+
+def test_a_key_stops_at_its_first_failure_and_others_go_on() -> None:
+    """What still fails stays with what follows it, and says why now."""
+    lot = Lot(StubBus({"A": "MalformedDetail", "C": "MalformedDetail"}))
+    names = (("A", "1", "a"), ("B", "2", "a"), ("C", "3", "c"), ("D", "4", "c"))
+    lot.relay(batch(*(outbox_record(*each) for each in names)))
+    lot.bus._refused = {"A": "InternalFailure"}
+    lot.bus.calls.clear()
+    result = lot.parking.redrive(lot.relay)
+    assert result.failures == (RedriveFailure("Book#a", "1", "InternalFailure", "A was refused"),)
+    assert (result.sent, result.finished, lot.heads) == (2, True, {"Book#a": 2})
+    assert sorted(lot.bus.sent) == ["A", "C", "D"]
+
+
+def test_redrive_goes_wave_by_wave_as_far_as_it_may() -> None:
+    """A limit ends it, and the next run goes on; without one it takes as many waves as there are records."""
+    lot = Lot(StubBus({"E1": "MalformedDetail"}))
+    lot.relay(batch(*(outbox_record(f"E{number}", str(number), "a") for number in range(1, 251))))
+    assert lot.heads == {"Book#a": 250}
+    lot.bus._refused = {}
+    lot.bus.calls.clear()
+    first = lot.parking.redrive(lot.relay, limit=7)
+    assert (first.sent, first.finished, lot.heads) == (7, False, {"Book#a": 243})
+    assert lot.parking.redrive(lot.relay, context=Context(1000)).sent == 0
+    second = lot.parking.redrive(lot.relay)
+    assert (second.sent, second.finished, lot.items) == (243, True, [])
+    assert lot.bus.sent == [f"E{number}" for number in range(1, 251)]
+
+
+def test_a_redrive_that_runs_out_of_time_is_not_finished() -> None:
+    """What had no turn is no failure of its own, and another run goes on."""
+    lot = Lot(StubBus({"A": "MalformedDetail"}))
+    lot.relay(batch(outbox_record("A", "1", "a")))
+    result = lot.parking.redrive(lot.relay, context=Context(60_000, 500))
+    assert ([failure.code for failure in result.failures], result.finished) == (["NotAttempted"], False)
+    assert lot.heads == {"Book#a": 1}
+
+
+@pytest.mark.parametrize("after_commit", [False, True])
+def test_a_redrive_that_was_killed_runs_again(*, after_commit: bool) -> None:
+    """Killed between publishing and removing, it publishes again under the same id; nothing is lost or left."""
+    lot = Lot(StubBus({"A": "MalformedDetail"}))
+    lot.relay(batch(outbox_record("A", "1", "a"), outbox_record("B", "2", "a")))
+    lot.bus._refused = {}
+    lot.bus.calls.clear()
+    lot.dynamodb.fail_next("transact_write_items", client_error("InternalServerError"), after_commit=after_commit)
+    with pytest.raises(Exception, match="InternalServerError"):
+        lot.parking.redrive(lot.relay)
+    assert lot.parking.redrive(lot.relay).finished
+    assert lot.bus.sent == (["A", "B"] if after_commit else ["A", "B", "A", "B"])
+    assert lot.items == []
+
+
+def test_two_redrives_at_once_remove_each_record_once() -> None:
+    """What another run has removed meanwhile is not counted twice, and what came meanwhile stays counted."""
+    lot = Lot(StubBus({"A": "MalformedDetail"}))
+    lot.relay(batch(outbox_record("A", "1", "a"), outbox_record("B", "2", "a")))
+    lot.bus._refused = {}
+
+    class Slow(OutboxRelay):
+        def _publish_again(self, records: Any, context: object) -> Any:
+            lot.parking.redrive(lot.relay, limit=1)
+            lot.relay(batch(outbox_record("C", "3", "a")))
+            return lot.relay._publish_again(records, context)
+
+    assert lot.parking.redrive(Slow(lot.publisher)).finished
+    assert (lot.heads, [number for _, number, _ in lot.parked]) == ({"Book#a": 1}, ["3"])
+    assert lot.parking.redrive(lot.relay).sent == 1
+    assert lot.items == []
+
+
+def test_a_head_that_counts_nothing_stops_nobody() -> None:
+    """A run that was killed before it removed the head leaves one that counts nothing; the next removes it."""
+    lot = Lot(StubBus({"A": "MalformedDetail"}))
+    lot.relay(batch(outbox_record("A", "1", "a")))
+    lot.bus._refused = {}
+    lot.dynamodb.fail_next("delete_item", client_error("InternalServerError"))
+    with pytest.raises(Exception, match="InternalServerError"):
+        lot.parking.redrive(lot.relay)
+    assert lot.heads == {"Book#a": 0}
+    assert lot.relay(batch(outbox_record("B", "2", "a"))) == ALL_WELL
+    assert lot.bus.sent == ["A", "A", "B"]
+    assert lot.parking.redrive(lot.relay).sent == 0
+    assert lot.items == []
+
+
+def big_book(name: str, sequence_number: str, size: int) -> dict[str, Any]:
+    """The insertion of a book with a cover that can't be compressed."""
+    cover = {"B": b64encode(os.urandom(size)).decode()}
+    record = insertion({"name": {"S": name}, "cover": cover}, sequence_number, "name")
+    record["dynamodb"]["OldImage"] = {"name": {"S": name}, "cover": {"B": b64encode(os.urandom(size)).decode()}}
+    return record
+
+
+def test_a_record_with_two_images_of_400_kb_is_parked_whole() -> None:
+    """A record that no item could hold is cut into parts, and put together again."""
+    lot = Lot()
+    seen: list[StreamRecord] = []
+    records = [big_book("a", str(number), 399 * 1024) for number in range(1, 9)]
+    assert lot.processor(lambda _: 1 / 0)(batch(*records)) == ALL_WELL
+    assert len(lot.items) == 8 * 3 + 1
+    result = lot.parking.redrive(lot.processor(seen.append))
+    assert (result.sent, [record.raw for record in seen], lot.items) == (8, records, [])
+
+
+def test_a_record_beyond_all_limits_stays_reported() -> None:
+    """What is too big even for a transaction is not parked, and what was before it is."""
+    lot = Lot()
+    records = [book_record("a", "1"), big_book("a", "2", 2_500_000), book_record("a", "3")]
+    assert lot.processor(lambda _: 1 / 0)(batch(*records)) == failed_from("2")
+    assert lot.heads == {repr([("name", {"S": "a"})]): 1}
+
+
+def test_what_no_stream_delivers_is_not_parked() -> None:
+    """A record with what JSON can't hold stays reported."""
+    lot = Lot()
+    record = book_record("a", "1") | {"odd": object()}
+    assert lot.processor(lambda _: 1 / 0)(batch(record)) == failed_from("1")
+
+
+def test_records_of_get_records_are_parked_with_bytes_and_times() -> None:
+    """What boto3 hands over is kept in Lambda's form, and read again."""
+    lot = Lot()
+    record = book_record("a", "1")
+    record["dynamodb"] |= {"ApproximateCreationDateTime": NOON, "NewImage": {"cover": {"B": b"\x00\xff"}}}
+    lot.processor(lambda _: 1 / 0)(batch(record))
+    seen: list[StreamRecord] = []
+    lot.parking.redrive(lot.processor(seen.append))
+    assert [(record.time, record.new_image) for record in seen] == [(NOON, {"cover": b"\x00\xff"})]
+
+
+def test_a_derived_id_is_the_same_when_it_is_sent_again() -> None:
+    """In CDC mode too the redriven event has the id that it would have had at first."""
+    bus = StubBus()
+    Lot(bus).processor(lambda _: Event("A", {}))(batch(book_record("a", "1")))
+    lot = Lot(bus)
+    lot.processor(lambda _: 1 / 0)(batch(book_record("a", "1")))
+    lot.parking.redrive(lot.processor(lambda _: Event("A", {})))
+    first, again = (json.loads(entry["Detail"])["metadata"] for (entry,) in bus.calls)
+    assert first == again
+
+
+def test_an_exception_that_may_pass_comes_again() -> None:
+    """What `retry_on` names fails the record, until it is old; any other exception parks it."""
+    lot = Lot()
+
+    def changes(record: StreamRecord) -> Event:
+        raise {"1": TimeoutError, "2": KeyError}[str(record.sequence_number)]
+
+    processor = lot.processor(changes, retry_on=(TimeoutError,))
+    assert processor(batch(book_record("a", "1"), book_record("b", "2"))) == failed_from("1")
+    assert lot.items == []
+    assert processor(batch(book_record("b", "2"))) == ALL_WELL
+    lot.clock.advance(timedelta(hours=12))
+    assert processor(batch(book_record("a", "1"))) == ALL_WELL
+    assert {code for _, _, code in lot.parked} == {"TimeoutError", "KeyError"}
+
+
+def shelf_record(shelf: str, name: str, sequence_number: str) -> dict[str, Any]:
+    """The insertion of a book into a table whose partitions are shelves."""
+    return insertion({"shelf": {"S": shelf}, "name": {"S": name}}, sequence_number, "shelf", "name")
+
+
+def test_changes_keep_their_order_by_item_or_by_a_key_attribute() -> None:
+    """By default an item's changes wait for each other, and with `order_by` those of a partition do."""
+    records = [shelf_record("7", "a", "1"), shelf_record("7", "b", "2"), shelf_record("8", "a", "3")]
+
+    def changes(record: StreamRecord) -> Event:
+        return Event(f"E{record.sequence_number}", {"poison": 1 / (int(str(record.sequence_number)) - 1)})
+
+    by_item, by_shelf = Lot(), Lot()
+    assert by_item.processor(changes)(batch(*records)) == ALL_WELL
+    assert by_shelf.processor(changes, order_by="shelf")(batch(*records)) == ALL_WELL
+    assert (by_item.bus.sent, by_shelf.bus.sent) == (["E2", "E3"], ["E3"])
+    with pytest.raises(ValueError, match="order_by='row' is no key attribute"):
+        by_shelf.processor(changes, order_by="row")(batch(*records))
+
+
+def test_a_processor_of_another_kind_touches_nothing() -> None:
+    """A record that a relay parked is not read as a change, nor the other way round."""
+    lot = Lot()
+    lot.relay(batch(outbox_record("A", "1", "a", **UNREADABLE)))
+    result = lot.parking.redrive(lot.processor(lambda _: None))
+    assert ([failure.code for failure in result.failures], lot.heads) == (["AnothersRecord"], {"Book#a": 1})
+
+
+def test_prefixes_part_what_shares_a_table() -> None:
+    """Two processors that share a table under two prefixes don't see each other's records."""
+    lot = Lot(key_prefix="one#")
+    other = ParkingTable("parking", client=lot.dynamodb, clock=lot.clock, key_prefix="two#")
+    lot.relay(batch(outbox_record("A", "1", "a", **UNREADABLE)))
+    assert (lot.parking.waiting(["Book#a"]), other.waiting(["Book#a"])) == ({"Book#a"}, set())
+    assert other.redrive(lot.relay).finished
+    assert lot.heads == {"Book#a": 1}
+
+
+def test_an_aggregate_with_a_long_name_has_a_head_too() -> None:
+    """An order key beyond what a sort key holds is stored by its digest."""
+    lot = Lot()
+    name = "n" * 2000
+    assert lot.relay(batch(outbox_record("A", "1", name, **UNREADABLE))) == ALL_WELL
+    assert lot.relay(batch(outbox_record("B", "2", name))) == ALL_WELL
+    assert lot.heads == {f"Book#{name}": 2}
+
+
+def test_without_order_only_the_record_itself_is_parked() -> None:
+    """With `in_order=False` nobody waits for a parked record, and nothing is asked before."""
+    lot = Lot(StubBus({"A": "MalformedDetail"}), in_order=False)
+    records = [outbox_record("A", "1", "a"), outbox_record("B", "2", "a"), outbox_record("X", "3", "x", **UNREADABLE)]
+    assert lot.relay(batch(*records, outbox_record("Y", "4", "x"))) == failed_from("2")
+    assert lot.relay(batch(*records[1:], outbox_record("Y", "4", "x"))) == ALL_WELL
+    assert lot.bus.sent == ["A", "Y", "B", "Y"]
+    assert [number for _, number, _ in lot.parked] == ["1", "3"]
+    assert not any(call.operation == "batch_get_item" for call in lot.dynamodb.calls)
+
+
+def test_a_parked_record_of_a_later_format_stops_its_key_alone() -> None:
+    """What a newer version parked is left, and said to be; other keys go on."""
+    lot = Lot(StubBus({"A": "MalformedDetail", "B": "MalformedDetail"}))
+    lot.relay(batch(outbox_record("A", "1", "a"), outbox_record("B", "2", "b")))
+    lot.bus._refused = {}
+    newer = next(item for item in lot.items if item.get("orderKey") == {"S": "Book#a"} and "parts" in item)
+    lot.dynamodb.put_item(TableName="parking", Item=newer | {"parkedFormat": {"N": "2"}})
+    result = lot.parking.redrive(lot.relay)
+    assert ([(failure.order_key, failure.code) for failure in result.failures], result.sent) == (
+        [("Book#a", "ParkingError")],
+        1,
+    )
+
+
+@pytest.mark.parametrize("settings", [{"table": ""}, {"table": "parking", "partition_key": "sk"}])
+def test_a_table_that_cannot_be_is_refused(settings: dict[str, Any]) -> None:
+    """A parking table has a name and two key attributes."""
+    with pytest.raises(ValueError, match=r"table needs a name|two attributes"):
+        ParkingTable(**settings)
+
+
+def test_a_relay_that_parks_at_once_is_refused() -> None:
+    """`park_after` is longer than nothing, or each hiccup would park."""
+    with pytest.raises(ValueError, match="park_after"):
+        OutboxRelay(EventBridgePublisher("books", client=StubBus()), park_after=timedelta(0))

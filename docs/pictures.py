@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dynamo_outbox.core.claims import LIFE, ON_MEETING
+from dynamo_outbox.core.claims import AT_MOST_ONCE, LIFE, ON_MEETING
 
 DOCS = Path(__file__).parent
 
 
 def record_life() -> str:
     """The life of an idempotency record, as a mermaid state diagram."""
-    ids = {"none": "[*]", "in progress": "InProgress", "completed": "Completed"}
+    ids = {
+        "none": "[*]",
+        "in progress": "InProgress",
+        "completed": "Completed",
+        "failed": "Failed",
+        "released": "Released",
+    }
     lines = [f"    {ids[start]} --> {ids[end]}: {event}" for start, event, end in LIFE]
     return "\n".join(["```mermaid", "stateDiagram-v2", *lines, "```"])
 
 
 def on_meeting() -> str:
     """What a call does about the record that it meets, as a table."""
-    rows = [f"| {met} | {outcome} |" for met, outcome in ON_MEETING.items()]
-    return "\n".join(["| record met | the call |", "|---|---|", *rows])
+    rows = [
+        f"| {met} | {outcome} | {'the same' if AT_MOST_ONCE[met] is outcome else AT_MOST_ONCE[met]} |"
+        for met, outcome in ON_MEETING.items()
+    ]
+    return "\n".join(["| record met | the call | where an expired lease raises |", "|---|---|---|", *rows])
 
 
 PICTURES = {"record-life": record_life, "on-meeting": on_meeting}

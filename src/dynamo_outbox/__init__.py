@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .core.values import decode_item, encode_item
     from .domain_event import DomainEvent
     from .event import Event
-    from .idempotency import IdempotencyStore, idempotent
+    from .idempotency import IdempotencyStore, fence_number, idempotent
     from .inbox import Inbox, InboxHandler, InboxTransaction
     from .message_batch import each_message
     from .outbox import TransactionalOutbox
@@ -54,6 +54,7 @@ __all__ = [
     "Inbox",
     "InboxHandler",
     "InboxTransaction",
+    "fence_number",
     "each_message",
 ]
 
@@ -89,6 +90,7 @@ _HOME = {
     "Inbox": "inbox",
     "InboxHandler": "inbox",
     "InboxTransaction": "inbox",
+    "fence_number": "idempotency",
     "each_message": "message_batch",
 }
 

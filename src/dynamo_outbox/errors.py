@@ -33,6 +33,7 @@ __all__ = [
     "LeaseLostError",
     "MissingIdempotencyKeyError",
     "UnknownOutcomeError",
+    "PermanentFailureError",
     "ResultError",
 ]
 
@@ -278,14 +279,17 @@ class PayloadMismatchError(IdempotencyError):
 
 
 class LeaseLostError(IdempotencyError):
-    """The function ran, but longer than its lease, and somebody else took the key over meanwhile.
+    """The function ran, but longer than its lease, and meanwhile its key was taken over, or settled by hand.
 
     Attributes:
         result: What this run returned; it is not what is stored.
     """
 
     def __init__(self, key: str, result: object) -> None:
-        super().__init__(key, "ran past its lease, and another call took the key over; its result was not stored")
+        super().__init__(
+            key,
+            "ran past its lease, and meanwhile its key was taken over or settled by hand; its result was not stored",
+        )
         self.result = result
 
 
@@ -294,7 +298,40 @@ class MissingIdempotencyKeyError(IdempotencyError):
 
 
 class UnknownOutcomeError(IdempotencyError):
-    """An earlier call's lease ran out, and whether its effect took place is not known. The function did not run."""
+    """An earlier call's lease ran out, and whether its effect took place is not known. The function did not run.
+
+    Look at what that call does, and then tell the store: `IdempotencyStore.forget`, and the next call runs, or
+    `IdempotencyStore.resolve`, and duplicates get the result that it should have stored.
+
+    Attributes:
+        token: The earlier call's token, which both of them take.
+        since: When its lease ended.
+        fence: The number that `fence_number` gave it.
+    """
+
+    def __init__(self, key: str, *, token: str, since: datetime, fence: int) -> None:
+        super().__init__(
+            key,
+            f"a call took it (token {token}, fence {fence}), and its lease ended at {since.isoformat()} without a word "
+            f"of how the call did; look whether its effect took place, then forget or resolve it by its key and token",
+        )
+        self.token = token
+        self.since = since
+        self.fence = fence
+
+
+class PermanentFailureError(IdempotencyError):
+    """An earlier call failed for good with an exception that can't be raised again as it was. It did not run again.
+
+    Attributes:
+        kind: The exception's type, by its module and qualified name.
+        message: What it said.
+    """
+
+    def __init__(self, key: str, kind: str, message: str) -> None:
+        super().__init__(key, f"failed for good before, with {kind}: {message}")
+        self.kind = kind
+        self.message = message
 
 
 class ResultError(IdempotencyError):

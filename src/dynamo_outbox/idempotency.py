@@ -3,46 +3,69 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
+import contextvars
 import inspect
 import logging
+import random
 import secrets
-from contextlib import suppress
+import sys
+import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from functools import wraps
+from functools import partial, wraps
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, get_args
 
 from botocore.exceptions import ClientError
 
 from .clients import LazyClient
-from .core.claims import Claim, Place, Replay, claim_request, completion_request, meet, release_request
-from .core.envelope import parse_event
+from .core.backoff import full_jitter
+from .core.claims import (
+    Claim,
+    Claimed,
+    FailureReplay,
+    OnExpiredLease,
+    Place,
+    Replay,
+    claim_request,
+    completion_request,
+    failed,
+    fence_of,
+    has_ended_so,
+    look,
+    meet,
+    read_request,
+    release_request,
+    released,
+    succeeded,
+)
 from .core.json_text import canonical
-from .errors import DecodeError, LeaseLostError, MissingIdempotencyKeyError, ResultError
-from .event import Event
+from .errors import AlreadyInProgressError, LeaseLostError, MissingIdempotencyKeyError, ResultError
+from .failures import leaves_outcome_open, read_failure, write_failure
 from .functions import is_method, name_of, refuse_awaitable, refuse_unfit, remaining_time
+from .identity import content_of, key_of
 from .results import ResultCodec, StoredResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from typing import Literal
 
     from .typing import Clock, DynamoDBClient
 
-__all__ = ["IdempotencyStore", "idempotent"]
+__all__ = ["IdempotencyStore", "fence_number", "idempotent"]
 
 log = logging.getLogger(__name__)
 
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 
-MAX_KEY_BYTES = 2048 - 64
-"""A partition key's limit, less room for a store's prefix.
-https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
 DEFAULT_LEASE = timedelta(minutes=15)
 """Where no Lambda context says how long the call may run: Lambda's own longest time.
 https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html"""
+ANSWER_MARGIN = timedelta(seconds=1)
+"""What a call that waits keeps of Lambda's remaining time for answering."""
+
+_fence: contextvars.ContextVar[int | None] = contextvars.ContextVar("fence", default=None)
 
 
 class IdempotencyStore:
@@ -57,6 +80,10 @@ class IdempotencyStore:
         lease: How long a call may run where no Lambda context says so.
         clock_margin: How far the clocks of two callers may be apart.
         clock: Tells the time.
+        sleep, sleep_async, draw: Wait for seconds, and draw a number from 0 to 1: for calls that wait for another's
+            result, and the jitter between their looks.
+
+    It needs ``dynamodb:UpdateItem`` on the table, and ``dynamodb:GetItem`` where calls wait.
     """
 
     def __init__(
@@ -72,6 +99,9 @@ class IdempotencyStore:
         lease: timedelta = DEFAULT_LEASE,
         clock_margin: timedelta = timedelta(seconds=1),
         clock: Clock = lambda: datetime.now(UTC),
+        sleep: Callable[[float], None] = time.sleep,
+        sleep_async: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        draw: Callable[[], float] = random.random,
     ) -> None:
         if not table:
             raise ValueError("table needs a name")
@@ -89,15 +119,20 @@ class IdempotencyStore:
         self.clock_margin = clock_margin
         self._clock = clock
         self._client: LazyClient[DynamoDBClient] = LazyClient("dynamodb", client)
+        self._sleep = sleep
+        self._sleep_async = sleep_async
+        self._draw = draw
 
-    def claim(self, claim: Claim, lease: timedelta | None = None) -> Replay | None:
-        """Take the key: one conditional put.
+    def claim(
+        self, claim: Claim, lease: timedelta | None = None, *, on_expired_lease: OnExpiredLease = "rerun"
+    ) -> Claimed | Replay:
+        """Take the key: one conditional update.
 
         Returns:
-            None where this call now holds the key, or the `Replay` of the call that was made before.
+            `Claimed` where this call now holds the key, or the `Replay` of the call that was made before.
 
         Raises:
-            AlreadyInProgressError, PayloadMismatchError, ResultError: The call must not run.
+            AlreadyInProgressError, PayloadMismatchError, UnknownOutcomeError, ResultError: The call must not run.
         """
         now = self._clock()
         request = claim_request(
@@ -107,40 +142,122 @@ class IdempotencyStore:
             lease=self.lease if lease is None else lease,
             margin=self.clock_margin,
             ttl=self.ttl,
+            on_expired_lease=on_expired_lease,
         )
         try:
-            self._client().put_item(**request)
+            record = self._client().update_item(**request)["Attributes"]
         except ClientError as error:
-            if not _condition_failed(error):
-                raise
-            record = cast("Mapping[str, Any]", error.response.get("Item", {}))
-            ttl_attribute = self._place.ttl_attribute
-            return meet(claim, record, ttl_attribute=ttl_attribute, now=now, margin=self.clock_margin)
-        return None
+            record = _met(error)
+            replay = meet(claim, record, **self._terms(now, on_expired_lease))
+            if replay is not None:
+                return replay
+        return Claimed(fence_of(record))
+
+    def look(self, claim: Claim, *, on_expired_lease: OnExpiredLease = "rerun") -> Replay | None:
+        """Read the key's record: one consistent read.
+
+        Returns:
+            The `Replay` of the call that was made before, or None where the key may be claimed.
+
+        Raises:
+            AlreadyInProgressError, PayloadMismatchError, UnknownOutcomeError, ResultError: It may not.
+        """
+        record = self._client().get_item(**read_request(claim, self._place)).get("Item", {})
+        return look(claim, record, **self._terms(self._clock(), on_expired_lease))
 
     def complete(self, claim: Claim, result: StoredResult | None) -> bool:
-        """Store the result; False where somebody else holds the key by now, and nothing was changed."""
-        request = completion_request(claim, self._place, result=result, now=self._clock(), ttl=self.ttl)
+        """Store the result; False where this call doesn't hold the key any more, and nothing was changed."""
+        return self._complete(claim, succeeded(result))
+
+    def fail(self, claim: Claim, failure: str) -> bool:
+        """Store a permanent failure; False where this call doesn't hold the key any more, and nothing was changed."""
+        return self._complete(claim, failed(failure))
+
+    def release(self, claim: Claim) -> bool:
+        """Give the key back; False where this call doesn't hold it any more, and nothing was changed."""
+        return self._end(claim, release_request(claim, self._place), released())
+
+    def forget(self, key: str, *, token: str) -> bool:
+        """Let a call whose outcome was unknown be made again: its effect, you found, did not take place.
+
+        Args:
+            key, token: The `UnknownOutcomeError`'s.
+
+        Returns:
+            False where the record isn't in progress with this token any more, and nothing was changed.
+        """
+        return self.release(Claim(key, token, ""))
+
+    def resolve(self, key: str, result: object, *, token: str, function: Callable[..., Any] | None = None) -> bool:
+        """Store by hand what a call whose outcome was unknown returned: its effect, you found, took place.
+
+        Args:
+            key, token: The `UnknownOutcomeError`'s.
+            result: What duplicates are to get.
+            function: The function, by whose return annotation the result is written; without it, it is plain JSON.
+
+        Returns:
+            False where the record isn't in progress with this token any more, and nothing was changed.
+
+        Raises:
+            ValueError: The result can't be stored; nothing was changed.
+        """
+        stored = ResultCodec(function or (lambda: None)).write(result)
+        return self.complete(Claim(key, token, ""), stored)
+
+    def _complete(self, claim: Claim, ending: Mapping[str, Any]) -> bool:
+        request = completion_request(claim, self._place, ending=ending, now=self._clock(), ttl=self.ttl)
+        return self._end(claim, request, ending)
+
+    def _end(self, claim: Claim, request: dict[str, Any], ending: Mapping[str, Any]) -> bool:
         try:
             self._client().update_item(**request)
         except ClientError as error:
-            if not _condition_failed(error):
-                raise
-            return False
+            return has_ended_so(claim, _met(error), ending)
         return True
 
-    def release(self, claim: Claim) -> None:
-        """Give the key back. Where it is gone or another's, there is nothing to give back."""
-        request = release_request(claim, self._place)
-        try:
-            self._client().delete_item(**request)
-        except ClientError as error:
-            if not _condition_failed(error):
-                raise
+    def _terms(self, now: datetime, on_expired_lease: OnExpiredLease) -> dict[str, Any]:
+        return {
+            "ttl_attribute": self._place.ttl_attribute,
+            "now": now,
+            "margin": self.clock_margin,
+            "on_expired_lease": on_expired_lease,
+        }
 
 
-def _condition_failed(error: ClientError) -> bool:
-    return error.response["Error"]["Code"] == "ConditionalCheckFailedException"
+def _met(error: ClientError) -> Mapping[str, Any]:
+    """The record that a condition met; any other error is raised as it is."""
+    if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+        raise error
+    return cast("Mapping[str, Any]", error.response.get("Item", {}))
+
+
+def fence_number() -> int:
+    """The number of this hold on its key: larger than any earlier one's, whoever held it.
+
+    Pass it on to the store that the function writes to, and let that refuse a smaller one than it has seen: then a call
+    that outlived its lease can't overwrite what its successor wrote. It is the innermost idempotent call's, and seen in
+    its own thread or task and the tasks that this starts.
+
+    Raises:
+        RuntimeError: No idempotent function is running here, or it runs without a key.
+
+    Guarantee: it grows with each claim of a key, over releases and takeovers, however the callers' clocks differ.
+    Limit: when the record was deleted by TTL it goes on from the time, so clocks must not differ by the store's ttl.
+    """
+    fence = _fence.get()
+    if fence is None:
+        raise RuntimeError("no idempotent function with a key is running here, so there is no fence number")
+    return fence
+
+
+@contextmanager
+def _fenced(fence: int | None) -> Iterator[None]:
+    reset = _fence.set(fence)
+    try:
+        yield
+    finally:
+        _fence.reset(reset)
 
 
 def idempotent(
@@ -151,6 +268,9 @@ def idempotent(
     scope: str | None = None,
     on_missing_key: Literal["raise", "run"] = "raise",
     on_duplicate: Callable[..., Any] | None = None,
+    on_expired_lease: OnExpiredLease = "rerun",
+    wait_for: timedelta | None = None,
+    permanent: tuple[type[Exception], ...] = (),
 ) -> Callable[[Callable[Parameters, Returned]], Callable[Parameters, Returned]]:
     """Let a function, or a Lambda handler, act once per key.
 
@@ -167,18 +287,37 @@ def idempotent(
         on_missing_key: What becomes of a call without a key: ``raise``, or ``run`` it, each time it comes.
         on_duplicate: Called with the stored result and the call's arguments when a call was made before; what it
             returns is returned. By default the stored result is.
+        on_expired_lease: What becomes of a call whose key was taken by one that never said how it ended, and whose
+            lease is over: ``rerun`` it, or ``raise`` an `UnknownOutcomeError` until somebody has looked and told the
+            store. With ``raise``, a function that was interrupted, or that failed on a request without an answer (a
+            `TimeoutError` or `ConnectionError`, or what was raised from one), keeps its key too.
+        wait_for: How long a call waits for the one that holds its key; by default not at all. Never longer than
+            Lambda's remaining time allows, less a second.
+        permanent: Exceptions after which another try is of no use: they are stored like results, and raised again for
+            each duplicate. After any other the next call runs.
 
     Raises:
         TypeError: When decorating what can't be made idempotent: a generator, a class.
-        MissingIdempotencyKeyError, AlreadyInProgressError, PayloadMismatchError: When called; the function did not run.
+        MissingIdempotencyKeyError, AlreadyInProgressError, PayloadMismatchError, UnknownOutcomeError: When called; the
+            function did not run.
         LeaseLostError, ResultError: When called; the function did run.
+        PermanentFailureError: When called; the function failed for good before, with what can't be raised again.
         DecodeError: When called by default with what is no event.
 
     Guarantee: of calls with one key, one at a time holds the lease, and after one has returned within it none runs
-    until the store's ttl is over. Limits: a function that outlives its lease (only possible where no Lambda context set
-    it) may meet a second run, and then raises `LeaseLostError`; one whose process died before its result was stored
-    runs again when the lease is over. Effects that must not repeat then belong into the dedup record's transaction.
+    until the store's ttl is over. With ``on_expired_lease="raise"`` a call runs at most once per key until the ttl is
+    over, unless it failed and said so. Limits: a function that outlives its lease (only possible where no Lambda
+    context set it) may meet a second run, and then raises `LeaseLostError`; one whose process died before its result
+    was stored runs again when the lease is over. Effects that must not repeat then belong into the dedup record's
+    transaction, or behind a `fence_number`.
     """
+    if on_expired_lease not in get_args(OnExpiredLease):
+        raise ValueError(f"on_expired_lease={on_expired_lease!r} has to be 'rerun' or 'raise'")
+    if wait_for is not None and wait_for <= timedelta(0):
+        raise ValueError(f"wait_for={wait_for} has to be longer than nothing")
+    for kind in cast("tuple[object, ...]", permanent):
+        if not (isinstance(kind, type) and issubclass(kind, Exception)):
+            raise TypeError(f"permanent={kind!r} has to be an exception's type, and one that derives from Exception")
 
     def decorate(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
         refuse_unfit(function, "idempotent", allow_async=True)
@@ -191,61 +330,81 @@ def idempotent(
         signature = inspect.signature(function)
         skipped = 1 if is_method(function) else 0
 
-        def claim_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Claim | None:
+        def attempt_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Attempt | None:
             bound = signature.bind(*args, **kwargs)
             arguments = dict(list(bound.arguments.items())[skipped:])
             try:
-                identity = _identify(key, arguments, args[skipped:], kwargs, name)
+                identity = key_of(key, arguments, args[skipped:], kwargs, name)
             except MissingIdempotencyKeyError:
                 if on_missing_key == "run":
                     return None
                 raise
-            content = _content(fingerprint, arguments, args[skipped:], kwargs)
-            return Claim(f"{name}#{identity}", secrets.token_hex(16), sha256(canonical(content).encode()).hexdigest())
+            content = content_of(fingerprint, arguments, args[skipped:], kwargs)
+            digest = sha256(canonical(content).encode()).hexdigest()
+            claim = Claim(f"{name}#{identity}", secrets.token_hex(16), digest)
+            return _Attempt(store, claim, on_expired_lease, wait_for, partial(_lease_of, args, kwargs))
 
-        def replayed(replay: Replay, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        def replayed(claim: Claim, replay: Replay, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if isinstance(replay, FailureReplay):
+                raise read_failure(claim.key, replay.text, permanent)
             result = codec.read(StoredResult(*replay))
             return result if on_duplicate is None else on_duplicate(result, *args, **kwargs)
 
         def keep(claim: Claim, result: object) -> None:
             _store_result(store, codec, claim, result)
 
+        def fail(claim: Claim, error: BaseException, before: BaseException | None) -> None:
+            if isinstance(error, permanent):
+                _store_failure(store, claim, error)
+            elif on_expired_lease == "raise" and leaves_outcome_open(error, before):
+                log.warning("%s stays held: whether its effect took place is not known (token %s)", *claim[:2])
+            else:
+                _release(store, claim)
+
         if inspect.iscoroutinefunction(function):
 
             @wraps(function)
             async def run_async(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Any:
-                claim = claim_of(args, kwargs)
-                if claim is None:
-                    return await function(*args, **kwargs)
-                replay = await _claim_unless_cancelled(store, claim, _lease_of(args, kwargs))
-                if replay is not None:
-                    told = replayed(replay, args, kwargs)
-                    return await told if inspect.isawaitable(told) else told
+                attempt = attempt_of(args, kwargs)
+                if attempt is None:
+                    with _fenced(None):
+                        return await function(*args, **kwargs)
+                while not isinstance(told := await _step_unless_cancelled(store, attempt), (Claimed, Replay)):
+                    await store._sleep_async(told)
+                if isinstance(told, Replay):
+                    answer = replayed(attempt.claim, told, args, kwargs)
+                    return await answer if inspect.isawaitable(answer) else answer
+                before = sys.exception()
                 try:
-                    result = await function(*args, **kwargs)
-                except BaseException:
-                    await asyncio.to_thread(_release, store, claim)
+                    with _fenced(told.fence):
+                        result = await function(*args, **kwargs)
+                except BaseException as error:
+                    await _in_thread(fail, attempt.claim, error, before)
                     raise
-                await asyncio.to_thread(keep, claim, result)
+                await _in_thread(keep, attempt.claim, result)
                 return result
 
             return cast("Callable[Parameters, Returned]", run_async)
 
         @wraps(function)
         def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
-            claim = claim_of(args, kwargs)
-            if claim is None:
-                return function(*args, **kwargs)
-            replay = store.claim(claim, _lease_of(args, kwargs))
-            if replay is not None:
-                return cast("Returned", replayed(replay, args, kwargs))
+            attempt = attempt_of(args, kwargs)
+            if attempt is None:
+                with _fenced(None):
+                    return function(*args, **kwargs)
+            while not isinstance(told := attempt.step(), (Claimed, Replay)):
+                store._sleep(told)
+            if isinstance(told, Replay):
+                return cast("Returned", replayed(attempt.claim, told, args, kwargs))
+            before = sys.exception()
             try:
-                result = function(*args, **kwargs)
+                with _fenced(told.fence):
+                    result = function(*args, **kwargs)
                 refuse_awaitable(result, name)
-            except BaseException:
-                _release(store, claim)
+            except BaseException as error:
+                fail(attempt.claim, error, before)
                 raise
-            keep(claim, result)
+            keep(attempt.claim, result)
             return result
 
         return run
@@ -253,76 +412,78 @@ def idempotent(
     return decorate
 
 
-async def _claim_unless_cancelled(store: IdempotencyStore, claim: Claim, lease: timedelta | None) -> Replay | None:
-    """Take the key in a thread; where the caller is cancelled meanwhile, give it back."""
-    claiming = asyncio.ensure_future(asyncio.to_thread(store.claim, claim, lease))
-    try:
-        return await asyncio.shield(claiming)
-    except asyncio.CancelledError:
-        with suppress(Exception):
-            if await claiming is None:
-                await asyncio.to_thread(_release, store, claim)
-        raise
+class _Attempt:
+    """A call's way to its key: it claims it and, where another call holds it, looks again for as long as it may."""
+
+    def __init__(
+        self,
+        store: IdempotencyStore,
+        claim: Claim,
+        on_expired_lease: OnExpiredLease,
+        wait_for: timedelta | None,
+        lease: Callable[[], timedelta | None],
+    ) -> None:
+        self.claim = claim
+        self._store = store
+        self._on_expired_lease: OnExpiredLease = on_expired_lease
+        self._lease = lease
+        self._until: datetime | None = None
+        self._waits = 0
+        if wait_for is not None:
+            remaining = lease()
+            allowed = wait_for if remaining is None else min(wait_for, remaining - ANSWER_MARGIN)
+            self._until = store._clock() + allowed
+
+    def step(self) -> Claimed | Replay | float:
+        """Claim the key, or look whether it can be claimed by now.
+
+        Returns:
+            What `IdempotencyStore.claim` returns, or the seconds to wait before the next step.
+        """
+        try:
+            if self._waits and (replay := self._store.look(self.claim, on_expired_lease=self._on_expired_lease)):
+                return replay
+            return self._store.claim(self.claim, self._lease(), on_expired_lease=self._on_expired_lease)
+        except AlreadyInProgressError:
+            left = 0.0 if self._until is None else (self._until - self._store._clock()).total_seconds()
+            if left <= 0:
+                raise
+            wait = min(full_jitter(self._waits, draw=self._store._draw()), left)
+            self._waits += 1
+            return wait
 
 
-def _identify(
-    key: str | Callable[..., str] | None,
-    arguments: dict[str, Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    scope: str,
-) -> str:
-    """The call's key."""
-    payload = next(iter(arguments.values()), None)
-    if key is None:
-        return payload.id if isinstance(payload, Event) else parse_event(payload).id
-    found: object = key(*args, **kwargs) if callable(key) else _search(key, payload)
-    where = repr(key) if isinstance(key, str) else "the key function"
-    if found is None or found == "":
-        raise MissingIdempotencyKeyError(scope, f"{where} finds no idempotency key in the payload")
-    if not isinstance(found, (str, int, Decimal)) or isinstance(found, bool):
-        raise MissingIdempotencyKeyError(scope, f"{where} finds {found!r}, and a key is text or a whole number")
-    identity = str(found)
-    if len(f"{scope}#{identity}".encode()) > MAX_KEY_BYTES:
-        raise MissingIdempotencyKeyError(scope, f"{where} finds a key of {len(identity):,} characters; give a digest")
-    return identity
+async def _step_unless_cancelled(store: IdempotencyStore, attempt: _Attempt) -> Claimed | Replay | float:
+    """One step in a thread; where the caller is cancelled meanwhile, a key that it took is given back."""
+    step, cancelled = await _to_the_end(attempt.step)
+    if cancelled is None:
+        return step.result()
+    if step.exception() is None and isinstance(step.result(), Claimed):
+        await _to_the_end(partial(_release, store, attempt.claim))
+    raise cancelled
 
 
-def _content(
-    fingerprint: str | Callable[..., object] | None,
-    arguments: dict[str, Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> object:
-    """What two calls with one key must have in common; never the envelope, which differs from delivery to delivery."""
-    payload = next(iter(arguments.values()), None)
-    if fingerprint is not None:
-        return fingerprint(*args, **kwargs) if callable(fingerprint) else _search(fingerprint, payload)
-    if isinstance(payload, Event):
-        return [payload.type, payload.data]
-    if isinstance(payload, dict) and isinstance(context := payload.get("requestContext"), dict):
-        http = context.get("http", payload)  # the payload's version 2.0 has it there, 1.0 in the request itself
-        method = http.get("method", payload.get("httpMethod"))
-        return [method, payload.get("rawPath", payload.get("path")), payload.get("body")]
-    with suppress(DecodeError):
-        event = parse_event(payload)
-        return [event.type, event.data]
-    contexts = [name for name, value in arguments.items() if hasattr(value, "get_remaining_time_in_millis")]
-    return {name: _plain(value) for name, value in arguments.items() if name not in contexts}
+async def _in_thread(function: Callable[..., Returned], *args: object) -> Returned:
+    """Call in a thread; a cancellation is raised when the call is over."""
+    work, cancelled = await _to_the_end(partial(function, *args))
+    if cancelled is not None:
+        raise cancelled from work.exception()
+    return work.result()
 
 
-def _search(expression: str, payload: object) -> object:
-    import jmespath
+async def _to_the_end(function: Callable[[], Returned]) -> tuple[asyncio.Future[Returned], BaseException | None]:
+    """Call in a thread and wait until it is over, however often the caller is cancelled meanwhile.
 
-    found: object = jmespath.search(expression, payload)
-    return found
-
-
-def _plain(value: Any) -> object:
-    """A value as JSON, for its fingerprint: a pydantic model or a dataclass by its fields."""
-    if hasattr(type(value), "model_dump"):
-        return value.model_dump(mode="json")
-    return dataclasses.asdict(value) if dataclasses.is_dataclass(type(value)) else value
+    A future of the executor's, not a task: the end of the loop cancels tasks, and what a thread has begun goes on.
+    """
+    work = asyncio.get_running_loop().run_in_executor(None, contextvars.copy_context().run, function)
+    cancelled: BaseException | None = None
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    return work, cancelled
 
 
 def _lease_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> timedelta | None:
@@ -336,6 +497,15 @@ def _release(store: IdempotencyStore, claim: Claim) -> None:
         store.release(claim)
     except Exception:
         log.exception("%s could not be released; it stays held until its lease is over", claim.key)
+
+
+def _store_failure(store: IdempotencyStore, claim: Claim, failure: Exception) -> None:
+    """Store a permanent failure, whose own exception is the one to be raised."""
+    try:
+        if not store.fail(claim, write_failure(failure)):
+            log.warning("%s failed for good, but another call had taken its key; that is not stored", claim.key)
+    except Exception:
+        log.exception("%s failed for good, but that could not be stored; it stays held", claim.key)
 
 
 def _store_result(store: IdempotencyStore, codec: ResultCodec, claim: Claim, result: object) -> None:

@@ -26,7 +26,7 @@ from .errors import (
 )
 from .event import Event
 from .functions import refuse_awaitable, refuse_unfit
-from .idempotency import MAX_KEY_BYTES
+from .identity import MAX_KEY_BYTES
 from .message_batch import each_message
 from .outbox import TransactionalOutbox, is_contention
 from .processors import _outbox_events, _outbox_order_key, batch_response

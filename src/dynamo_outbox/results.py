@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from pydantic import TypeAdapter
 
-__all__ = ["ResultCodec", "StoredResult"]
+__all__ = ["MAX_RESULT_BYTES", "ResultCodec", "StoredResult", "as_json"]
 
 MAX_RESULT_BYTES = 400 * 1024 - 4 * 1024
 """An item's 400 KB, less what the longest key and the other attributes need."""
@@ -46,7 +46,7 @@ class ResultCodec:
         Raises:
             ValueError: Neither does, or it is too long for an item.
         """
-        stored = self._by_annotation(result) or _as_json(result)
+        stored = self._by_annotation(result) or as_json(result)
         if len(stored.text.encode()) > MAX_RESULT_BYTES:
             raise ValueError(f"{len(stored.text.encode()):,} bytes, and an item leaves room for {MAX_RESULT_BYTES:,}")
         return stored
@@ -85,7 +85,12 @@ class ResultCodec:
             return None
 
 
-def _as_json(result: object) -> StoredResult:
+def as_json(result: object) -> StoredResult:
+    """A value as plain JSON.
+
+    Raises:
+        ValueError: JSON has no way, or would give it back changed; a tuple may become a list.
+    """
     try:
         text = json.dumps(result)
     except (TypeError, RecursionError) as error:

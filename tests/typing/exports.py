@@ -36,6 +36,7 @@ def by_attribute() -> None:
         dynamo_outbox.decode_item,
         dynamo_outbox.encode_item,
         dynamo_outbox.idempotent,
+        dynamo_outbox.fence_number,
         dynamo_outbox.each_message,
     ]
     assert_type(len(classes) + len(functions), int)

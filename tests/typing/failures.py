@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, assert_type
 
 from dynamo_outbox import EventBridgePublisher, PublishResult, TransactionalOutbox
@@ -19,12 +20,14 @@ from dynamo_outbox.errors import (
     MissingIdempotencyKeyError,
     OutboxError,
     PayloadMismatchError,
+    PermanentFailureError,
     PublishError,
     RenderError,
     ResultError,
     TransactionCanceledError,
     TransactionConflictError,
     TransactionLimitError,
+    UnknownOutcomeError,
 )
 
 
@@ -126,3 +129,16 @@ def of_calls(error: IdempotencyError, lost: LeaseLostError) -> None:
     assert_type(lost.key, str)
     assert_type(lost.result, object)
     assert_type(LeaseLostError("key", {"charged": True}), LeaseLostError)
+
+
+def of_calls_without_a_word(unknown: UnknownOutcomeError, failed: PermanentFailureError) -> None:
+    of_calls: list[IdempotencyError] = [unknown, failed]
+    assert_type(of_calls[0].key, str)
+    assert_type(unknown.token, str)
+    assert_type(unknown.since, datetime)
+    assert_type(unknown.fence, int)
+    assert_type(failed.kind, str)
+    assert_type(failed.message, str)
+    since = datetime.now(UTC)
+    assert_type(UnknownOutcomeError("key", token="token", since=since, fence=7), UnknownOutcomeError)
+    assert_type(PermanentFailureError("key", "shop.CardDeclined", "no"), PermanentFailureError)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, assert_type
 
 import boto3
 
-from dynamo_outbox import Event, IdempotencyStore, each_message, idempotent
-from dynamo_outbox.core.claims import Claim, Replay
+from dynamo_outbox import Event, IdempotencyStore, each_message, fence_number, idempotent
+from dynamo_outbox.core.claims import Claim, Claimed, Replay
 from dynamo_outbox.results import StoredResult
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
 
     from dynamo_outbox import Message
+    from dynamo_outbox.errors import UnknownOutcomeError
     from dynamo_outbox.testing import FakeDynamoDB
     from dynamo_outbox.typing import LambdaContext
 
@@ -34,6 +38,9 @@ def stores(stubbed: DynamoDBClient, fake: FakeDynamoDB) -> None:
         lease=timedelta(minutes=15),
         clock_margin=timedelta(seconds=1),
         clock=lambda: datetime.now(UTC),
+        sleep=time.sleep,
+        sleep_async=asyncio.sleep,
+        draw=random.random,
     )
     IdempotencyStore("calls", client=stubbed, sort_key="sk")
     IdempotencyStore("calls", client=fake)
@@ -53,11 +60,27 @@ def refused_stores(events: EventBridgeClient) -> None:
 
 
 def calls(store: IdempotencyStore, claim: Claim) -> None:
-    assert_type(store.claim(claim), Replay | None)
-    assert_type(store.claim(claim, lease=timedelta(minutes=1)), Replay | None)
+    assert_type(store.claim(claim), Claimed | Replay)
+    assert_type(store.claim(claim, lease=timedelta(minutes=1), on_expired_lease="raise"), Claimed | Replay)
     assert_type(store.complete(claim, StoredResult("{}", by_annotation=False)), bool)
     assert_type(store.complete(claim, None), bool)
-    store.release(claim)
+    assert_type(store.fail(claim, "{}"), bool)
+    assert_type(store.release(claim), bool)
+    assert_type(store.look(claim, on_expired_lease="raise"), Replay | None)
+
+
+def settled_by_hand(store: IdempotencyStore, error: UnknownOutcomeError) -> None:
+    def charge(_: Event) -> Decimal:
+        return Decimal(fence_number())
+
+    assert_type(store.forget(error.key, token=error.token), bool)
+    assert_type(store.resolve(error.key, {"charged": True}, token=error.token), bool)
+    assert_type(store.resolve(error.key, Decimal(5), token=error.token, function=charge), bool)
+    # Nothing is settled without the token.
+    store.forget(error.key)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    store.resolve(error.key, 5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # And it goes by its name.
+    store.forget(error.key, error.token)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def attributes(store: IdempotencyStore) -> None:
@@ -144,6 +167,13 @@ def options(store: IdempotencyStore) -> None:
 
     assert_type(send({}, shop="Rome"), str)
 
+    @idempotent(store, on_expired_lease="raise", wait_for=timedelta(seconds=5), permanent=(ZeroDivisionError, KeyError))
+    def charge(event: Event) -> int:
+        return fence_number() + len(event.type)
+
+    assert_type(charge(Event("OrderPlaced", {})), int)
+    idempotent(store, on_expired_lease="rerun", wait_for=None, permanent=())
+
 
 def refused_options(store: IdempotencyStore, client: DynamoDBClient) -> None:
     # A client alone knows no table.
@@ -156,6 +186,12 @@ def refused_options(store: IdempotencyStore, client: DynamoDBClient) -> None:
     idempotent(store, key=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     # A key's function gives text.
     idempotent(store, key=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # There is no such way to treat an expired lease.
+    idempotent(store, on_expired_lease="wait")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # A duration is no bare number.
+    idempotent(store, wait_for=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # An interruption is no failure.
+    idempotent(store, permanent=(SystemExit,))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     # There is no such way to treat a call without a key.
     idempotent(store, on_missing_key="skip")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 

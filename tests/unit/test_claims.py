@@ -12,8 +12,11 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from dynamo_outbox import IdempotencyStore
 from dynamo_outbox.core.claims import (
+    AT_MOST_ONCE,
     ON_MEETING,
     Claim,
+    Claimed,
+    FailureReplay,
     Met,
     Place,
     Replay,
@@ -22,12 +25,13 @@ from dynamo_outbox.core.claims import (
     read_request,
     what_is_met,
 )
-from dynamo_outbox.errors import AlreadyInProgressError, PayloadMismatchError, ResultError
+from dynamo_outbox.errors import AlreadyInProgressError, PayloadMismatchError, ResultError, UnknownOutcomeError
 from dynamo_outbox.results import StoredResult
 
 from ..doubles import FixedClock, fake_dynamodb
 
 if TYPE_CHECKING:
+    from dynamo_outbox.core.claims import OnExpiredLease
     from dynamo_outbox.testing import FakeDynamoDB
 
 NOW = FixedClock().now
@@ -41,6 +45,7 @@ def record(**changes: Any) -> dict[str, Any]:
         "pk": CLAIM.key,
         "status": "IN_PROGRESS",
         "claimToken": "another's",
+        "fence": 7,
         "fingerprint": "payload",
         "leaseExpiresAt": int((NOW + 60 * SECOND).timestamp() * 1000),
         "expiresAt": int((NOW + 3600 * SECOND).timestamp()),
@@ -61,10 +66,16 @@ ROWS = [
     (record(leaseExpiresAt=milliseconds(-SECOND), status="COMPLETED", result='"a"'), Met.DONE),
     (record(claimToken="mine"), Met.OWN),
     (record(claimToken="mine", fingerprint="other"), Met.OWN),
+    (record(claimToken="mine", leaseExpiresAt=milliseconds(-SECOND)), Met.OWN),
+    (record(claimToken="mine", status="COMPLETED", result='"a"'), Met.OWN),
+    (record(claimToken="mine", status="RELEASED"), Met.SPENT),
+    (record(status="RELEASED"), Met.RELEASED),
+    (record(status="RELEASED", fingerprint="other"), Met.RELEASED),
     (record(fingerprint="other"), Met.OTHER_PAYLOAD),
     (record(fingerprint="other", status="COMPLETED", result='"a"'), Met.OTHER_PAYLOAD),
     (record(), Met.HELD),
     (record(status="COMPLETED", result='"a"'), Met.DONE),
+    (record(status="COMPLETED", failure="{}"), Met.FAILED),
     (record(status="COMPLETED"), Met.DONE_WITHOUT_RESULT),
 ]
 
@@ -75,50 +86,87 @@ def test_each_record_has_its_row(found: dict[str, Any], met: Met) -> None:
     assert what_is_met(CLAIM, found, ttl_attribute="expiresAt", now=NOW, margin=SECOND) is met
 
 
+FIRST = Claimed(int(NOW.timestamp() * 1000) + 1)
 RULES = {
-    Met.FORGOTTEN: None,
-    Met.OVERDUE: None,
-    Met.OWN: None,
+    Met.FORGOTTEN: FIRST,
+    Met.SPENT: AlreadyInProgressError,
+    Met.RELEASED: Claimed(8),
+    Met.OWN: Claimed(7),
+    Met.OVERDUE: Claimed(8),
     Met.OTHER_PAYLOAD: PayloadMismatchError,
     Met.HELD: AlreadyInProgressError,
+    Met.FAILED: FailureReplay("{}", by_annotation=False),
     Met.DONE: Replay('"a"', by_annotation=False),
     Met.DONE_WITHOUT_RESULT: ResultError,
 }
+POLICIES: list[OnExpiredLease] = ["rerun", "raise"]
 
 
+@pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize(("found", "met"), ROWS)
-def test_the_put_takes_what_the_table_lets_it_take(found: dict[str, Any], met: Met) -> None:
-    """The put's condition lets through just the records whose row says so; any other ends as its row says."""
+def test_the_claim_takes_what_the_table_lets_it_take(found: dict[str, Any], met: Met, policy: OnExpiredLease) -> None:
+    """The claim's condition lets through just the records whose row says so; any other ends as its row says."""
     store = new_store(dynamodb := new_table())
     if found:
         dynamodb.put_item(TableName="handled", Item=found)
-    expected = RULES[met]
+    expected: Any = UnknownOutcomeError if (met, policy) == (Met.OVERDUE, "raise") else RULES[met]
+    if found and expected is FIRST:
+        expected = Claimed(8)  # a forgotten record's fence goes on
     if isinstance(expected, type):
         with pytest.raises(expected):
-            store.claim(CLAIM)
+            store.claim(CLAIM, on_expired_lease=policy)
+        assert dynamodb.get_item(TableName="handled", Key={"pk": found["pk"]})["Item"] == found
     else:
-        assert store.claim(CLAIM) == expected
+        assert store.claim(CLAIM, on_expired_lease=policy) == expected
+        assert type(store.claim(CLAIM, on_expired_lease=policy)) is type(expected)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize(("found", "met"), ROWS)
+def test_a_look_says_what_the_claim_would_do(found: dict[str, Any], met: Met, policy: OnExpiredLease) -> None:
+    """Reading the record changes nothing, and tells whether the key can be claimed, or what the claim would meet."""
+    store = new_store(dynamodb := new_table())
+    if found:
+        dynamodb.put_item(TableName="handled", Item=found)
+    before = dynamodb.scan(TableName="handled")["Items"]
+    expected: Any = UnknownOutcomeError if (met, policy) == (Met.OVERDUE, "raise") else RULES[met]
+    if isinstance(expected, type):
+        with pytest.raises(expected):
+            store.look(CLAIM, on_expired_lease=policy)
+    else:
+        assert store.look(CLAIM, on_expired_lease=policy) == (None if isinstance(expected, Claimed) else expected)
+    assert dynamodb.scan(TableName="handled")["Items"] == before
+
+
+def test_a_taken_record_keeps_nothing_of_its_last_holder() -> None:
+    """A claim leaves no result, failure or token of an earlier call behind."""
+    store = new_store(dynamodb := new_table())
+    over = {"expiresAt": int(NOW.timestamp()), "failure": "{}", "result": "1", "resultByAnnotation": "1"}
+    dynamodb.put_item(TableName="handled", Item=record(**over))
+    store.claim(CLAIM, 60 * SECOND)
+    (taken,) = dynamodb.scan(TableName="handled")["Items"]
+    assert taken == record(claimToken="mine", fence=8, expiresAt=int((NOW + store.ttl).timestamp()))
 
 
 def test_a_long_lease_outlives_a_short_memory() -> None:
     """A call whose lease is longer than the store's ttl is not forgotten while it may still run."""
     clock = FixedClock()
     store = new_store(new_table(clock), clock, ttl=120 * SECOND)
-    assert store.claim(CLAIM, 600 * SECOND) is None
+    assert isinstance(store.claim(CLAIM, 600 * SECOND), Claimed)
     clock.advance(300 * SECOND)
     with pytest.raises(AlreadyInProgressError):
         store.claim(CLAIM._replace(token="another's"))
     clock.advance(302 * SECOND)
-    assert store.claim(CLAIM._replace(token="another's")) is None
+    assert isinstance(store.claim(CLAIM._replace(token="another's")), Claimed)
 
 
 def test_every_row_is_reached() -> None:
     """The rows above are all that the table has."""
-    assert {met for _, met in ROWS} == set(Met) == set(ON_MEETING)
+    assert {met for _, met in ROWS} == set(Met) == set(ON_MEETING) == set(AT_MOST_ONCE)
 
 
 def test_a_record_that_went_meanwhile_is_tried_again_later() -> None:
-    """A refused put that brings no record back is answered like a key in progress: the next try takes it."""
+    """A refused claim that brings no record back is answered like a key in progress: the next try takes it."""
     with pytest.raises(AlreadyInProgressError):
         meet(CLAIM, {}, ttl_attribute="expiresAt", now=NOW, margin=SECOND)
 
@@ -191,11 +239,11 @@ class Schedules(RuleBasedStateMachine):
         claim = Claim("key", f"token {self._drawn}", payload)
         for _ in range(1 + repeated):
             try:
-                replay = self.store_of(skew).claim(claim)
+                told = self.store_of(skew).claim(claim)
             except (AlreadyInProgressError, PayloadMismatchError):
                 return None
-            if replay is not None:
-                assert replay.text == self.results[-1]
+            if isinstance(told, Replay):
+                assert told.text == self.results[-1]
                 return None
         lease_end = self.clock.now + timedelta(milliseconds=skew) + 60 * SECOND
         assert all(end <= self.clock.now + 2 * SECOND for end in self.running.values()), "two hold the key"

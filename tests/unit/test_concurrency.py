@@ -98,14 +98,14 @@ def test_of_many_coroutines_with_one_message_one_runs(store: IdempotencyStore) -
 
 
 def test_a_call_that_is_cancelled_while_it_takes_the_key_gives_it_back(dynamodb: FakeDynamoDB) -> None:
-    """The put goes on in its thread; when it has gone through, its key is released."""
+    """The claim goes on in its thread; when it has gone through, its key is released."""
     begun, go_on = threading.Event(), threading.Event()
 
     class Slow:
-        def put_item(self, **request: Any) -> Any:
+        def update_item(self, **request: Any) -> Any:
             begun.set()
             assert go_on.wait(timeout=30)
-            return dynamodb.put_item(**request)
+            return dynamodb.update_item(**request)
 
         def __getattr__(self, name: str) -> Any:
             return getattr(dynamodb, name)
@@ -126,7 +126,7 @@ def test_a_call_that_is_cancelled_while_it_takes_the_key_gives_it_back(dynamodb:
             await call
 
     asyncio.run(cancelled())
-    assert dynamodb.scan(TableName="handled")["Items"] == []
+    assert [item["status"] for item in dynamodb.scan(TableName="handled")["Items"]] == [{"S": "RELEASED"}]
     assert asyncio.run(handle(EVENT)) == "done"
 
 

@@ -1,47 +1,64 @@
-"""Idempotency as two tables: what a call does about the record that it meets, and what becomes of a record.
+"""Idempotency as tables: what a call does about the record that it meets, and what becomes of a record.
 
-`ON_MEETING` is what a call follows. Its first two rows are the condition of the put, `CLAIM_CONDITION`; for the others
-the refused put brings the record back, and `meet` looks its row up. `LIFE` is how a record changes. Completion and
-release are conditional on the token, so a late holder changes nothing. docs/idempotency.md draws its picture from it.
+`ON_MEETING` is what a call follows. The rows that take the key are the condition of the claim; for the others the
+refused claim brings the record back, and `meet` looks its row up. `LIFE` is how a record changes. Each change but a
+claim is out of `in progress` and conditional on the token, so a late holder changes nothing; each claim counts the
+record's fence up, and no change takes it back. docs/idempotency.md draws its pictures from the tables.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from ..errors import AlreadyInProgressError, PayloadMismatchError, ResultError
+from ..errors import AlreadyInProgressError, PayloadMismatchError, ResultError, UnknownOutcomeError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime, timedelta
 
 __all__ = [
+    "AT_MOST_ONCE",
     "LIFE",
     "ON_MEETING",
     "Claim",
+    "Claimed",
+    "FailureReplay",
     "Met",
+    "OnExpiredLease",
     "Outcome",
     "Place",
     "Replay",
     "claim_request",
     "completed_item",
     "completion_request",
+    "failed",
+    "fence_of",
+    "has_ended_so",
+    "look",
     "meet",
     "read_request",
     "release_request",
+    "released",
+    "succeeded",
     "what_is_met",
 ]
+
+OnExpiredLease: TypeAlias = Literal["rerun", "raise"]
+"""What becomes of a call whose key's holder ran out of its lease: it runs, or an error says that nobody knows."""
 
 
 class Met(StrEnum):
     """Which record a call meets, the first that fits."""
 
     FORGOTTEN = "none, or one past its time to live"
+    SPENT = "released, with its own token: the claim was late"
+    RELEASED = "released"
+    OWN = "its own token: the first answer to its write was lost"
     OVERDUE = "in progress, its lease and the margin over"
-    OWN = "its own token: the first answer to its put was lost"
     OTHER_PAYLOAD = "another fingerprint"
     HELD = "in progress"
+    FAILED = "completed, with a permanent failure"
     DONE = "completed, with a result"
     DONE_WITHOUT_RESULT = "completed, without a result that could be stored"
 
@@ -51,38 +68,64 @@ class Outcome(StrEnum):
 
     RUN = "takes the key and runs"
     REPLAY = "gives the stored result"
+    FAIL = "raises the stored failure again"
     IN_PROGRESS = "AlreadyInProgressError"
     MISMATCH = "PayloadMismatchError"
+    UNKNOWN = "UnknownOutcomeError"
     UNSTORABLE = "ResultError"
 
 
 ON_MEETING = {
     Met.FORGOTTEN: Outcome.RUN,
-    Met.OVERDUE: Outcome.RUN,
+    Met.SPENT: Outcome.IN_PROGRESS,
+    Met.RELEASED: Outcome.RUN,
     Met.OWN: Outcome.RUN,
+    Met.OVERDUE: Outcome.RUN,
     Met.OTHER_PAYLOAD: Outcome.MISMATCH,
     Met.HELD: Outcome.IN_PROGRESS,
+    Met.FAILED: Outcome.FAIL,
     Met.DONE: Outcome.REPLAY,
     Met.DONE_WITHOUT_RESULT: Outcome.UNSTORABLE,
 }
+AT_MOST_ONCE = {**ON_MEETING, Met.OVERDUE: Outcome.UNKNOWN}
+"""The same where an expired lease raises."""
 
 LIFE = (
     ("none", "claim", "in progress"),
-    ("in progress", "claim, when lease and margin are over", "in progress"),
-    ("in progress", "complete, with the token", "completed"),
-    ("in progress", "release, with the token", "none"),
+    ("released", "claim", "in progress"),
+    ("in progress", "claim, when lease and margin are over and that lets it rerun", "in progress"),
+    ("in progress", "complete or resolve, with the token", "completed"),
+    ("in progress", "fail for good, with the token", "failed"),
+    ("in progress", "release or forget, with the token", "released"),
+    ("in progress", "time to live", "none"),
+    ("released", "time to live", "none"),
     ("completed", "time to live", "none"),
+    ("failed", "time to live", "none"),
 )
-"""From, by, to."""
+"""From, by, to. A failed record is a completed one that holds a failure."""
 
 IN_PROGRESS = "IN_PROGRESS"
 COMPLETED = "COMPLETED"
+RELEASED = "RELEASED"
 SORT_KEY_VALUE = "idempotency"
 
-CLAIM_CONDITION = (
-    "attribute_not_exists(#key) OR #expiresAt <= :nowSeconds OR (#status = :inProgress AND #leaseExpiresAt <= :overdue)"
+_TAKEABLE = "#status = :released"
+_TAKEABLE_OR_OVERDUE = f"({_TAKEABLE} OR (#status = :inProgress AND #leaseExpiresAt <= :overdue))"
+_CLAIM_CONDITION = "attribute_not_exists(#key) OR #expiresAt <= :nowSeconds OR (#claimToken <> :token AND {})"
+CLAIM_CONDITIONS: dict[OnExpiredLease, str] = {
+    "rerun": _CLAIM_CONDITION.format(_TAKEABLE_OR_OVERDUE),
+    "raise": _CLAIM_CONDITION.format(_TAKEABLE),
+}
+"""The rows of `ON_MEETING` and of `AT_MOST_ONCE` in which a call takes the key."""
+CLAIM_UPDATE = (
+    "SET #status = :inProgress, #claimToken = :token, #fingerprint = :fingerprint, #leaseExpiresAt = :leaseExpiresAt, "
+    "#expiresAt = :expiresAt, #fence = if_not_exists(#fence, :nowMilliseconds) + :one "
+    "REMOVE #result, #resultByAnnotation, #failure"
 )
-TOKEN_CONDITION = "#claimToken = :token"  # noqa: S105  # an expression
+"""The first fence is the time, so that the numbers go on growing where TTL has deleted the record."""
+ENDING_ATTRIBUTES = ("status", "result", "resultByAnnotation", "failure")
+"""What says how a call ended."""
+ENDING_CONDITION = "#claimToken = :token AND #status = :inProgress"
 
 
 class Claim(NamedTuple):
@@ -91,6 +134,12 @@ class Claim(NamedTuple):
     key: str
     token: str
     fingerprint: str
+
+
+class Claimed(NamedTuple):
+    """The call holds the key, as the `fence`-th to do so, counted from a time in milliseconds."""
+
+    fence: int
 
 
 class Place(NamedTuple):
@@ -118,10 +167,21 @@ class Replay(NamedTuple):
     by_annotation: bool
 
 
+class FailureReplay(Replay):
+    """The call was made before and failed for good: its text is the stored failure."""
+
+
 def claim_request(
-    claim: Claim, where: Place, *, now: datetime, lease: timedelta, margin: timedelta, ttl: timedelta
+    claim: Claim,
+    where: Place,
+    *,
+    now: datetime,
+    lease: timedelta,
+    margin: timedelta,
+    ttl: timedelta,
+    on_expired_lease: OnExpiredLease = "rerun",
 ) -> dict[str, Any]:
-    """PutItem that takes the key, unless somebody holds it or has done its work.
+    """UpdateItem that takes the key, unless somebody holds it or has done its work, and counts its fence up.
 
     Args:
         claim: Who takes what.
@@ -130,33 +190,52 @@ def claim_request(
         lease: How long the key is held.
         margin: How far the clocks of two holders may be apart.
         ttl: How long the record is kept.
+        on_expired_lease: Whether it may be taken from a holder whose lease and margin are over.
     """
-    milliseconds = int(now.timestamp() * 1000)
+    milliseconds = _milliseconds(now)
     forgotten = now + max(ttl, lease + margin)  # never while the call may still run
+    values = {
+        ":inProgress": {"S": IN_PROGRESS},
+        ":released": {"S": RELEASED},
+        ":token": {"S": claim.token},
+        ":fingerprint": {"S": claim.fingerprint},
+        ":leaseExpiresAt": {"N": str(milliseconds + int(lease.total_seconds() * 1000))},
+        ":expiresAt": {"N": str(int(forgotten.timestamp()))},
+        ":nowSeconds": {"N": str(int(now.timestamp()))},
+        ":nowMilliseconds": {"N": str(milliseconds)},
+        ":one": {"N": "1"},
+    }
+    if on_expired_lease == "rerun":
+        values[":overdue"] = {"N": str(milliseconds - int(margin.total_seconds() * 1000))}
+    names = (
+        "status",
+        "claimToken",
+        "fingerprint",
+        "leaseExpiresAt",
+        "fence",
+        "result",
+        "resultByAnnotation",
+        "failure",
+    )
     return {
         "TableName": where.table,
-        "Item": {
-            **where.key_of(claim),
-            "status": {"S": IN_PROGRESS},
-            "claimToken": {"S": claim.token},
-            "fingerprint": {"S": claim.fingerprint},
-            "leaseExpiresAt": {"N": str(milliseconds + int(lease.total_seconds() * 1000))},
-            where.ttl_attribute: {"N": str(int(forgotten.timestamp()))},
-        },
-        "ConditionExpression": CLAIM_CONDITION,
+        "Key": where.key_of(claim),
+        "UpdateExpression": CLAIM_UPDATE,
+        "ConditionExpression": CLAIM_CONDITIONS[on_expired_lease],
         "ExpressionAttributeNames": {
             "#key": where.partition_key,
             "#expiresAt": where.ttl_attribute,
-            "#status": "status",
-            "#leaseExpiresAt": "leaseExpiresAt",
+            **{f"#{name}": name for name in names},
         },
-        "ExpressionAttributeValues": {
-            ":nowSeconds": {"N": str(int(now.timestamp()))},
-            ":inProgress": {"S": IN_PROGRESS},
-            ":overdue": {"N": str(milliseconds - int(margin.total_seconds() * 1000))},
-        },
+        "ExpressionAttributeValues": values,
+        "ReturnValues": "UPDATED_NEW",
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
+
+
+def fence_of(record: Mapping[str, Any]) -> int:
+    """The number of the last claim of a record, in typed values."""
+    return int(record["fence"]["N"])
 
 
 def what_is_met(
@@ -171,79 +250,156 @@ def what_is_met(
         now, margin: As for `claim_request`.
     """
     held = {name: next(iter(typed.values())) for name, typed in record.items()}
-    is_completed = held.get("status") == COMPLETED
-    overdue = int(now.timestamp() * 1000) - int(margin.total_seconds() * 1000)
     if not held or int(held[ttl_attribute]) <= int(now.timestamp()):
         return Met.FORGOTTEN
-    if not is_completed and int(held["leaseExpiresAt"]) <= overdue:
-        return Met.OVERDUE
-    if held["claimToken"] == claim.token:
+    is_own = held["claimToken"] == claim.token
+    if held["status"] == RELEASED:
+        return Met.SPENT if is_own else Met.RELEASED
+    if is_own:
         return Met.OWN
+    is_completed = held["status"] == COMPLETED
+    if not is_completed and int(held["leaseExpiresAt"]) <= _milliseconds(now) - int(margin.total_seconds() * 1000):
+        return Met.OVERDUE
     if held["fingerprint"] != claim.fingerprint:
         return Met.OTHER_PAYLOAD
     if not is_completed:
         return Met.HELD
+    if "failure" in held:
+        return Met.FAILED
     return Met.DONE if "result" in held else Met.DONE_WITHOUT_RESULT
 
 
 def meet(
-    claim: Claim, record: Mapping[str, Any], *, ttl_attribute: str, now: datetime, margin: timedelta
+    claim: Claim,
+    record: Mapping[str, Any],
+    *,
+    ttl_attribute: str,
+    now: datetime,
+    margin: timedelta,
+    on_expired_lease: OnExpiredLease = "rerun",
 ) -> Replay | None:
-    """What follows for a call whose put was refused: a replay, or None where the record is its own.
+    """What follows for a call whose claim was refused: a replay, or None where the record is its own.
 
     Args:
-        claim, record, ttl_attribute, now, margin: As for `what_is_met`, `now` as it was in the put.
+        claim, record, ttl_attribute, now, margin: As for `what_is_met`, `now` as it was in the claim.
+        on_expired_lease: As it was in the claim.
 
     Raises:
-        PayloadMismatchError, AlreadyInProgressError, ResultError: As in `ON_MEETING`.
+        PayloadMismatchError, AlreadyInProgressError, UnknownOutcomeError, ResultError: As in `ON_MEETING`.
     """
     met = what_is_met(claim, record, ttl_attribute=ttl_attribute, now=now, margin=margin)
-    match ON_MEETING[met]:
+    match _outcome(met, on_expired_lease):
         case Outcome.REPLAY:
             return Replay(record["result"]["S"], by_annotation="resultByAnnotation" in record)
+        case Outcome.FAIL:
+            return FailureReplay(record["failure"]["S"], by_annotation=False)
         case Outcome.MISMATCH:
             raise PayloadMismatchError(claim.key, "was used before with another payload; a new call needs a new key")
+        case Outcome.UNKNOWN:
+            since = datetime.fromtimestamp(int(record["leaseExpiresAt"]["N"]) / 1000, UTC)
+            raise UnknownOutcomeError(claim.key, token=record["claimToken"]["S"], since=since, fence=fence_of(record))
         case Outcome.UNSTORABLE:
             raise ResultError(claim.key, "was done before, but its result could not be stored; it is not done again")
         case Outcome.RUN if met is Met.OWN:
             return None
-        case _:  # in progress; or the record went between the put and its refusal, and the next try will take the key
+        case _:  # in progress; or the record went between the claim and its refusal, and the next try takes the key
             raise AlreadyInProgressError(claim.key, "another call is at work on it; try again later")
 
 
+def look(
+    claim: Claim,
+    record: Mapping[str, Any],
+    *,
+    ttl_attribute: str,
+    now: datetime,
+    margin: timedelta,
+    on_expired_lease: OnExpiredLease = "rerun",
+) -> Replay | None:
+    """What follows for a call that reads the record: a replay, or None where it may claim the key.
+
+    Args:
+        claim, record, ttl_attribute, now, margin, on_expired_lease: As for `meet`.
+
+    Raises:
+        PayloadMismatchError, AlreadyInProgressError, UnknownOutcomeError, ResultError: As in `ON_MEETING`.
+    """
+    met = what_is_met(claim, record, ttl_attribute=ttl_attribute, now=now, margin=margin)
+    if _outcome(met, on_expired_lease) is Outcome.RUN:
+        return None
+    return meet(claim, record, ttl_attribute=ttl_attribute, now=now, margin=margin, on_expired_lease=on_expired_lease)
+
+
+def _outcome(met: Met, on_expired_lease: OnExpiredLease) -> Outcome:
+    return (AT_MOST_ONCE if on_expired_lease == "raise" else ON_MEETING)[met]
+
+
+def _milliseconds(now: datetime) -> int:
+    return int(now.timestamp() * 1000)
+
+
+def succeeded(result: tuple[str, bool] | None) -> dict[str, Any]:
+    """How a call ended that returned, in typed attributes.
+
+    Args:
+        result: The result's text and whether the annotation reads it; None where it can't be stored.
+    """
+    text, by_annotation = result or (None, False)
+    return {
+        "status": {"S": COMPLETED},
+        **({} if text is None else {"result": {"S": text}}),
+        **({"resultByAnnotation": {"BOOL": True}} if by_annotation else {}),
+    }
+
+
+def failed(failure: str) -> dict[str, Any]:
+    """How a call ended that failed for good, in typed attributes."""
+    return {"status": {"S": COMPLETED}, "failure": {"S": failure}}
+
+
+def released() -> dict[str, Any]:
+    """How a call ended that may be made again, in typed attributes."""
+    return {"status": {"S": RELEASED}}
+
+
 def completion_request(
-    claim: Claim, where: Place, *, result: tuple[str, bool] | None, now: datetime, ttl: timedelta
+    claim: Claim, where: Place, *, ending: Mapping[str, Any], now: datetime, ttl: timedelta
 ) -> dict[str, Any]:
-    """UpdateItem that stores the result, if this holder still holds the key.
+    """UpdateItem that stores how the call ended, if this holder still holds the key.
 
     Args:
         claim, where, now, ttl: As for `claim_request`.
-        result: The result's text and whether the annotation reads it; None where it can't be stored.
+        ending: What `succeeded` or `failed` gives.
     """
-    update = "SET #status = :completed, #expiresAt = :expiresAt"
-    names = {"#status": "status", "#expiresAt": where.ttl_attribute, "#claimToken": "claimToken"}
-    values: dict[str, Any] = {
-        ":completed": {"S": COMPLETED},
-        ":expiresAt": {"N": str(int((now + ttl).timestamp()))},
-        ":token": {"S": claim.token},
-    }
-    if result is not None:
-        text, by_annotation = result
-        update += ", #result = :result"
-        names["#result"] = "result"
-        values[":result"] = {"S": text}
-        if by_annotation:
-            update += ", #resultByAnnotation = :true"
-            names["#resultByAnnotation"] = "resultByAnnotation"
-            values[":true"] = {"BOOL": True}
+    return _ending_request(claim, where, {**ending, where.ttl_attribute: {"N": str(int((now + ttl).timestamp()))}})
+
+
+def release_request(claim: Claim, where: Place) -> dict[str, Any]:
+    """UpdateItem that gives the key back after a failure, if this holder still holds it; the fence stays."""
+    return _ending_request(claim, where, released())
+
+
+def _ending_request(claim: Claim, where: Place, changes: Mapping[str, Any]) -> dict[str, Any]:
+    ids = {name: "expiresAt" if name == where.ttl_attribute else name for name in changes}
     return {
         "TableName": where.table,
         "Key": where.key_of(claim),
-        "UpdateExpression": update,
-        "ConditionExpression": TOKEN_CONDITION,
-        "ExpressionAttributeNames": names,
-        "ExpressionAttributeValues": values,
+        "UpdateExpression": "SET " + ", ".join(f"#{ids[name]} = :{ids[name]}" for name in changes),
+        "ConditionExpression": ENDING_CONDITION,
+        "ExpressionAttributeNames": {"#claimToken": "claimToken", **{f"#{ids[name]}": name for name in changes}},
+        "ExpressionAttributeValues": {
+            ":token": {"S": claim.token},
+            ":inProgress": {"S": IN_PROGRESS},
+            **{f":{ids[name]}": value for name, value in changes.items()},
+        },
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
+
+
+def has_ended_so(claim: Claim, record: Mapping[str, Any], ending: Mapping[str, Any]) -> bool:
+    """Whether a record that refused a call's ending has that very ending: its first answer was lost."""
+    return record.get("claimToken") == {"S": claim.token} and all(
+        record.get(name) == ending.get(name) for name in ENDING_ATTRIBUTES
+    )
 
 
 def completed_item(
@@ -253,31 +409,17 @@ def completed_item(
 
     Args:
         claim, where, now, ttl: As for `claim_request`.
-        result: As for `completion_request`.
+        result: As for `succeeded`.
     """
-    text, by_annotation = result or (None, False)
     return {
         **where.key_of(claim),
-        "status": {"S": COMPLETED},
         "claimToken": {"S": claim.token},
         "fingerprint": {"S": claim.fingerprint},
         where.ttl_attribute: {"N": str(int((now + ttl).timestamp()))},
-        **({} if text is None else {"result": {"S": text}}),
-        **({"resultByAnnotation": {"BOOL": True}} if by_annotation else {}),
+        **succeeded(result),
     }
 
 
 def read_request(claim: Claim, where: Place) -> dict[str, Any]:
     """GetItem of a key's record, as it is now."""
     return {"TableName": where.table, "Key": where.key_of(claim), "ConsistentRead": True}
-
-
-def release_request(claim: Claim, where: Place) -> dict[str, Any]:
-    """DeleteItem that gives the key back after a failure, if this holder still holds it."""
-    return {
-        "TableName": where.table,
-        "Key": where.key_of(claim),
-        "ConditionExpression": TOKEN_CONDITION,
-        "ExpressionAttributeNames": {"#claimToken": "claimToken"},
-        "ExpressionAttributeValues": {":token": {"S": claim.token}},
-    }

@@ -1,0 +1,412 @@
+"""What becomes of a call whose key's holder never said how it ended, and the number that fences a late holder out."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ReadTimeoutError
+from pydantic import BaseModel
+
+from dynamo_outbox import Event, IdempotencyStore, fence_number, idempotent
+from dynamo_outbox.core.claims import Claim, Claimed
+from dynamo_outbox.errors import (
+    AlreadyInProgressError,
+    CommitUnknownError,
+    LeaseLostError,
+    TransactionConflictError,
+    UnknownOutcomeError,
+)
+
+from ..doubles import FixedClock, fake_dynamodb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dynamo_outbox.testing import FakeDynamoDB
+
+LEASE, MARGIN = timedelta(minutes=1), timedelta(seconds=1)
+CHARGE = Event("OrderPlaced", {"total": 5}, id="7")
+KEY = "charge#7"
+TIMEOUT = ReadTimeoutError(endpoint_url="https://cards.example")
+
+
+@pytest.fixture
+def dynamodb(clock: FixedClock) -> FakeDynamoDB:
+    return fake_dynamodb({"handled": ["pk"]}, clock)
+
+
+@pytest.fixture
+def store(dynamodb: FakeDynamoDB, clock: FixedClock) -> IdempotencyStore:
+    return IdempotencyStore("handled", client=dynamodb, lease=LEASE, clock_margin=MARGIN, clock=clock)
+
+
+class Card:
+    """What a function charges: it counts, and ends as it is told."""
+
+    def __init__(self, ending: BaseException | None = None) -> None:
+        self.charges = 0
+        self.ending = ending
+
+    def charge(self) -> str:
+        self.charges += 1
+        if self.ending is not None:
+            raise self.ending
+        return f"receipt {self.charges}"
+
+
+def charging(store: IdempotencyStore, card: Card, **options: Any) -> Callable[[Event], str]:
+    @idempotent(store, scope="charge", **{"on_expired_lease": "raise", **options})
+    def charge(_: Event) -> str:
+        return card.charge()
+
+    return charge
+
+
+def status(dynamodb: FakeDynamoDB) -> str:
+    (record,) = dynamodb.scan(TableName="handled")["Items"]
+    return str(record["status"]["S"])
+
+
+def unknown(charge: Callable[[Event], str]) -> UnknownOutcomeError:
+    with pytest.raises(UnknownOutcomeError) as caught:
+        charge(CHARGE)
+    return caught.value
+
+
+def test_an_expired_lease_can_be_an_error(store: IdempotencyStore, clock: FixedClock) -> None:
+    """Where the holder vanished, the call is refused, now and later, with what it takes to look and to settle it."""
+    card = Card(KeyboardInterrupt())
+    charge = charging(store, card)
+    began = clock.now
+    with pytest.raises(KeyboardInterrupt):
+        charge(CHARGE)
+    with pytest.raises(AlreadyInProgressError):
+        charge(CHARGE)
+    clock.advance(LEASE + MARGIN)
+    for _ in range(2):
+        error = unknown(charge)
+        clock.advance(timedelta(days=1))
+    assert (error.key, error.since, error.since.tzinfo is None) == (KEY, began + LEASE, False)
+    assert error.fence == int(began.timestamp() * 1000) + 1
+    assert error.token in str(error)
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own
+    assert (str(again), again.token) == (str(error), error.token)
+    assert card.charges == 1
+
+
+def test_by_default_an_expired_lease_lets_the_next_call_run(store: IdempotencyStore, clock: FixedClock) -> None:
+    """Without the policy a vanished holder's call is made again."""
+    store.claim(Claim(KEY, "a vanished holder's", "payload"))
+    clock.advance(LEASE + MARGIN)
+    assert charging(store, Card(), on_expired_lease="rerun")(CHARGE) == "receipt 1"
+
+
+def test_a_call_that_had_no_effect_can_be_forgotten(store: IdempotencyStore, clock: FixedClock) -> None:
+    """After `forget` the next call runs, once; with a token that isn't the holder's nothing changes."""
+    card = Card(KeyboardInterrupt())
+    charge = charging(store, card)
+    with pytest.raises(KeyboardInterrupt):
+        charge(CHARGE)
+    clock.advance(LEASE + MARGIN)
+    error = unknown(charge)
+    assert store.forget(error.key, token="another's") is False
+    unknown(charge)
+    assert store.forget(error.key, token=error.token) is True
+    card.ending = None
+    assert [charge(CHARGE), charge(CHARGE)] == ["receipt 2", "receipt 2"]
+    assert store.forget(error.key, token=error.token) is False
+    assert charge(CHARGE) == "receipt 2"
+
+
+def test_a_call_that_had_its_effect_can_be_resolved(store: IdempotencyStore, clock: FixedClock) -> None:
+    """After `resolve` duplicates get that result; it is stored once, and only with the holder's token."""
+    charge = charging(store, Card(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        charge(CHARGE)
+    clock.advance(LEASE + MARGIN)
+    error = unknown(charge)
+    assert store.resolve(error.key, "by hand", token="another's") is False
+    unknown(charge)
+    assert store.resolve(error.key, "by hand", token=error.token) is True
+    assert store.resolve(error.key, "another", token=error.token) is False
+    assert store.forget(error.key, token=error.token) is False
+    assert charge(CHARGE) == "by hand"
+
+
+class Receipt(BaseModel):
+    number: int
+
+
+def test_a_result_by_hand_is_written_by_the_functions_annotation(store: IdempotencyStore, clock: FixedClock) -> None:
+    """What plain JSON has no way for is stored as the function itself would; without the function it is refused."""
+
+    @idempotent(store, scope="charge", on_expired_lease="raise")
+    def charge(_: Event) -> Receipt:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        charge(CHARGE)
+    clock.advance(LEASE + MARGIN)
+    with pytest.raises(UnknownOutcomeError) as caught:
+        charge(CHARGE)
+    with pytest.raises(ValueError, match="annotate what the function returns"):
+        store.resolve(KEY, Receipt(number=1), token=caught.value.token)
+    assert store.resolve(KEY, Receipt(number=1), token=caught.value.token, function=charge)
+    assert charge(CHARGE) == Receipt(number=1)
+
+
+@pytest.mark.parametrize("settle", ["forget", "resolve"])
+def test_a_holder_that_comes_late_changes_nothing_that_was_settled(
+    store: IdempotencyStore, dynamodb: FakeDynamoDB, clock: FixedClock, settle: str
+) -> None:
+    """A call that ends after its key was settled by hand is told so, and the record stays as it was settled."""
+
+    @idempotent(store, scope="charge", on_expired_lease="raise")
+    def charge(event: Event) -> str:
+        clock.advance(LEASE + MARGIN)
+        error = unknown(charge)
+        if settle == "forget":
+            assert store.forget(error.key, token=error.token)
+        else:
+            assert store.resolve(error.key, "by hand", token=error.token)
+        before.append(dynamodb.scan(TableName="handled")["Items"])
+        return f"late {event.id}"
+
+    before: list[Any] = []
+    with pytest.raises(LeaseLostError) as caught:
+        charge(CHARGE)
+    assert caught.value.result == "late 7"
+    assert dynamodb.scan(TableName="handled")["Items"] == before[0]
+
+
+def raised_from(origin: BaseException, *, implicitly: bool = False) -> ValueError:
+    """An error as an HTTP client raises it out of another."""
+    try:
+        try:
+            raise origin
+        except BaseException as error:
+            if implicitly:
+                raise ValueError("no answer")  # noqa: B904  # as some clients do
+            raise ValueError("no answer") from error
+    except ValueError as error:
+        return error
+
+
+def hidden(origin: BaseException) -> ValueError:
+    error = raised_from(origin)
+    error.__cause__ = None
+    return error
+
+
+OPEN = [
+    KeyboardInterrupt(),
+    SystemExit(1),
+    asyncio.CancelledError(),
+    TimeoutError(),
+    ConnectionResetError(),
+    TIMEOUT,
+    CommitUnknownError("token"),
+    raised_from(TimeoutError()),
+    raised_from(raised_from(ConnectionAbortedError()), implicitly=True),
+    ExceptionGroup("two", [ValueError(), TimeoutError()]),
+]
+KNOWN = [
+    ValueError(),
+    ConnectionRefusedError(),
+    raised_from(ConnectionRefusedError()),
+    hidden(TimeoutError()),
+    ExceptionGroup("two", [ValueError(), KeyError()]),
+    AlreadyInProgressError("inner#7", "another call is at work on it"),
+    TransactionConflictError(()),
+]
+
+
+@pytest.mark.parametrize("ending", OPEN, ids=repr)
+def test_a_failure_that_leaves_the_outcome_open_keeps_the_key(
+    store: IdempotencyStore, dynamodb: FakeDynamoDB, ending: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What interrupts a function, or a request without an answer, isn't taken for a failure where that must be sure."""
+    charge = charging(store, Card(ending))
+    with pytest.raises(type(ending)):
+        charge(CHARGE)
+    assert status(dynamodb) == "IN_PROGRESS"
+    assert "is not known" in caplog.text
+
+
+@pytest.mark.parametrize("ending", KNOWN, ids=repr)
+def test_a_failure_that_says_so_gives_the_key_back(
+    store: IdempotencyStore, dynamodb: FakeDynamoDB, ending: Exception
+) -> None:
+    """Any other exception means that the function failed, and the next call runs."""
+    card = Card(ending)
+    charge = charging(store, card)
+    with pytest.raises(type(ending)):
+        charge(CHARGE)
+    assert status(dynamodb) == "RELEASED"
+    card.ending = None
+    assert charge(CHARGE) == "receipt 2"
+
+
+@pytest.mark.parametrize("ending", OPEN, ids=repr)
+def test_by_default_every_failure_gives_the_key_back(
+    store: IdempotencyStore, dynamodb: FakeDynamoDB, ending: BaseException
+) -> None:
+    """Where an expired lease means a rerun anyway, nobody has to wait for it."""
+    with pytest.raises(type(ending)):
+        charging(store, Card(ending), on_expired_lease="rerun")(CHARGE)
+    assert status(dynamodb) == "RELEASED"
+
+
+def test_what_the_caller_was_handling_says_nothing_of_the_function(
+    store: IdempotencyStore, dynamodb: FakeDynamoDB
+) -> None:
+    """A function that fails while its caller handles a timeout of its own has failed, and not timed out."""
+    try:
+        raise TimeoutError
+    except TimeoutError:
+        with pytest.raises(ValueError, match="declined"):
+            charging(store, Card(ValueError("declined")))(CHARGE)
+    assert status(dynamodb) == "RELEASED"
+
+
+def test_a_coroutine_that_is_cancelled_keeps_its_key(store: IdempotencyStore, dynamodb: FakeDynamoDB) -> None:
+    """A cancelled charge may have gone through."""
+
+    @idempotent(store, scope="charge", on_expired_lease="raise")
+    async def charge(_: Event) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def cancelled() -> None:
+        call = asyncio.create_task(charge(CHARGE))
+        await begun.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    begun = asyncio.Event()
+    asyncio.run(cancelled())
+    assert status(dynamodb) == "IN_PROGRESS"
+
+
+def test_a_fence_number_grows_over_releases_takeovers_and_ttl(store: IdempotencyStore, clock: FixedClock) -> None:
+    """Each hold on a key has a larger number than the one before, whatever became of that."""
+    numbers = []
+
+    @idempotent(store, scope="charge")
+    def charge(_: Event) -> None:
+        numbers.append(fence_number())
+        raise ZeroDivisionError
+
+    def run() -> None:
+        with pytest.raises(ZeroDivisionError):
+            charge(CHARGE)
+
+    for _ in range(2):
+        run()
+    clock.advance(timedelta(seconds=-30))  # another holder, whose clock is behind
+    run()
+    told = store.claim(Claim(KEY, "a vanished holder's", "payload"))
+    assert isinstance(told, Claimed)
+    numbers.append(told.fence)
+    clock.advance(LEASE + MARGIN)
+    run()
+    assert numbers == [*range(numbers[0], numbers[0] + 5)]
+    clock.advance(store.ttl)
+    run()
+    assert numbers[-1] == numbers[0] + 5
+
+
+def test_a_fence_goes_on_from_the_time_where_ttl_deleted_the_record(
+    store: IdempotencyStore, dynamodb: FakeDynamoDB, clock: FixedClock
+) -> None:
+    """A number that is given after the record was deleted is larger than those before."""
+    first = store.claim(Claim(KEY, "first", "payload"))
+    clock.advance(store.ttl)
+    dynamodb.delete_item(TableName="handled", Key={"pk": {"S": KEY}})
+    second = store.claim(Claim(KEY, "second", "payload"))
+    assert isinstance(first, Claimed)
+    assert isinstance(second, Claimed)
+    assert second.fence - first.fence == store.ttl / timedelta(milliseconds=1)
+
+
+def test_a_fence_is_the_innermost_calls(store: IdempotencyStore) -> None:
+    """A nested call sees its own number, the outer one its own again afterwards; a call without a key sees none."""
+
+    @idempotent(store, key="id", scope="inner", on_missing_key="run")
+    def inner(_: dict[str, Any]) -> int:
+        return fence_number()
+
+    @idempotent(store, scope="outer")
+    def outer(_: Event) -> list[int]:
+        store.claim(Claim("inner#1", "token", "payload"))
+        store.forget("inner#1", token="token")
+        before = fence_number()
+        seen = inner({"id": "1"})
+        with pytest.raises(RuntimeError, match="no fence number"):
+            inner({})
+        return [seen - before, fence_number() - before]
+
+    assert outer(CHARGE) == [1, 0]
+    with pytest.raises(RuntimeError, match="no fence number"):
+        fence_number()
+
+
+def test_coroutines_see_their_own_fences(store: IdempotencyStore) -> None:
+    """In one event loop, too, each call reads its own number, and its threads read it with it."""
+
+    @idempotent(store, key="id", scope="charge")
+    async def charge(_: dict[str, int]) -> list[int]:
+        first = fence_number()
+        await asyncio.sleep(0)
+        return [first, fence_number(), await asyncio.to_thread(fence_number)]
+
+    async def both() -> list[list[int]]:
+        store.claim(Claim("charge#2", "token", "payload"))
+        store.forget("charge#2", token="token")
+        return [*await asyncio.gather(charge({"id": 1}), charge({"id": 2}))]
+
+    one, two = asyncio.run(both())
+    assert (len(set(one)), len(set(two)), two[0] - one[0]) == (1, 1, 1)
+
+
+def test_another_thread_has_no_fence(store: IdempotencyStore) -> None:
+    """A thread that the function starts by itself must be handed the number."""
+    seen: list[str] = []
+
+    def look() -> None:
+        try:
+            fence_number()
+        except RuntimeError as error:
+            seen.append(str(error))
+
+    @idempotent(store, scope="charge")
+    def charge(_: Event) -> None:
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+
+    charge(CHARGE)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"on_expired_lease": "ignore"}, ValueError),
+        ({"wait_for": timedelta(0)}, ValueError),
+        ({"permanent": (KeyboardInterrupt,)}, TypeError),
+        ({"permanent": (ValueError(),)}, TypeError),
+    ],
+)
+def test_an_option_that_cannot_work_is_refused(
+    store: IdempotencyStore, options: dict[str, Any], error: type[Exception]
+) -> None:
+    """A policy that isn't there, a wait of nothing, a failure that is none: at once, and not at the first call."""
+    with pytest.raises(error, match=next(iter(options))):
+        idempotent(store, **options)

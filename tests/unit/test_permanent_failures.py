@@ -1,0 +1,242 @@
+"""Failures after which another try is of no use: stored, and raised again for each duplicate."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamo_outbox import Event, IdempotencyStore, idempotent
+from dynamo_outbox.core.claims import Claim
+from dynamo_outbox.errors import PermanentFailureError, UnknownOutcomeError
+from dynamo_outbox.failures import read_failure, write_failure
+
+from ..doubles import FixedClock, client_error, fake_dynamodb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dynamo_outbox.testing import FakeDynamoDB
+
+LEASE, MARGIN = timedelta(minutes=1), timedelta(seconds=1)
+EVENT = Event("OrderPlaced", {"total": 5}, id="7")
+
+
+class CardDeclined(Exception):  # noqa: N818  # a user's name
+    """With facts, and a constructor of its own."""
+
+    def __init__(self, reason: str, *, code: int) -> None:
+        super().__init__(f"declined: {reason}")
+        self.code = code
+
+
+class CardStolen(CardDeclined):
+    """A kind of it."""
+
+
+class Strict(Exception):  # noqa: N818  # a user's name
+    """One that can't be made without its constructor."""
+
+    def __new__(cls, *_: object, secret: str) -> Strict:  # noqa: ARG004
+        return super().__new__(cls)
+
+    def __init__(self, *args: object, secret: str) -> None:  # noqa: ARG002
+        super().__init__(*args)
+
+
+class Mute(Exception):  # noqa: N818  # a user's name
+    """One that can't say what it is."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+def same(error: Exception, *kinds: type[Exception]) -> Exception:
+    """The error, stored and read."""
+    return read_failure("charge#7", write_failure(error), kinds)
+
+
+@pytest.fixture
+def dynamodb(clock: FixedClock) -> FakeDynamoDB:
+    return fake_dynamodb({"handled": ["pk"]}, clock)
+
+
+@pytest.fixture
+def store(dynamodb: FakeDynamoDB, clock: FixedClock) -> IdempotencyStore:
+    return IdempotencyStore("handled", client=dynamodb, lease=LEASE, clock_margin=MARGIN, clock=clock)
+
+
+class Shop:
+    """Charges, and fails as it is told."""
+
+    def __init__(self, failure: Exception) -> None:
+        self.failure = failure
+        self.ran = 0
+
+    def charge(self, _: Event) -> None:
+        self.ran += 1
+        raise self.failure
+
+
+def failure_of(call: Callable[[], object]) -> Exception:
+    try:
+        call()
+    except Exception as error:
+        return error
+    raise AssertionError("it did not fail")
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
+def test_a_permanent_failure_is_raised_again_and_not_tried_again(
+    store: IdempotencyStore, clock: FixedClock, *, is_async: bool
+) -> None:
+    """The first caller gets the exception itself, each duplicate one of its type with its facts; nothing runs again."""
+    shop = Shop(CardStolen("reported", code=51))
+    charge = idempotent(store, scope="charge", permanent=(CardDeclined,))(shop.charge)
+
+    @idempotent(store, scope="charge", permanent=(CardDeclined,))
+    async def charge_async(event: Event) -> None:
+        shop.charge(event)
+
+    def call() -> object:
+        return asyncio.run(charge_async(EVENT)) if is_async else charge(EVENT)
+
+    assert failure_of(call) is shop.failure
+    for _ in range(2):
+        clock.advance(LEASE + MARGIN)
+        again = failure_of(call)
+        assert type(again) is CardStolen
+        assert again is not shop.failure
+        assert (again.args, again.code, str(again)) == (("declined: reported",), 51, "declined: reported")
+    assert shop.ran == 1
+
+
+def test_a_failure_that_is_not_declared_gives_the_key_back(store: IdempotencyStore) -> None:
+    """Any other exception, a base class of a permanent one too, lets the next call run."""
+    shop = Shop(CardDeclined("limit", code=61))
+    charge = idempotent(store, scope="charge", permanent=(CardStolen,))(shop.charge)
+    assert [failure_of(lambda: charge(EVENT)), failure_of(lambda: charge(EVENT))] == [shop.failure] * 2
+    assert shop.ran == 2
+
+
+def test_a_permanent_failure_is_known_even_where_a_lost_answer_led_to_it(store: IdempotencyStore) -> None:
+    """What is declared permanent counts as an outcome, whatever it was raised from, and never as unknown."""
+
+    @idempotent(store, scope="charge", permanent=(CardDeclined,), on_expired_lease="raise")
+    def charge(_: Event) -> None:
+        raise CardDeclined("after asking again", code=5) from TimeoutError()
+
+    for _ in range(2):
+        assert isinstance(failure_of(lambda: charge(EVENT)), CardDeclined)
+
+
+def test_a_failure_and_a_result_of_one_key_exclude_each_other(store: IdempotencyStore) -> None:
+    """A late holder can't put a failure beside its successor's result, nor a result beside a failure."""
+    first, second = Claim("charge#7", "first", "payload"), Claim("charge#7", "second", "payload")
+    store.claim(first, timedelta(0))
+    store._clock.advance(MARGIN)  # type: ignore[attr-defined]  # the test's own clock
+    store.claim(second)
+    assert store.fail(first, "{}") is False
+    assert store.fail(second, "{}") is True
+    assert store.fail(second, "{}") is True  # its own, again
+    assert store.complete(second, None) is False
+
+
+def test_a_stored_failure_of_a_type_that_is_gone_still_says_that_it_failed(store: IdempotencyStore) -> None:
+    """Where the type isn't declared any more, the duplicate gets an error that names it."""
+    shop = Shop(CardDeclined("limit", code=61))
+    first = failure_of(lambda: idempotent(store, scope="charge", permanent=(CardDeclined,))(shop.charge)(EVENT))
+    assert first is shop.failure
+    error = failure_of(lambda: idempotent(store, scope="charge", permanent=(CardStolen,))(shop.charge)(EVENT))
+    assert isinstance(error, PermanentFailureError)
+    assert (error.key, error.kind, error.message) == ("charge#7", f"{__name__}.CardDeclined", "declined: limit")
+    assert shop.ran == 1
+
+
+def with_attributes(error: Exception, **attributes: Any) -> Exception:
+    vars(error).update(attributes)
+    return error
+
+
+def test_what_json_can_hold_comes_back() -> None:
+    """Arguments and attributes, notes too, come back; tuples within them as lists, as from any JSON."""
+    error = with_attributes(CardDeclined("limit", code=61), retry={"after": [1, None]}, pair=(1, 2))
+    error.add_note("on a Sunday")
+    again = same(error, CardDeclined)
+    assert vars(again) == {**vars(error), "pair": [1, 2]}
+    assert again.args == error.args
+
+
+def test_an_operating_systems_error_keeps_its_number() -> None:
+    """What a type makes of its arguments when it is created is made again."""
+    again = same(FileNotFoundError(2, "no such file", "order.pdf"), OSError)
+    assert isinstance(again, FileNotFoundError)
+    assert (again.errno, again.strerror) == (2, "no such file")
+
+
+def test_what_json_cannot_hold_is_left_out() -> None:
+    """An attribute for itself; the arguments as a whole for the message; the type stays."""
+    error = with_attributes(CardDeclined("limit", code=61), amount=Decimal(5), client=object())
+    assert vars(same(error, CardDeclined)) == {"code": 61}
+    again = same(CardDeclined.__new__(CardDeclined, "limit", Decimal(5)), CardDeclined)
+    assert (type(again), again.args) == (CardDeclined, ("('limit', Decimal('5'))",))
+
+
+def test_what_is_too_large_keeps_its_type_and_the_beginning_of_its_message() -> None:
+    """A failure never gets lost because it doesn't fit into an item."""
+    again = same(CardDeclined("x" * 500_000, code=61), CardDeclined)
+    assert (type(again), again.args, vars(again)) == (CardDeclined, ("declined: " + "x" * 990,), {})
+
+
+def test_what_cannot_be_made_again_is_named() -> None:
+    """A type that wants more than its arguments, or a group, is told as a permanent failure."""
+    for error, message in (
+        (Strict("a", secret="b"), "a"),
+        (ExceptionGroup("g", [ValueError()]), "g (1 sub-exception)"),
+    ):
+        again = same(error, type(error))
+        assert isinstance(again, PermanentFailureError)
+        assert (again.kind.rpartition(".")[2], again.message) == (type(error).__name__, message)
+
+
+def test_an_exception_that_cannot_say_what_it_is_is_stored_all_the_same() -> None:
+    """Its own mistake doesn't make the failure pass."""
+    assert type(same(Mute(Decimal(1)), Mute)) is Mute
+
+
+def test_a_failure_that_cannot_be_stored_does_not_hide_the_functions_error(
+    store: IdempotencyStore, dynamodb: FakeDynamoDB, clock: FixedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The function's own exception is raised; the key stays held, for it did not fail so that it could run again."""
+
+    @idempotent(store, scope="charge", permanent=(CardDeclined,), on_expired_lease="raise")
+    def charge(_: Event) -> None:
+        dynamodb.fail_next("update_item", client_error("InternalServerError"))
+        raise CardDeclined("limit", code=61)
+
+    assert isinstance(failure_of(lambda: charge(EVENT)), CardDeclined)
+    assert "could not be stored" in caplog.text
+    clock.advance(LEASE + MARGIN)
+    assert isinstance(failure_of(lambda: charge(EVENT)), UnknownOutcomeError)
+
+
+def test_a_late_failure_is_logged(store: IdempotencyStore, clock: FixedClock, caplog: pytest.LogCaptureFixture) -> None:
+    """A call that fails for good after another took its key changes nothing, and its exception is raised."""
+
+    @idempotent(store, scope="charge", permanent=(CardDeclined,))
+    def charge(event: Event) -> None:
+        clock.advance(LEASE + MARGIN)
+        idempotent(store, scope="charge")(successor)(event)
+        raise CardDeclined("limit", code=61)
+
+    def successor(_: Event) -> str:
+        return "done"
+
+    with caplog.at_level(logging.WARNING):
+        assert isinstance(failure_of(lambda: charge(EVENT)), CardDeclined)
+    assert "is not stored" in caplog.text
+    assert idempotent(store, scope="charge")(successor)(EVENT) == "done"

@@ -1,0 +1,316 @@
+"""A call that waits for the one that holds its key."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamo_outbox import Event, IdempotencyStore, idempotent
+from dynamo_outbox.core.claims import Claim, Claimed
+from dynamo_outbox.errors import AlreadyInProgressError, PayloadMismatchError, ResultError, UnknownOutcomeError
+from dynamo_outbox.results import StoredResult
+
+from ..doubles import FixedClock
+from ..doubles import fake_dynamodb as new_dynamodb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SECOND = timedelta(seconds=1)
+LEASE, MARGIN = 60 * SECOND, SECOND
+EVENT = Event("OrderPlaced", {"total": 5}, id="7")
+DONE = StoredResult('"the first one\'s"', by_annotation=False)
+
+
+class World:
+    """A table, a clock that moves while a call waits, and what happens then."""
+
+    def __init__(self) -> None:
+        self.clock = FixedClock()
+        self.dynamodb = new_dynamodb({"handled": ["pk"]}, self.clock)
+        self.waits: list[float] = []
+        self.meanwhile: dict[int, Callable[[], object]] = {}
+        self.requests: list[str] = []
+        self.store = IdempotencyStore(
+            "handled",
+            client=self,  # it passes on what it counts
+            lease=LEASE,
+            clock_margin=MARGIN,
+            clock=self.clock,
+            sleep=self.sleep,
+            sleep_async=self.sleep_async,
+            draw=lambda: 1.0,
+        )
+        self.ran = 0
+        self.first = self.claim_of_the_first()
+
+    def __getattr__(self, operation: str) -> Any:
+        self.requests.append(operation)
+        return getattr(self.dynamodb, operation)
+
+    def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.clock.advance(timedelta(seconds=seconds))
+        self.meanwhile.get(len(self.waits), lambda: None)()
+
+    async def sleep_async(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+        self.sleep(seconds)
+
+    def claim_of_the_first(self) -> Claim:
+        """The first caller's claim, with the fingerprint that the event has."""
+        refused: list[Claim] = []
+        keep = self.store.claim
+
+        def note(claim: Claim, *args: Any, **options: Any) -> Any:
+            refused.append(claim)
+            return keep(claim, *args, **options)
+
+        self.store.claim = note  # type: ignore[method-assign]  # to learn what the decorator claims
+        self.handler()(EVENT)
+        self.store.claim = keep  # type: ignore[method-assign]
+        self.dynamodb.delete_item(TableName="handled", Key={"pk": {"S": "charge#7"}})
+        self.ran = 0
+        first = refused[0]._replace(token="the first one's")
+        assert isinstance(self.store.claim(first), Claimed)
+        self.requests.clear()
+        return first
+
+    def handler(self, **options: Any) -> Callable[..., str]:
+        @idempotent(self.store, scope="charge", **options)
+        def handle(_: Event, __: Any = None) -> str:
+            self.ran += 1
+            return "the second one's"
+
+        return handle
+
+    def call(self, *args: Any, is_async: bool = False, **options: Any) -> str:
+        if not is_async:
+            return self.handler(**options)(*args)
+
+        @idempotent(self.store, scope="charge", **options)
+        async def handle(_: Event, __: Any = None) -> str:
+            self.ran += 1
+            return "the second one's"
+
+        return asyncio.run(handle(*args))
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+both = pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
+
+
+def test_by_default_nobody_waits(world: World) -> None:
+    """A duplicate of a call at work is refused at once, for one request."""
+    with pytest.raises(AlreadyInProgressError):
+        world.call(EVENT)
+    assert (world.waits, world.requests) == ([], ["update_item"])
+
+
+@both
+def test_a_call_gets_the_result_that_it_waited_for(world: World, *, is_async: bool) -> None:
+    """Looks with growing pauses, each one consistent read; then the first caller's result, and no run of its own."""
+    world.meanwhile[3] = lambda: world.store.complete(world.first, DONE)
+    assert world.call(EVENT, wait_for=10 * SECOND, is_async=is_async) == "the first one's"
+    assert (world.waits, world.ran) == ([0.05, 0.1, 0.2], 0)
+    assert world.requests == ["update_item", "get_item", "get_item", "update_item", "get_item"]
+
+
+@both
+def test_a_wait_ends(world: World, *, is_async: bool) -> None:
+    """When the time is over the call is refused, and it has waited just that long."""
+    began = world.clock.now
+    with pytest.raises(AlreadyInProgressError):
+        world.call(EVENT, wait_for=5 * SECOND, is_async=is_async)
+    assert world.clock.now - began == 5 * SECOND
+    assert max(world.waits) <= 2.0
+    assert world.ran == 0
+
+
+@both
+def test_a_key_that_is_given_back_meanwhile_is_taken(world: World, *, is_async: bool) -> None:
+    """Where the first caller fails, the one that waited runs."""
+    world.meanwhile[2] = lambda: world.store.release(world.first)
+    assert world.call(EVENT, wait_for=10 * SECOND, is_async=is_async) == "the second one's"
+    assert (world.ran, len(world.waits)) == (1, 2)
+
+
+def test_of_two_that_wait_one_runs(world: World) -> None:
+    """Where another caller takes the key that was given back, the wait goes on."""
+    third = world.first._replace(token="third")
+
+    def overtaken() -> None:
+        world.store.release(world.first)
+        look = world.store.look
+
+        def look_and_lose(*args: Any, **options: Any) -> Any:
+            told = look(*args, **options)
+            world.store.look = look  # type: ignore[method-assign]  # once
+            assert isinstance(world.store.claim(third), Claimed)
+            return told
+
+        world.store.look = look_and_lose  # type: ignore[method-assign]  # somebody is faster
+
+    world.meanwhile[1] = overtaken
+    world.meanwhile[3] = lambda: world.store.complete(third, DONE)
+    assert world.call(EVENT, wait_for=10 * SECOND) == "the first one's"
+    assert (world.ran, len(world.waits)) == (0, 3)
+
+
+@both
+def test_a_lease_that_ends_meanwhile_is_as_the_policy_says(world: World, *, is_async: bool) -> None:
+    """A call that waits beyond the holder's lease runs, or raises that the outcome is unknown."""
+    with pytest.raises(UnknownOutcomeError):
+        world.call(EVENT, wait_for=2 * LEASE, on_expired_lease="raise", is_async=is_async)
+    assert world.ran == 0
+    world = World()
+    assert world.call(EVENT, wait_for=2 * LEASE, is_async=is_async) == "the second one's"
+    assert world.ran == 1
+
+
+def test_what_is_met_after_a_wait_ends_as_without_one(world: World) -> None:
+    """A result that could not be stored, or that another payload left, is an error then, too."""
+    world.meanwhile[1] = lambda: world.store.complete(world.first, None)
+    with pytest.raises(ResultError):
+        world.call(EVENT, wait_for=10 * SECOND)
+    world = World()
+
+    def another() -> None:
+        world.store.release(world.first)
+        world.store.claim(world.first._replace(fingerprint="another", token="third"))
+
+    world.meanwhile[1] = another
+    with pytest.raises(PayloadMismatchError):
+        world.call(EVENT, wait_for=10 * SECOND)
+
+
+class Context:
+    """Lambda's context, with time left by a clock."""
+
+    def __init__(self, clock: FixedClock, left: timedelta) -> None:
+        self._clock = clock
+        self._end = clock.now + left
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int((self._end - self._clock.now) / timedelta(milliseconds=1))
+
+
+@both
+@pytest.mark.parametrize(("left", "waited"), [(4 * SECOND, 3 * SECOND), (SECOND, 0 * SECOND), (SECOND / 2, 0 * SECOND)])
+def test_a_wait_leaves_lambda_time_to_answer(
+    world: World, left: timedelta, waited: timedelta, *, is_async: bool
+) -> None:
+    """However long it may wait, a call ends its wait a second before Lambda's time is over."""
+    began = world.clock.now
+    with pytest.raises(AlreadyInProgressError):
+        world.call(EVENT, Context(world.clock, left), wait_for=30 * SECOND, is_async=is_async)
+    assert world.clock.now - began == waited
+
+
+def test_a_call_that_waited_holds_its_key_for_the_time_that_is_left(world: World) -> None:
+    """The lease is Lambda's remaining time when the key is taken, not when the call began."""
+    context = Context(world.clock, 20 * SECOND)
+    world.meanwhile[6] = lambda: world.store.release(world.first)
+    taken: list[dict[str, Any]] = []
+
+    @idempotent(world.store, scope="charge", wait_for=10 * SECOND)
+    def handle(_: Event, __: Any) -> None:
+        taken.extend(world.dynamodb.scan(TableName="handled")["Items"])
+
+    handle(EVENT, context)
+    assert int(taken[0]["leaseExpiresAt"]["N"]) == int(context._end.timestamp() * 1000)
+
+
+def test_coroutines_wait_side_by_side(world: World) -> None:
+    """The event loop goes on while a call waits: the holder can finish in the same loop."""
+
+    @idempotent(world.store, key="id", scope="wait", wait_for=30 * SECOND)
+    async def handle(_: dict[str, Any]) -> str:
+        world.ran += 1
+        await finish.wait()
+        return "done"
+
+    async def all_of_them() -> list[str]:
+        calls = [asyncio.create_task(handle({"id": 1})) for _ in range(5)]
+        while len(world.waits) < 8:
+            await asyncio.sleep(0)
+        finish.set()
+        return [*await asyncio.gather(*calls)]
+
+    finish = asyncio.Event()
+    assert asyncio.run(all_of_them()) == ["done"] * 5
+    assert world.ran == 1
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_call_that_is_cancelled_while_it_waits_leaks_no_claim(world: World, times: int) -> None:
+    """Cancelled, even several times, in the moment in which it takes the key after a wait, it gives the key back."""
+    begun, go_on = threading.Event(), threading.Event()
+    world.meanwhile[1] = lambda: world.store.release(world.first)
+    claim = world.store.claim
+
+    def slow_second_claim(*args: Any, **options: Any) -> Any:
+        if world.waits:
+            begun.set()
+            assert go_on.wait(timeout=30)
+        return claim(*args, **options)
+
+    world.store.claim = slow_second_claim  # type: ignore[method-assign]  # to be cancelled within
+
+    @idempotent(world.store, scope="charge", wait_for=10 * SECOND)
+    async def handle(_: Event) -> None:
+        world.ran += 1
+
+    async def cancelled() -> None:
+        call = asyncio.create_task(handle(EVENT))
+        await asyncio.to_thread(begun.wait, 30)
+        for _ in range(times):
+            call.cancel()
+            await asyncio.sleep(0)
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    asyncio.run(cancelled())
+    (record,) = world.dynamodb.scan(TableName="handled")["Items"]
+    assert (record["status"], world.ran) == ({"S": "RELEASED"}, 0)
+    assert record["claimToken"] != {"S": "the first one's"}
+
+
+def test_a_call_that_is_cancelled_while_its_result_is_stored_stores_it(world: World) -> None:
+    """What ran is remembered, and then the cancellation goes on."""
+    begun, go_on = threading.Event(), threading.Event()
+    complete = world.store.complete
+    world.store.release(world.first)
+
+    def slow(claim: Claim, result: StoredResult | None) -> bool:
+        begun.set()
+        assert go_on.wait(timeout=30)
+        return complete(claim, result)
+
+    world.store.complete = slow  # type: ignore[method-assign]  # to be cancelled within
+
+    @idempotent(world.store, scope="charge")
+    async def handle(_: Event) -> str:
+        return "done"
+
+    async def cancelled() -> None:
+        call = asyncio.create_task(handle(EVENT))
+        await asyncio.to_thread(begun.wait, 30)
+        call.cancel()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    asyncio.run(cancelled())
+    assert asyncio.run(handle(EVENT)) == "done"
+    (record,) = world.dynamodb.scan(TableName="handled")["Items"]
+    assert record["result"] == {"S": '"done"'}

@@ -1,0 +1,214 @@
+"""What is counted when all is quiet, from the tables, the bus and what the processes told; and whether it agrees."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dynamo_outbox import decode_item, parse_event
+
+from ..report import Row
+from .world import CHANGED, COUNTED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from dynamo_outbox.testing import MiniStack
+
+    from .world import World
+
+__all__ = ["Counts", "Told", "changes_so_far", "count", "is_quiet", "rows"]
+
+DONE = frozenset({"committed", "settled as committed"})
+
+
+@dataclass
+class Told:
+    """What the processes told.
+
+    Attributes:
+        intents: What a writer said became of each change that it meant to make.
+        outcomes: How often each outcome was told.
+    """
+
+    intents: dict[str, str] = field(default_factory=dict)
+    outcomes: Counter[str] = field(default_factory=Counter)
+
+    def take(self, facts: Mapping[str, str]) -> None:
+        """Hear one of them."""
+        if "intent" in facts:
+            self.intents[facts["intent"]] = facts["outcome"]
+        self.outcomes[facts["outcome"]] += 1
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What is there.
+
+    Attributes:
+        versions: Each entity's version: how often it was changed.
+        sequences: The sequences of each entity's events in the outbox.
+        intents: How often each change that a writer meant to make is in the outbox.
+        events: The ids of the outbox's `CHANGED` events.
+        followed: How often a `COUNTED` event in the outbox follows from each event, by its id.
+        followers: The ids of the outbox's `COUNTED` events.
+        voids: How many void markers stand in the outbox.
+        delivered: How often each event came over the bus, by its id.
+        handled: The ids of the events of which the inbox has a record.
+        applied: Each entity's counter.
+    """
+
+    versions: Mapping[str, int]
+    sequences: Mapping[str, Counter[int]]
+    intents: Counter[str]
+    events: frozenset[str]
+    followed: Counter[str]
+    followers: frozenset[str]
+    voids: int
+    delivered: Counter[str]
+    handled: frozenset[str]
+    applied: Mapping[str, int]
+
+    def report(self, told: Told) -> str:
+        """The numbers that have to agree, and what the processes told."""
+        numbers = {
+            "changes of entities": sum(self.versions.values()),
+            "events in the outbox": len(self.events),
+            "events on the bus": len(self.events & set(self.delivered)),
+            "events in the inbox": len(self.handled),
+            "effects applied": sum(self.applied.values()),
+            "follow-up events in the outbox": len(self.followers),
+            "follow-up events on the bus": len(self.followers & set(self.delivered)),
+        }
+        return "\n".join(
+            [
+                "counted:",
+                *(f"  {number:5,}  {name}" for name, number in numbers.items()),
+                f"{self.delivered.total():,} deliveries of {len(self.delivered):,} events; {self.voids} void markers",
+                "told:",
+                *(f"  {number:5,}  {outcome}" for outcome, number in told.outcomes.most_common(20)),
+            ]
+        )
+
+
+def rows(counts: Counts, told: Told, *, fault: str) -> list[Row]:
+    """What is lost and what is there twice, claim by claim."""
+    changes = {name: set(range(1, version + 1)) for name, version in counts.versions.items()}
+    names = changes.keys() | counts.sequences.keys()
+    without_event = sum(len(changes.get(name, set()) - set(counts.sequences.get(name, ()))) for name in names)
+    without_change = sum(
+        sum((counts.sequences.get(name, Counter()) - Counter(changes.get(name, ()))).values()) for name in names
+    )
+    acknowledged = {intent for intent, outcome in told.intents.items() if outcome in DONE}
+    denied = told.intents.keys() - acknowledged
+    false_denials = sum(intent in counts.intents for intent in denied)
+    repeated = sum(number - 1 for number in counts.intents.values())
+    entities = counts.versions.keys() | counts.applied.keys()
+    surplus = {name: counts.applied.get(name, 0) - counts.versions.get(name, 0) for name in entities}
+    everything = counts.events | counts.followers
+    return [
+        Row(
+            "a change and its event, or neither",
+            fault,
+            sum(counts.versions.values()),
+            f"{sum(counts.versions.values()):,} changes, {len(counts.events):,} events",
+            lost=without_event,
+            twice=without_change,
+        ),
+        Row(
+            "a writer's answer is true",
+            fault,
+            len(told.intents),
+            f"{len(acknowledged):,} committed, {len(denied):,} not",
+            lost=len(acknowledged - counts.intents.keys()),
+            twice=false_denials + repeated,
+        ),
+        Row(
+            "every event is on the bus",
+            fault,
+            len(everything),
+            f"{len(everything):,} events, {counts.delivered.total():,} deliveries",
+            lost=len(everything - counts.delivered.keys()),
+        ),
+        Row(
+            "each event has its effect once",
+            fault,
+            sum(counts.versions.values()),
+            f"{sum(counts.applied.values()):,} effects",
+            lost=sum(max(0, -number) for number in surplus.values()),
+            twice=sum(max(0, number) for number in surplus.values()),
+        ),
+        Row(
+            "each event has its follow-up once",
+            fault,
+            len(counts.events),
+            f"{len(counts.handled):,} inbox records, {len(counts.followers):,} follow-ups",
+            lost=len(counts.events - counts.followed.keys()) + len(counts.events - counts.handled),
+            twice=sum(number - 1 for number in counts.followed.values()) + len(counts.handled - counts.events),
+        ),
+    ]
+
+
+def count(engine: MiniStack, world: World) -> Counts:
+    """Count what is there, and empty the tap."""
+    dynamodb = engine.client("dynamodb")
+    outbox = list(_items(dynamodb, world.events))
+    items = [item for item in outbox if "outboxFormat" in item]
+    data = {item["eventId"]: json.loads(item["eventData"]) for item in items}
+    changed = [item for item in items if item["eventType"] == CHANGED]
+    counted = [item for item in items if item["eventType"] == COUNTED]
+    sequences: dict[str, Counter[int]] = {}
+    for item in changed:
+        sequence = json.loads(item["eventContext"])["sequence"]
+        sequences.setdefault(item["aggregateId"], Counter())[sequence] += 1
+    handled = (item["pk"].rpartition("#")[2] for item in _items(dynamodb, world.handled))
+    return Counts(
+        versions={item["pk"]: int(item["version"]) for item in _items(dynamodb, world.entities)},
+        sequences=sequences,
+        intents=Counter(data[item["eventId"]]["intent"] for item in changed),
+        events=frozenset(item["eventId"] for item in changed),
+        followed=Counter(data[item["eventId"]]["of"] for item in counted),
+        followers=frozenset(item["eventId"] for item in counted),
+        voids=sum("voidToken" in item for item in outbox),
+        delivered=Counter(_tapped(engine.client("sqs"), world.tap)),
+        handled=frozenset(handled),
+        applied={item["pk"]: int(item["applied"]) for item in _items(dynamodb, world.effects)},
+    )
+
+
+def changes_so_far(dynamodb: Any, world: World) -> int:
+    """How many changes have been committed."""
+    return sum(int(item["version"]) for item in _items(dynamodb, world.entities))
+
+
+def is_quiet(streams: Any, sqs: Any, world: World, folder: Path) -> bool:
+    """Whether the relay has read its stream to the end, and the consumers' queue is empty."""
+    done = [number for file in folder.glob("relay-*.json") for number in json.loads(file.read_text()).items()]
+    for shard, number in done:
+        iterator = streams.get_shard_iterator(
+            StreamArn=world.stream_arn,
+            ShardId=shard,
+            ShardIteratorType="AFTER_SEQUENCE_NUMBER",
+            SequenceNumber=number,
+        )
+        if streams.get_records(ShardIterator=iterator["ShardIterator"], Limit=1)["Records"]:
+            return False
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    waiting = sqs.get_queue_attributes(QueueUrl=world.queue, AttributeNames=names)["Attributes"]
+    return bool(done) and not any(int(waiting[name]) for name in names)
+
+
+def _items(dynamodb: Any, table: str) -> Iterator[dict[str, Any]]:
+    for page in dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
+        yield from map(decode_item, page["Items"])
+
+
+def _tapped(sqs: Any, queue: str) -> Iterable[str]:
+    """The ids of the events in a queue, which is emptied."""
+    while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
+        yield from (parse_event(json.loads(message["Body"])).id for message in messages)
+        entries = [{"Id": str(index), "ReceiptHandle": each["ReceiptHandle"]} for index, each in enumerate(messages)]
+        sqs.delete_message_batch(QueueUrl=queue, Entries=entries)

@@ -1,0 +1,379 @@
+"""The driver: starts the processes, kills them between a request and its answer or at any time, and restarts them.
+
+Each process speaks to the engine through a fault proxy of its own, which lives here: so the driver knows how far a
+request of that process has come when it kills it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock, Thread
+from typing import IO, TYPE_CHECKING, Self
+
+from dynamo_outbox.testing import LATE, FaultProxy, random_faults
+
+from .counts import Told, changes_so_far, is_quiet
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from dynamo_outbox.testing import Exchange, Fault, MiniStack, Phase
+
+    from .world import World
+
+__all__ = ["FULL", "SHORT", "Driver", "Plan"]
+
+PROJECT = Path(__file__).resolve().parents[3]
+KILLED_AT = frozenset({"TransactWriteItems", "PutItem", "PutEvents", "DeleteMessageBatch"})
+"""The operations at whose requests processes are killed: all writes of the library, and the queue's acknowledgement."""
+OUTAGE = 2.0
+"""Seconds for which all requests of a process meet a fault."""
+TICK = 0.1
+PATIENCE = 120.0
+"""Seconds that the run may go on without reaching its goal, and then without coming to rest."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is done.
+
+    Attributes:
+        roles: The processes.
+        entities: How many entities the writers contend for.
+        changes: How many changes are to be committed, at least.
+        kills: How many kills there are to be between a request and its answer, at least.
+        fault_rate: The share of requests that meet a fault.
+        outage_rate: The chance of an outage of a process, each half second.
+        kill_rate: The share of phases of those requests at which the process is killed.
+        pause: Seconds between two kills at any other time, on average.
+        patience: Seconds in which all that has to be reached.
+    """
+
+    roles: tuple[str, ...]
+    entities: int
+    changes: int
+    kills: int
+    fault_rate: float
+    outage_rate: float
+    kill_rate: float
+    pause: float
+    patience: float
+
+
+SHORT = Plan(
+    roles=("writer", "writer", "relay", "consumer"),
+    entities=4,
+    changes=60,
+    kills=5,
+    fault_rate=0.1,
+    outage_rate=0.05,
+    kill_rate=0.02,
+    pause=4.0,
+    patience=25.0,
+)
+FULL = Plan(
+    roles=("writer", "writer", "writer", "relay", "consumer", "consumer"),
+    entities=10,
+    changes=3000,
+    kills=60,
+    fault_rate=0.1,
+    outage_rate=0.03,
+    kill_rate=0.005,
+    pause=5.0,
+    patience=420.0,
+)
+
+
+@dataclass
+class Kills:
+    """How often a process was killed, by what its request had come to, and by its role."""
+
+    by_phase: Counter[str] = field(default_factory=Counter)
+    by_role: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def between(self) -> int:
+        """Between a request sent and its answer read."""
+        return sum(self.by_phase[phase] for phase in IN_BETWEEN.values())
+
+
+IN_BETWEEN: dict[Phase, str] = {
+    "received": "before it was forwarded",
+    "forwarded": "after it was forwarded, before the engine's answer",
+    "engine answered": "after the engine's answer, before the client's",
+}
+AFTER, ANY_TIME = "after the answer", "at any time"
+
+
+class Process:
+    """One process of the run, over all its lives."""
+
+    def __init__(self, name: str, role: str, proxy: FaultProxy, start: Callable[[int], subprocess.Popen[str]]) -> None:
+        self.name = name
+        self.role = role
+        self.proxy = proxy
+        self.lives = 0
+        self.first_request = 0
+        self.is_retired = False
+        self.outage_until = 0.0
+        self._start = start
+        self.running: subprocess.Popen[str] | None = None
+        self._readers: list[Thread] = []
+
+    def begin(self, read: Callable[[str, IO[str]], None]) -> None:
+        """Begin another life; what it tells is read by a thread."""
+        self.first_request = len(self.proxy.exchanges)
+        self.running = self._start(self.lives)
+        self.lives += 1
+        reader = Thread(target=read, args=(self.name, self.running.stdout), daemon=True)
+        reader.start()
+        self._readers.append(reader)
+
+    def is_its_own(self, exchange: Exchange) -> bool:
+        """Whether a request is of this life, and not one of an earlier life that arrives late."""
+        return exchange.number >= self.first_request and exchange.fault is not LATE
+
+    def kill(self) -> bool:
+        """End it as kill -9 does; False where it has ended already."""
+        if self.running is None or self.running.poll() is not None:
+            return False
+        self.running.kill()
+        return True
+
+    def has_ended(self) -> bool:
+        """Whether this life is over."""
+        return self.running is None or self.running.poll() is not None
+
+    def stop(self, timeout: float) -> None:
+        """Let it finish what it does, for good; kill it where that takes too long."""
+        self.is_retired = True
+        if self.running is None:
+            return
+        assert self.running.stdin is not None
+        try:
+            self.running.stdin.write("stop\n")
+            self.running.stdin.flush()
+            self.running.wait(timeout)
+        except (OSError, subprocess.TimeoutExpired):
+            self.running.kill()
+        self.close()
+
+    def close(self) -> None:
+        """Take leave of a life that has ended, or end it."""
+        if self.running is None:
+            return
+        self.running.kill()
+        self.running.wait()
+        if self.running.stdin is not None:
+            with suppress(OSError):
+                self.running.stdin.close()
+        for reader in self._readers:
+            reader.join()
+        self._readers.clear()
+        self.running = None
+
+
+class Driver:
+    """A run, as a context manager: when it is left, every process has ended.
+
+    Args:
+        engine: The engine.
+        world: What stands on it.
+        plan: How much is done.
+        seed: Where chance begins.
+
+    Attributes:
+        told: What the processes have told.
+        kills: How often they were killed.
+        outages: How often all requests of one of them failed for a while.
+        crashes: What processes printed that broke by themselves.
+        seconds: How long each part of the run took.
+    """
+
+    def __init__(self, engine: MiniStack, world: World, plan: Plan, *, seed: int) -> None:
+        self.plan = plan
+        self.told = Told()
+        self.kills = Kills()
+        self.outages = 0
+        self.crashes: list[str] = []
+        self.seconds: dict[str, float] = {}
+        self._engine = engine
+        self._world = world
+        self._seed = seed
+        self._chance = random.Random(f"{seed} driver")  # noqa: S311  # a plan, and no secret
+        self._killing = False
+        self._lock = Lock()
+        self._processes: list[Process] = []
+        self._resources = ExitStack()
+        self._folder = ""
+
+    def __enter__(self) -> Self:
+        self._folder = self._resources.enter_context(tempfile.TemporaryDirectory(prefix="dynamo-outbox-proof-"))
+        numbers: Counter[str] = Counter()
+        for role in self.plan.roles:
+            numbers[role] += 1
+            process = self._process(f"{role}-{numbers[role]}", role)
+            self._processes.append(process)
+            self._resources.callback(process.close)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._killing = False
+        self._resources.close()
+
+    def work(self) -> None:
+        """Let all work, and be killed, until the plan's numbers or its patience are reached; then stop the writers."""
+        begun = time.monotonic()
+        self._killing = True
+        next_kill = begun + self.plan.pause
+        dynamodb = self._engine.client("dynamodb")
+        while time.monotonic() - begun < self.plan.patience and not self._is_done(
+            changes_so_far(dynamodb, self._world)
+        ):
+            until = time.monotonic() + 5 * TICK
+            while time.monotonic() < until:
+                self._restart_the_dead()
+                self._deliver_late(0.2)
+                time.sleep(TICK)
+            for process in self._processes:
+                if self._chance.random() < self.plan.outage_rate:
+                    process.outage_until = time.monotonic() + OUTAGE
+                    self.outages += 1
+            if time.monotonic() > next_kill:
+                self._kill_any()
+                next_kill = time.monotonic() + self._chance.expovariate(1 / self.plan.pause)
+        self._killing = False
+        self._restart_the_dead()
+        for process in self._processes:
+            if process.role == "writer":
+                process.stop(PATIENCE)
+        self.seconds["working"] = time.monotonic() - begun
+
+    def settle_down(self) -> None:
+        """Let relay and consumers go on, faults and all, until nothing moves any more; then stop them too."""
+        begun = time.monotonic()
+        streams, sqs = self._engine.client("dynamodbstreams"), self._engine.client("sqs")
+        still = 0
+        while time.monotonic() - begun < PATIENCE and still < 3:
+            self._restart_the_dead()
+            self._deliver_late(1.0)
+            time.sleep(5 * TICK)
+            still = still + 1 if is_quiet(streams, sqs, self._world, Path(self._folder)) else 0
+        for process in self._processes:
+            process.stop(PATIENCE)
+        self.seconds["settling down"] = time.monotonic() - begun
+
+    def report(self) -> str:
+        """The faults by kind, and the kills by phase and by role."""
+        faults: Counter[str] = sum((process.proxy.faults_met for process in self._processes), Counter())
+        requests = sum(len(process.proxy.exchanges) for process in self._processes)
+        lines = [
+            f"{', '.join(f'{seconds:.0f} s {what}' for what, seconds in self.seconds.items())}; {requests:,} requests",
+            f"{faults.total():,} faults, {self.outages} outages:",
+            *(f"  {number:5,}  {name}" for name, number in faults.most_common()),
+            f"{self.kills.by_phase.total()} kills -9, {self.kills.between} of them between a request and its answer:",
+            *(f"  {number:5,}  {phase}" for phase, number in sorted(self.kills.by_phase.items())),
+            *(f"  {number:5,}  of a {role}" for role, number in sorted(self.kills.by_role.items())),
+            *(f"broke by itself: {crash}" for crash in self.crashes[:20]),
+        ]
+        return "\n".join(lines)
+
+    def _process(self, name: str, role: str) -> Process:
+        number = len(self._processes)
+        by_chance = random_faults(self._seed * 100 + number, self.plan.fault_rate)
+        all_through = random_faults(self._seed * 100 + number, 1.0)
+
+        def fault_of(operation: str, count: int) -> Fault | None:
+            is_out = time.monotonic() < process.outage_until
+            return (all_through if is_out else by_chance)(operation, count)
+
+        def on_phase(phase: Phase, exchange: Exchange) -> None:
+            self._kill_at(process, phase, exchange)
+
+        proxy = FaultProxy(self._engine.endpoint_url, script=fault_of, on_phase=on_phase, region=self._engine.region)
+        self._resources.enter_context(proxy)
+
+        def start(life: int) -> subprocess.Popen[str]:
+            settings = Settings(
+                role=role,
+                name=name,
+                seed=self._seed * 1000 + life,
+                engine_url=self._engine.endpoint_url,
+                proxy_url=proxy.endpoint_url,
+                region=self._engine.region,
+                folder=self._folder,
+                entities=self.plan.entities,
+                attempts=1 + life % 2,  # with botocore's own retries, and without
+                world=self._world,
+            )
+            return subprocess.Popen(  # noqa: S603  # this interpreter, and this package
+                [sys.executable, "-m", f"{__package__}.worker", settings.to_json()],
+                cwd=PROJECT,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+
+        process = Process(name, role, proxy, start)
+        return process
+
+    def _read(self, name: str, output: IO[str]) -> None:
+        """What a process tells; a line that a kill cut off is nothing."""
+        with output:
+            for line in output:
+                try:
+                    facts = json.loads(line)
+                except ValueError:
+                    self.crashes.append(f"{name}: {line.rstrip()}")
+                    continue
+                with self._lock:
+                    self.told.take(facts)
+
+    def _kill_at(self, process: Process, phase: Phase, exchange: Exchange) -> None:
+        """Kill a process whose request has come so far, where chance wills it."""
+        if not self._killing or exchange.operation not in KILLED_AT or not process.is_its_own(exchange):
+            return
+        chance = random.Random(f"{self._seed} {process.name} {exchange.operation} {exchange.count} {phase}")  # noqa: S311
+        if chance.random() < self.plan.kill_rate and process.kill():
+            self._count_kill(process, IN_BETWEEN.get(phase, AFTER))
+
+    def _kill_any(self) -> None:
+        process = self._chance.choice(self._processes)
+        if process.kill():
+            self._count_kill(process, ANY_TIME)
+
+    def _count_kill(self, process: Process, when: str) -> None:
+        with self._lock:
+            self.kills.by_phase[when] += 1
+            self.kills.by_role[process.role] += 1
+
+    def _restart_the_dead(self) -> None:
+        for process in self._processes:
+            if process.has_ended() and not process.is_retired:
+                process.close()
+                process.begin(self._read)
+
+    def _deliver_late(self, chance: float) -> None:
+        for process in self._processes:
+            if self._chance.random() < chance:
+                process.proxy.deliver_late()
+
+    def _is_done(self, changes: int) -> bool:
+        phases_met = all(self.kills.by_phase[phase] for phase in IN_BETWEEN.values())
+        return changes >= self.plan.changes and self.kills.between >= self.plan.kills and phases_met

@@ -1,0 +1,159 @@
+"""A process of the run: ``python -m tests.proof.conservation.worker SETTINGS``, with a pipe as standard input.
+
+It ends at once when the pipe closes, because its driver ended, killed or not; and when its work is done after the line
+``stop``. What it tells goes to standard output, a JSON object a line.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import sys
+import time
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from threading import Event as Flag
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from dynamo_outbox import Event, EventBridgePublisher, IdempotencyStore, Inbox, OutboxRelay, TransactionalOutbox
+from dynamo_outbox.errors import CommitUnknownError, TransactionCanceledError, TransactionVoidedError
+
+from .mappings import Checkpoints, QueueMapping, StreamMapping
+from .settings import TIMEOUT, Settings
+from .world import CHANGED, COUNTED, SOURCE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dynamo_outbox import InboxTransaction, Transaction
+
+LONGEST_WAIT, IDLE = 0.05, 0.02
+"""Seconds between two attempts of the library, and between two polls that found nothing."""
+RETRY_FOR = timedelta(seconds=1)
+"""How long a commit is tried: short, so that some have to be settled."""
+
+
+def briefly(seconds: float) -> None:
+    """Wait, but not for long."""
+    time.sleep(min(seconds, LONGEST_WAIT))
+
+
+def outbox_of(settings: Settings) -> TransactionalOutbox:
+    """The outbox of a writer or a consumer."""
+    world = settings.world
+    return TransactionalOutbox(
+        world.events,
+        source=SOURCE,
+        client=settings.client("dynamodb"),
+        keys={world.entities: "pk", world.effects: "pk", world.handled: "pk"},
+        retry_for=RETRY_FOR,
+        sleep=briefly,
+    )
+
+
+def tell(**facts: object) -> None:
+    """Tell the driver."""
+    print(json.dumps(facts), flush=True)
+
+
+def write(settings: Settings, stopping: Flag) -> None:
+    """Change entities, one after the other, and say what became of each intent."""
+    chance = random.Random(settings.seed)  # noqa: S311  # which entity is next is no secret
+    outbox, world = outbox_of(settings), settings.world
+
+    @outbox.transactional(retries=5)
+    def change(tx: Transaction, name: str, intent: str) -> None:
+        key = {"pk": name}
+        tx.get(world.entities, key, version="version")
+        tx.update(world.entities, key, set={"intent": intent})
+        tx.emit(Event(CHANGED, {"entity": name, "intent": intent}, aggregate_type="Entity", aggregate_id=name))
+
+    for number in count():
+        if stopping.is_set():
+            return
+        intent = f"{settings.name}-{settings.seed}-{number}"
+        try:
+            change(f"entity-{chance.randrange(settings.entities)}", intent)
+            outcome = "committed"
+        except CommitUnknownError as error:
+            outcome = "settled as committed" if settled(outbox, error) else "settled as void"
+        except TransactionVoidedError:
+            outcome = "void"
+        except TransactionCanceledError:
+            outcome = "refused"
+        except (BotoCoreError, ClientError) as error:
+            outcome = f"not sent: {type(error).__name__}"
+        tell(intent=intent, outcome=outcome)
+
+
+def settled(outbox: TransactionalOutbox, error: CommitUnknownError) -> bool:
+    """Whether an uncertain transaction was committed; asked until it is told."""
+    while True:
+        try:
+            return outbox.settle(error)
+        except CommitUnknownError:
+            tell(outcome="settle asked again")
+            time.sleep(LONGEST_WAIT)
+
+
+def relay(settings: Settings, stopping: Flag) -> None:
+    """Carry the stream to the bus."""
+    publisher = EventBridgePublisher(settings.world.bus, client=settings.client("events"), sleep=briefly)
+    checkpoints = Checkpoints(Path(settings.folder) / f"{settings.name}.json")
+    streams = settings.client("dynamodbstreams", timeout=5, proxied=False)
+    serve(StreamMapping(streams, settings.world.stream_arn, OutboxRelay(publisher), checkpoints), stopping)
+
+
+def consume(settings: Settings, stopping: Flag) -> None:
+    """Count each entity's changes, and tell of it."""
+    world = settings.world
+    store = IdempotencyStore(world.handled, client=settings.client("dynamodb"))
+
+    @Inbox(store, outbox_of(settings)).handler(consumer="counter")
+    def handle(event: Event, tx: InboxTransaction) -> None:
+        name = event.data["entity"]
+        tx.update(world.effects, {"pk": name}, add={"applied": 1})
+        tx.emit(Event(COUNTED, {"entity": name, "of": event.id}, aggregate_type="Counter", aggregate_id=name))
+
+    serve(QueueMapping(settings.client("sqs", timeout=1 + TIMEOUT), world.queue, handle), stopping)
+
+
+def serve(mapping: StreamMapping | QueueMapping, stopping: Flag) -> None:
+    """Go on polling, whatever a poll raises: what it did not finish comes again."""
+    while not stopping.is_set():
+        try:
+            done = mapping.poll()
+        except Exception as error:
+            tell(outcome=f"poll failed: {type(error).__name__}")
+            done = 0
+        if not done:
+            time.sleep(IDLE)
+
+
+ROLES: Mapping[str, Any] = {"writer": write, "relay": relay, "consumer": consume}
+
+
+def obey(stopping: Flag) -> None:
+    """Wait for the line ``stop``; end this process when nobody can say it any more."""
+    while told := os.read(sys.stdin.fileno(), 1024):
+        if b"stop" in told:
+            stopping.set()
+    os._exit(1)
+
+
+def main(settings: Settings) -> None:
+    """Play the role until told to stop."""
+    logging.disable()  # what fails is told, and counted
+    stopping = Flag()
+    Thread(target=obey, args=(stopping,), daemon=True).start()
+    ROLES[settings.role](settings, stopping)
+
+
+if __name__ == "__main__":
+    main(Settings.from_json(sys.argv[1]))

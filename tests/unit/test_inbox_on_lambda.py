@@ -1,0 +1,175 @@
+"""An inbox handler is a Lambda handler of EventBridge, SQS, SNS and streams, and tells each what failed."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamo_outbox import Event, IdempotencyStore, Inbox, InboxTransaction, parse_event
+from dynamo_outbox.errors import DecodeError
+
+from ..doubles import fake_dynamodb
+from .test_messages import sns, sqs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dynamo_outbox import InboxHandler
+    from dynamo_outbox.testing import FakeDynamoDB
+
+    from ..doubles import FixedClock
+
+    Load = Callable[[str], dict[str, Any]]
+
+
+@pytest.fixture
+def fake(clock: FixedClock) -> FakeDynamoDB:
+    return fake_dynamodb({"books": ("name",), "handled": ("pk",)}, clock)
+
+
+@pytest.fixture
+def handler(fake: FakeDynamoDB, clock: FixedClock) -> InboxHandler[str]:
+    """Counts each book, and fails on books without an author."""
+    inbox = Inbox(IdempotencyStore("handled", client=fake, clock=clock))
+
+    @inbox.handler(consumer="books")
+    def count(event: Event, tx: InboxTransaction) -> str:
+        tx.update("books", {"name": event.data["name"]}, add={"count": 1})
+        if not event.data["authors"]:
+            raise ValueError("nobody wrote it")
+        return event.id
+
+    return count
+
+
+def counts(fake: FakeDynamoDB) -> dict[str, int]:
+    return {item["name"]["S"]: int(item["count"]["N"]) for item in fake.scan(TableName="books")["Items"]}
+
+
+def book(name: str, *, authors: tuple[str, ...] = ("a",), aggregate: str | None = None) -> dict[str, Any]:
+    """BookAdded, as EventBridge delivers it."""
+    metadata = {"id": f"id-{name}", "type": "BookAdded", "version": 1, "time": "2026-11-23T09:30:00.000000Z"}
+    if aggregate is not None:
+        metadata |= {"aggregateType": "Shelf", "aggregateId": aggregate}
+    data = {"name": name, "authors": authors}
+    return {"source": "Books", "detail-type": "BookAdded", "detail": {"metadata": metadata, "data": data}}
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        "eventbridge_from_relay",
+        "eventbridge_from_templated_pipe",
+        "eventbridge_from_bare_pipe",
+        "eventbridge_cloudevents",
+    ],
+)
+def test_an_event_of_eventbridge_is_handled_once(
+    handler: InboxHandler[str], fake: FakeDynamoDB, load_event: Load, sample: str
+) -> None:
+    """EventBridge's event, in each form of the detail, is handled, and its result returned each time it comes."""
+    payload = load_event(sample)
+    event = parse_event(payload)
+    assert [handler(payload, None), handler(deepcopy(payload), None), handler(event)] == [event.id] * 3
+    assert counts(fake) == {event.data["name"]: 1}
+
+
+def test_a_queue_is_told_which_messages_failed(handler: InboxHandler[str], fake: FakeDynamoDB) -> None:
+    """Of a batch from SQS the failed and the unreadable messages are named; the others are handled, each event once."""
+    bad = book("b", authors=())
+    records = [sqs(book("a"), "1"), sqs(bad, "2"), sqs("{", "3"), sqs(book("a"), "4"), sqs(book("c"), "5")]
+    answer = handler({"Records": records}, None)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "2"}, {"itemIdentifier": "3"}]}
+    assert counts(fake) == {"a": 1, "c": 1}
+
+
+def test_a_topic_gets_the_failure_itself(handler: InboxHandler[str], fake: FakeDynamoDB) -> None:
+    """SNS knows no batch response: what the handler raises is raised."""
+    assert handler({"Records": [sns(book("a"))]}, None) == {"batchItemFailures": []}
+    with pytest.raises(ValueError, match="nobody"):
+        handler({"Records": [sns(book("b", authors=()))]}, None)
+    assert counts(fake) == {"a": 1}
+
+
+def stream(*books: dict[str, Any], load_event: Load) -> list[dict[str, Any]]:
+    """Insertions into an events table."""
+    sample = load_event("stream_of_events_table")["Records"][0]
+    records = []
+    for number, each in enumerate(books):
+        record = deepcopy(sample)
+        metadata, data = each["detail"]["metadata"], each["detail"]["data"]
+        record["eventID"] = f"record-{number}"
+        record["dynamodb"]["SequenceNumber"] = f"{111100000000000000000000 + number}"
+        record["dynamodb"]["NewImage"] |= {
+            "eventId": {"S": metadata["id"]},
+            "aggregateType": {"S": metadata.get("aggregateType", "")},
+            "aggregateId": {"S": metadata.get("aggregateId", "")},
+            "eventData": {"S": json.dumps(data)},
+        }
+        records.append(record)
+    return records
+
+
+def test_a_stream_is_told_where_to_begin_again(
+    handler: InboxHandler[str], fake: FakeDynamoDB, load_event: Load
+) -> None:
+    """Of an events table's stream the first failure is named; its aggregate waits, the others go on, once each."""
+    bad = book("b", authors=(), aggregate="one")
+    books = [
+        book("a", aggregate="one"),
+        bad,
+        book("c", aggregate="one"),
+        book("d", aggregate="two"),
+        book("e", authors=(), aggregate="two"),
+    ]
+    records = stream(*books, load_event=load_event)
+    for _ in range(2):
+        answer = handler({"Records": records}, None)
+        assert answer == {"batchItemFailures": [{"itemIdentifier": "111100000000000000000001"}]}
+        assert counts(fake) == {"a": 1, "d": 1}
+
+
+def test_an_unreadable_record_holds_up_what_may_be_its_aggregates(
+    handler: InboxHandler[str], fake: FakeDynamoDB, load_event: Load
+) -> None:
+    """Where it can't be told whose a record is, nothing behind it is handled before it."""
+    records = stream(book("a"), book("b"), book("c"), load_event=load_event)
+    del records[1]["dynamodb"]["Keys"]
+    answer = handler({"Records": records}, None)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "111100000000000000000001"}]}
+    assert counts(fake) == {"a": 1}
+
+
+def test_a_pipes_array_is_answered_by_event_id(
+    handler: InboxHandler[str], fake: FakeDynamoDB, load_event: Load
+) -> None:
+    """EventBridge Pipes hands over a bare array and is told the event id of the record that failed."""
+    records = stream(book("a"), book("b", authors=()), load_event=load_event)
+    assert handler(records, None) == {"batchItemFailures": [{"itemIdentifier": "record-1"}]}
+    assert counts(fake) == {"a": 1}
+
+
+def test_what_is_no_event_insert_is_passed_over(
+    handler: InboxHandler[str], fake: FakeDynamoDB, load_event: Load
+) -> None:
+    """Of a stream only insertions of outbox items are events."""
+    records = stream(book("a"), book("b"), load_event=load_event)
+    records[1] |= {"eventName": "REMOVE"}
+    assert handler({"Records": records}, None) == {"batchItemFailures": []}
+    assert counts(fake) == {"a": 1}
+
+
+@pytest.mark.parametrize("payload", [{}, {"Records": [1]}, None, "text", {"detail": {}}], ids=repr)
+def test_what_is_no_event_is_an_error(handler: InboxHandler[str], payload: object) -> None:
+    """What holds no event at all is refused, not passed over."""
+    with pytest.raises(DecodeError):
+        handler(payload, None)
+
+
+def test_a_handler_keeps_its_functions_name(handler: InboxHandler[str]) -> None:
+    """Tools that ask a handler for its name and module get the function's."""
+    named: Any = handler
+    assert (named.__name__, named.__module__) == ("count", __name__)

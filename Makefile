@@ -6,6 +6,7 @@ PORT ?= 3000
 
 VENV := .venv
 ENGINE := .venv-ministack
+PROOF := .venv-proof
 export DYNAMO_OUTBOX_MINISTACK := $(CURDIR)/$(ENGINE)/bin/ministack
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 LOCAL := PYTHONPATH=examples/books $(VENV)/bin/python -m local
@@ -22,7 +23,7 @@ define environment
 	@touch $(1)/.ready
 endef
 
-.PHONY: help demo start start-cdc test proof coverage lint format clean
+.PHONY: help demo start start-cdc test proof fuzz coverage lint format clean
 
 help: ## show these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -39,8 +40,13 @@ start-cdc: $(VENV)/.ready $(ENGINE)/.ready build/.ready ## serve the books in CD
 test: $(VENV)/.ready $(ENGINE)/.ready build/.ready ## run the tests
 	$(VENV)/bin/python -m pytest $(ARGS)
 
-proof: $(VENV)/.ready $(ENGINE)/.ready ## prove the guarantees under faults and print the table of what came of each
+proof: $(VENV)/.ready $(ENGINE)/.ready $(PROOF)/.ready ## prove the guarantees under faults and print the table of what came of each
 	@$(VENV)/bin/python -m tests.proof $(ARGS)
+
+fuzz: $(PROOF)/.ready ## search for input that the decoders fail on, for five minutes, and add what is new to the corpus
+	@mkdir -p build/fuzz
+	PYTHONPATH=src $(PROOF)/bin/python -m tests.proof.fuzz.guided -max_total_time=300 -max_len=6000 $(ARGS) build/fuzz tests/proof/fuzz/corpus
+	PYTHONPATH=src $(PROOF)/bin/python -m tests.proof.fuzz.minimise build/fuzz
 
 coverage: $(VENV)/.ready $(ENGINE)/.ready build/.ready ## report the branch coverage of src; docs/coverage.md argues what is left
 	$(VENV)/bin/python -m coverage run -m pytest -q tests/unit tests/books tests/docs tests/contract
@@ -58,7 +64,7 @@ format: $(VENV)/.ready ## format the code
 	$(VENV)/bin/ruff check --fix .
 
 clean: ## remove what make has made
-	rm -rf $(VENV) $(ENGINE) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ENGINE) $(PROOF) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The project's own environment: the library, editable, and what tests, lint and the demo's own side need.
 $(VENV)/.ready: pyproject.toml constraints/dev.in constraints/dev.txt
@@ -67,6 +73,10 @@ $(VENV)/.ready: pyproject.toml constraints/dev.in constraints/dev.txt
 # MiniStack pins botocore exactly, so it has an environment of its own.
 $(ENGINE)/.ready: constraints/ministack.txt
 	$(call environment,$(ENGINE),-r constraints/ministack.txt)
+
+# What fuzzes, and the peer of the comparison, beside the library: for the proof only.
+$(PROOF)/.ready: pyproject.toml constraints/proof.txt constraints/dev.txt
+	$(call environment,$(PROOF),-r constraints/proof.txt -c constraints/dev.txt -e .)
 
 # What the functions' zip is made of, and the boto3 beside which it is tried: fetched once, so packaging needs no network.
 build/.ready: $(VENV)/.ready constraints/function.txt

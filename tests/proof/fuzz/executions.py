@@ -1,0 +1,74 @@
+"""The fuzz's executions: what the corpus holds, samples damaged by chance, and libFuzzer's search for new paths."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import subprocess
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from ..report import Row
+from .payloads import payload_of, revived
+from .samples import mutated, samples
+from .targets import exercise
+
+__all__ = ["CORPUS", "mutated_samples", "replayed_corpus", "with_coverage"]
+
+CORPUS = Path(__file__).parent / "corpus"
+ROOT = Path(__file__).parents[3]
+PYTHON = ROOT / ".venv-proof" / "bin" / "python"
+CLAIM = "only documented errors"
+SEED = 20261124
+
+
+def replayed_corpus() -> Row:
+    """Every input that once reached something new."""
+    inputs = sorted(CORPUS.iterdir())
+    for each in inputs:
+        exercise(payload_of(each.read_bytes()))
+    return Row(CLAIM, "the corpus, replayed", len(inputs), "DecodeError, or read")
+
+
+def mutated_samples(executions: int) -> Row:
+    """The sample events with parts removed, swapped, bent or blown up; the same ones each time."""
+    chance = random.Random(SEED)  # noqa: S311  # for repetition, not for secrets
+    whole = tuple(samples().values())
+    undocumented: Counter[str] = Counter()
+    for _ in range(executions):
+        payload = mutated(chance.choice(whole), chance, others=whole)
+        try:
+            exercise(revived(payload))
+        except Exception as error:
+            undocumented[type(error).__name__] += 1
+    return _row("samples, damaged by structure", executions, undocumented)
+
+
+def _row(fault: str, executions: int, undocumented: Counter[str]) -> Row:
+    outcome = "DecodeError, or read" if not undocumented else f"undocumented: {dict(undocumented)}"
+    return Row(CLAIM, fault, executions, outcome, lost=undocumented.total())
+
+
+def with_coverage(executions: int) -> Row:
+    """libFuzzer, led by coverage, from the corpus on; 0 runs where ``.venv-proof`` is not set up."""
+    fault = "atheris (libFuzzer), from the corpus on"
+    if not PYTHON.exists():
+        return Row(CLAIM, fault, 0, "not tried: there is no .venv-proof")
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = shutil.copytree(CORPUS, Path(folder) / "corpus")
+        command = [str(PYTHON), "-m", "tests.proof.fuzz.guided", f"-runs={executions}", f"-seed={SEED}", str(corpus)]
+        answer = subprocess.run(  # noqa: S603  # the environment that the project sets up
+            [*command, f"-artifact_prefix={folder}/"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    done = re.search(r"Done (\d+) runs", answer.stderr)
+    if answer.returncode == 0 and done is not None:
+        return Row(CLAIM, fault, int(done[1]), "DecodeError, or read")
+    return Row(CLAIM, fault, 1, f"undocumented: {answer.stdout.strip()[-300:]}", lost=1)

@@ -1,0 +1,172 @@
+"""Everything that reads what somebody else has sent, each as a function of one payload.
+
+A target ends quietly, or raises what is a fault of the library: an error that is not documented, an answer that can't
+be given, an event that was read but can't be sent on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from dynamo_outbox import (
+    ChangeProcessor,
+    Event,
+    EventBridgePublisher,
+    OutboxRelay,
+    decode_item,
+    decode_record,
+    decode_records,
+    parse_event,
+    parse_events,
+)
+from dynamo_outbox.core.delivery import check_sendable
+from dynamo_outbox.core.outbox_item import ItemLayout, event_of, item_of
+from dynamo_outbox.errors import DecodeError, InvalidEventError
+from dynamo_outbox.message_batch import each_message
+
+from ...doubles import StubBus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dynamo_outbox import StreamRecord
+
+__all__ = ["TARGETS", "exercise"]
+
+logging.getLogger("dynamo_outbox").addHandler(logging.NullHandler())
+
+
+def read_records(payload: Any) -> None:
+    """`decode_records` in both modes, and every record read through."""
+    for found in decode_records(payload, on_error="collect"):
+        if isinstance(found, DecodeError):
+            str(found)
+        else:
+            _read_through(found)
+    for record in decode_records(payload):
+        _read_through(record)
+
+
+def read_record(payload: Any) -> None:
+    """`decode_record`, read through."""
+    _read_through(decode_record(payload))
+
+
+def _read_through(record: StreamRecord) -> None:
+    assert record.time.tzinfo is not None
+    hash(record)
+    if record.sequence_number is not None:
+        assert record.sequence_number <= record.sequence_number
+    for read in (lambda: record.keys, lambda: record.new_image, lambda: record.old_image, record.changes):
+        with suppress(DecodeError):
+            read()
+
+
+def read_item(payload: Any) -> None:
+    """`decode_item` of the payload and of what could be an image in it."""
+    for image in (payload, *_images(payload)):
+        try:
+            decode_item(image)
+        except DecodeError as error:
+            str(error)
+
+
+def _images(payload: Any) -> list[Any]:
+    records = payload.get("Records") if isinstance(payload, dict) else payload
+    changes = [
+        each.get("dynamodb") for each in (records if isinstance(records, list) else []) if isinstance(each, dict)
+    ]
+    return [image for each in changes if isinstance(each, dict) for image in each.values()]
+
+
+def read_event(payload: Any) -> None:
+    """`parse_event`, and the event sent on."""
+    _send_on(parse_event(payload))
+
+
+def read_messages(payload: Any) -> None:
+    """`parse_events` in both modes."""
+    for found in parse_events(payload, on_error="collect"):
+        if isinstance(found, DecodeError):
+            str(found)
+        else:
+            _send_on(found.event)
+    parse_events(payload)
+
+
+def read_outbox_item(payload: Any) -> None:
+    """`event_of` of each image, as the relay and a bare pipe's consumer read it."""
+    for image in (payload, *_images(payload)):
+        if isinstance(image, dict):
+            with suppress(DecodeError):
+                _send_on(event_of(image))
+
+
+def _send_on(event: Event) -> None:
+    """What was read is an event that can be written and sent, but for the integers that only EventBridge refuses."""
+    try:
+        data = event.data
+    except DecodeError:
+        return
+    assert isinstance(data, dict)
+    json.loads(event.data_json)
+    with suppress(InvalidEventError):
+        check_sendable(event)
+    for typed in item_of(event.replace(source=event.source or "a"), expires_at=1, layout=ItemLayout()).values():
+        next(iter(typed.values())).encode()
+
+
+def relay(payload: Any) -> None:
+    """`OutboxRelay`: it answers, and what it sends is JSON."""
+    _answered(OutboxRelay(_publisher(bus := StubBus()))(payload), bus)
+
+
+def process(payload: Any) -> None:
+    """`ChangeProcessor`: as the relay."""
+    processor = ChangeProcessor(_publisher(bus := StubBus()), lambda record: Event("Changed", {"of": record.event_id}))
+    _answered(processor(payload), bus)
+
+
+def _publisher(bus: StubBus) -> EventBridgePublisher:
+    return EventBridgePublisher("bus", source="Books", client=bus, retries=0)
+
+
+def _answered(answer: dict[str, Any], bus: StubBus) -> None:
+    for failure in answer["batchItemFailures"]:
+        assert isinstance(failure["itemIdentifier"], str)
+        assert failure["itemIdentifier"]
+    for entry in (entry for call in bus.calls for entry in call):
+        assert isinstance(json.loads(entry["Detail"]), dict)
+        entry["Detail"].encode()
+
+
+def handle_messages(payload: Any) -> None:
+    """`each_message`: every message is handled or named as failed."""
+    answer = each_message(lambda event, _context: event.data)(payload, None)
+    assert all(isinstance(failure["itemIdentifier"], str) for failure in answer["batchItemFailures"])
+
+
+TARGETS: dict[str, Callable[[Any], None]] = {
+    each.__name__: each
+    for each in (
+        read_records,
+        read_record,
+        read_item,
+        read_event,
+        read_messages,
+        read_outbox_item,
+        relay,
+        process,
+        handle_messages,
+    )
+}
+
+
+def exercise(payload: Any) -> None:
+    """Run every target. `DecodeError` is what all of them document; anything else goes through."""
+    for target in TARGETS.values():
+        with suppress(DecodeError):
+            target(payload)

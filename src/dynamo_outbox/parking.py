@@ -193,6 +193,8 @@ class ParkingTable:
             How many of them, from the first on, are kept; the log says what refused the next.
         """
         kept = 0
+        if not self.in_order:
+            records = [record.alone() for record in records]
         transactions = parking_transactions(records, self._place)
         while not _is_over(context, MARGIN) or not kept:
             try:

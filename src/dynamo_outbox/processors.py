@@ -70,7 +70,8 @@ class _Processor:
         keys = [self._key_of(record, raw) for record, raw in zip(records, raws, strict=True)]
         waiting = set() if self._parking is None else self._parking.waiting(key for key in keys if key is not None)
         intakes = self._read(records, keys, waiting)
-        failures = self._publish(intakes, context)
+        aggregates = [event.aggregate or intake.key for intake in intakes for event in intake.events]
+        failures = self._publish(intakes, context, aggregates)
         fates = decide(intakes, failures, waiting, aged=self._aged(), in_order=self._keeps_order)
         parked = self._park([(raws[at], records[at], intakes[at], reason) for at, reason in fates.parked], context)
         failed = fates.failed + [at for at, _ in fates.parked[parked:]]
@@ -85,7 +86,7 @@ class _Processor:
             if record.parked_by != kind:
                 problem = f"it was parked by a {record.parked_by}, and a {kind} would read it otherwise"
                 intakes[at] = Intake(record.order_key, fault=Reason("AnothersRecord", problem))
-        failures = self._publish(intakes, context)
+        failures = self._publish(intakes, context, [intake.key for intake in intakes for _ in intake.events])
         return [why_unpublished(intake, failures.get(at, ())) for at, intake in enumerate(intakes)]
 
     @property
@@ -147,12 +148,12 @@ class _Processor:
             log.exception("stream record %s (%s) makes no event", record.sequence_number, record.event_id)
             return Intake(key, time, fault=_reason_of(error), is_passing=isinstance(error, self._retry_on))
 
-    def _publish(self, intakes: Sequence[Intake], context: object) -> dict[int, list[FailedEvent]]:
+    def _publish(
+        self, intakes: Sequence[Intake], context: object, order_keys: Sequence[str | None]
+    ) -> dict[int, list[FailedEvent]]:
         """Publish what can be; the events that failed, by their record's position."""
         outgoing = [(at, event) for at, intake in enumerate(intakes) for event in intake.events]
-        result = self._publisher._publish_in_order(
-            [event for _, event in outgoing], [event.aggregate or intakes[at].key for at, event in outgoing], context
-        )
+        result = self._publisher._publish_in_order([event for _, event in outgoing], order_keys, context)
         failures: dict[int, list[FailedEvent]] = {}
         for failure in result.failed:
             event = failure.event

@@ -309,6 +309,15 @@ def test_redrive_goes_wave_by_wave_as_far_as_it_may() -> None:
     assert lot.bus.sent == [f"E{number}" for number in range(1, 251)]
 
 
+def test_a_key_that_failed_is_not_begun_again() -> None:
+    """Where a limit cuts a key short that failed, the run has done what it could with it."""
+    lot = Lot(StubBus({"A": "MalformedDetail"}))
+    lot.relay(batch(*(outbox_record(name, number, "a") for name, number in (("A", "1"), ("B", "2"), ("C", "3")))))
+    result = lot.parking.redrive(lot.relay, limit=2)
+    assert (len(result.failures), result.sent, result.finished) == (1, 0, True)
+    assert lot.heads == {"Book#a": 3}
+
+
 def test_a_redrive_that_runs_out_of_time_is_not_finished() -> None:
     """What had no turn is no failure of its own, and another run goes on."""
     lot = Lot(StubBus({"A": "MalformedDetail"}))

@@ -122,6 +122,10 @@ class ParkedRecord(NamedTuple):
             place=f"{len(digits):03d}.{digits}#{identity}",
         )
 
+    def alone(self) -> ParkedRecord:
+        """The record under an order key of its own, so that it waits for no other."""
+        return self._replace(order_key=f"{self.order_key}@{self.place}")
+
 
 def _identity(raw: object, text: str) -> str:
     """What the same record has whenever it is delivered, and no other of its sequence number."""

@@ -1,0 +1,92 @@
+"""The relay's state space, in the share of it that `make test` can afford, and that its shard is one."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ..doubles import FixedClock
+from .relay_state_space import MODES, PLACES, Mode, Place, explore, run
+from .report import holds
+from .shard import Shard, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("place", PLACES)
+@settings(max_examples=12)
+@given(seed=st.integers(0, 2**32))
+def test_everything_is_published_or_parked_and_in_order(mode: Mode, place: Place, seed: int) -> None:
+    """Whatever fails, whoever is killed: nothing is lost, nothing overtakes, and poison holds up nobody."""
+    explore(Random(seed), mode, place)  # noqa: S311  # not for secrets
+
+
+def test_the_short_run_meets_every_fault() -> None:
+    """The rows for the table of faults: each kind was met, and nothing was lost."""
+    rows = run("short")
+    assert holds(rows)
+    assert {row.fault for row in rows} >= {
+        "a record of poison",
+        "answer lost",
+        "call refused",
+        "caller refused",
+        "entry throttled",
+        "killed after",
+        "killed before",
+        "little time",
+        "mapper fails",
+    }
+
+
+def record(number: str) -> dict[str, Any]:
+    return {"dynamodb": {"SequenceNumber": number, "ApproximateCreationDateTime": FixedClock().now.timestamp()}}
+
+
+def answering(*failed: str) -> Callable[[Any], Any]:
+    return lambda _: {"batchItemFailures": [{"itemIdentifier": number} for number in failed]}
+
+
+def raising(_: Any) -> Any:
+    raise ZeroDivisionError
+
+
+def test_a_shard_moves_to_the_lowest_failed_number() -> None:
+    """What is reported, and everything behind it, comes again; a number that is none fails the batch."""
+    shard = Shard([record(number) for number in ("9", "10", "11", "12")])
+    assert shard.deliver(answering("12", "10"), 4) == (4, 1)
+    assert shard.deliver(answering("7"), 1) == (1, 0)
+    assert [each["dynamodb"]["SequenceNumber"] for each in shard.pending] == ["10", "11", "12"]
+
+
+def test_a_shard_halves_a_batch_that_fails() -> None:
+    """After an exception half the batch comes, and the whole again when that went well."""
+    shard = Shard([record(str(number)) for number in range(8)])
+    assert [shard.deliver(raising, 8) for _ in range(3)] == [(8, 0), (4, 0), (2, 0)]
+    assert [shard.deliver(answering(), 8) for _ in range(2)] == [(1, 1), (7, 7)]
+
+
+def test_a_stream_shows_a_child_when_its_parent_is_drained() -> None:
+    """Records after the split wait for those before it."""
+    records = [record(str(number)) for number in range(4)]
+    stream = Stream(records, 1, lambda each: int(each["dynamodb"]["SequenceNumber"]) % 2)
+    parent, *children = stream.shards
+    assert stream.open_shard(Random(1)) is parent  # noqa: S311  # not for secrets
+    parent.deliver(answering(), 1)
+    assert [[each["dynamodb"]["SequenceNumber"] for each in child.pending] for child in children] == [["2"], ["1", "3"]]
+    assert all(child.is_open for child in children)
+
+
+def test_a_shard_gives_up_by_age() -> None:
+    """After 24 hours a record is gone, read or not."""
+    clock = FixedClock()
+    shard = Shard([record("1")])
+    shard.drop_old(clock.now)
+    assert shard.pending
+    shard.drop_old(clock.now.replace(day=clock.now.day + 1))
+    assert not shard.pending

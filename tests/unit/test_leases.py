@@ -99,6 +99,26 @@ def test_an_expired_lease_can_be_an_error(store: IdempotencyStore, clock: FixedC
     assert card.charges == 1
 
 
+@pytest.mark.parametrize(
+    ("timeout", "outcomes"),
+    [(300, ["refused", "refused"]), (175, ["refused", "runs"]), (120, ["refused", "runs"])],
+)
+def test_the_docs_example_of_a_lease_that_outlives_the_retries(
+    store: IdempotencyStore, clock: FixedClock, timeout: int, outcomes: list[str]
+) -> None:
+    """Lambda comes again one minute after a crash, and two more after that: a long function's key is held still."""
+    store.claim(Claim(KEY, "killed", "payload"), timedelta(seconds=timeout))
+    told = []
+    for wait in (10 + 60, 120):
+        clock.advance(timedelta(seconds=wait))
+        try:
+            store.claim(Claim(KEY, f"after {wait}", "payload"), timedelta(seconds=timeout))
+            told.append("runs")
+        except AlreadyInProgressError:
+            told.append("refused")
+    assert told == outcomes
+
+
 def test_by_default_an_expired_lease_lets_the_next_call_run(store: IdempotencyStore, clock: FixedClock) -> None:
     """Without the policy a vanished holder's call is made again."""
     store.claim(Claim(KEY, "a vanished holder's", "payload"))

@@ -1,0 +1,364 @@
+"""Every order of steps that calls with one key may take, with crashes, lost answers and late copies between any two.
+
+The machine drives the real store against a DynamoDB in memory, step by step: claim, run, end. Which invariant needs
+what:
+
+- one result, and it stays; nobody without the token changes a record; fence numbers grow with each claim: always,
+  however far the clocks are apart;
+- under ``raise`` at most one run had an effect: always, while the record's time to live goes on;
+- under ``rerun`` nobody takes the key from a holder whose lease goes on by its own clock: with clocks at most the
+  margin apart. Beyond it two runs may overlap; the fence then says whose writes are the later ones.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from botocore.exceptions import ClientError, ReadTimeoutError
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from dynamo_outbox import IdempotencyStore
+from dynamo_outbox.core.claims import Claim, Claimed, FailureReplay, Replay
+from dynamo_outbox.errors import AlreadyInProgressError, PayloadMismatchError, UnknownOutcomeError
+from dynamo_outbox.results import StoredResult
+
+from ..doubles import FixedClock, fake_dynamodb
+from .report import Row
+
+if TYPE_CHECKING:
+    from .report import Scale
+
+__all__ = ["IdempotencyStates", "run"]
+
+SECOND = timedelta(seconds=1)
+LEASE, MARGIN, TTL = 60 * SECOND, SECOND, timedelta(days=8)
+KEY = {"pk": {"S": "key"}}
+EXAMPLES = {"short": 100, "full": 5_000}
+
+Answer = Literal["comes", "comes late", "never comes"]
+ANSWERS: st.SearchStrategy[Answer] = st.sampled_from([*["comes"] * 8, "comes late", "never comes"])
+Ending = Literal["returned", "failed", "failed for good", "interrupted"]
+ENDINGS: st.SearchStrategy[Ending] = st.sampled_from(["returned", "failed", "failed for good", "interrupted"])
+
+
+class Network:
+    """Between a holder and DynamoDB: loses answers, after which botocore may send again, and keeps copies of it all."""
+
+    def __init__(self, dynamodb: Any, sent: list[dict[str, Any]]) -> None:
+        self._dynamodb = dynamodb
+        self._sent = sent
+        self.answer: Answer = "comes"
+
+    def update_item(self, **request: Any) -> Any:
+        self._sent.append(request)
+        if self.answer == "comes":
+            return self._dynamodb.update_item(**request)
+        arrive(self._dynamodb, request)
+        if self.answer == "never comes":
+            raise ReadTimeoutError(endpoint_url="https://dynamodb")
+        return self._dynamodb.update_item(**request)
+
+
+def arrive(dynamodb: Any, request: dict[str, Any]) -> None:
+    """A request that nobody waits for any more."""
+    try:
+        dynamodb.update_item(**request)
+    except ClientError as error:
+        assert error.response["Error"]["Code"] == "ConditionalCheckFailedException"  # noqa: PT017
+
+
+@dataclass
+class Call:
+    """One call: its claim, how far its clock is off, and what it has done."""
+
+    claim: Claim
+    skew: timedelta
+    lease_end: Any
+    fence: int
+    alive: bool = True
+    ended: Ending | None = None
+    had_effect: bool = False
+
+
+class IdempotencyStates(RuleBasedStateMachine):
+    """Calls with one key and one of two payloads."""
+
+    seen: ClassVar[Counter[str]] = Counter()
+
+    @initialize(policy=st.sampled_from(["rerun", "raise"]), apart=st.sampled_from([500, 500, 300_000]))
+    def begin(self, policy: Literal["rerun", "raise"], apart: int) -> None:
+        """A policy for the key, and how many milliseconds a clock may be off."""
+        self.policy = policy
+        self.apart = apart
+        self.clock = FixedClock()
+        self.dynamodb = fake_dynamodb({"handled": ["pk"]}, self.clock)
+        self.sent: list[dict[str, Any]] = []
+        self.calls: list[Call] = []
+        self.unknown: list[UnknownOutcomeError] = []
+        self.drawn = 0
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """The record's time to live is over, and with it what it promised."""
+        self.stored: dict[str, Any] | None = None
+        self.last = self.record()
+        self.highest = getattr(self, "highest", 0)
+
+    def record(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.dynamodb.get_item(TableName="handled", Key=KEY).get("Item", {})
+        return found
+
+    def store_of(self, skew: timedelta, answer: Answer) -> IdempotencyStore:
+        clock = FixedClock()
+        clock.now = self.clock.now + skew
+        network: Any = Network(self.dynamodb, self.sent)
+        network.answer = answer
+        return IdempotencyStore("handled", client=network, clock=clock, lease=LEASE, clock_margin=MARGIN, ttl=TTL)
+
+    def alive(self) -> list[Call]:
+        """The calls that hold the key, as far as they know."""
+        return [each for each in self.calls if each.alive]
+
+    def to_settle(self) -> list[tuple[UnknownOutcomeError, Call | None]]:
+        """The calls of which somebody can say what they did: they are dead for sure, or had their effect."""
+        known = {each.claim.token: each for each in self.calls}
+        told = [(error, known.get(error.token)) for error in self.unknown]
+        return [(error, call) for error, call in told if call is None or not call.alive or call.had_effect]
+
+    @rule(payload=st.sampled_from("ab"), skew=st.floats(-1, 1), answer=ANSWERS)
+    def claim(self, payload: str, skew: float, answer: Answer) -> None:
+        """Somebody asks for the key."""
+        self.drawn += 1
+        claim = Claim("key", f"token {self.drawn}", payload)
+        off = timedelta(milliseconds=int(skew * self.apart))
+        before, holder = self.record(), self.holder()
+        self.seen[f"claim whose answer {answer}"] += 1
+        try:
+            told = self.store_of(off, answer).claim(claim, on_expired_lease=self.policy)
+        except (AlreadyInProgressError, PayloadMismatchError, UnknownOutcomeError) as error:
+            self.check_refusal(error, before)
+            return
+        except ReadTimeoutError:  # the function doesn't run; whether the key is held, the caller doesn't know
+            if self.record() != before:
+                self.check_takeover(before, holder)
+            return
+        if isinstance(told, Claimed):
+            assert told.fence == int(self.record()["fence"]["N"])
+            self.check_takeover(before, holder)
+            self.calls.append(Call(claim, off, self.clock.now + off + LEASE, told.fence))
+        else:
+            self.check_replay(told, before)
+
+    def check_refusal(self, error: Exception, before: dict[str, Any]) -> None:
+        """Who is refused changes nothing; where the outcome is unknown, it is told whose."""
+        assert self.record() == before, "a refused claim changed the record"
+        if isinstance(error, UnknownOutcomeError):
+            assert (self.policy, before["claimToken"]["S"]) == ("raise", error.token)
+            self.unknown.append(error)
+
+    def holder(self) -> Call | None:
+        """The call whose token the record has."""
+        token = self.record().get("claimToken", {}).get("S")
+        return next((each for each in self.calls if each.claim.token == token), None)
+
+    def check_takeover(self, before: dict[str, Any], holder: Call | None) -> None:
+        """A key is taken from a holder only where the policy allows it, and its lease is over by its own clock."""
+        if before.get("status") != {"S": "IN_PROGRESS"} or int(before["expiresAt"]["N"]) <= self.clock.now.timestamp():
+            return
+        assert self.policy == "rerun", "a key was taken from a call that never said how it ended"
+        self.seen["takeover"] += 1
+        if holder is not None and self.apart <= MARGIN / timedelta(milliseconds=2):
+            assert self.clock.now + holder.skew >= holder.lease_end, "a key was taken from a holder within its lease"
+
+    def check_replay(self, told: Replay, before: dict[str, Any]) -> None:
+        """What a duplicate gets is what is stored."""
+        assert self.record() == before
+        name = "failure" if isinstance(told, FailureReplay) else "result"
+        assert before[name] == {"S": told.text}
+
+    @precondition(lambda self: self.alive())
+    @rule(number=st.integers(0, 20), ending=ENDINGS, answer=ANSWERS)
+    def step(self, number: int, ending: Ending, answer: Answer) -> None:
+        """A holder goes on: its function runs, or tells the store how it ended."""
+        call = self.alive()[number % len(self.alive())]
+        if call.ended is None:
+            self.run(call, ending)
+        else:
+            self.end(call, answer)
+
+    @precondition(lambda self: self.alive())
+    @rule(number=st.integers(0, 20), ending=ENDINGS, answer=ANSWERS)
+    def two_steps(self, number: int, ending: Ending, answer: Answer) -> None:
+        """A holder goes on as fast as it can."""
+        self.step(number, ending, answer)
+        if self.alive():
+            self.step(number, ending, answer)
+
+    def run(self, call: Call, ending: Ending) -> None:
+        """A holder's function runs; one that returned had its effect, and one that failed says that it had none."""
+        call.ended = ending
+        call.had_effect = ending in ("returned", "interrupted")
+        if ending == "interrupted":  # it can't say so
+            call.alive = False
+            self.seen["vanished holder"] += 1
+
+    def end(self, call: Call, answer: Answer) -> None:
+        """A holder whose function is done tells the store, once."""
+        store, before = self.store_of(call.skew, answer), self.record()
+        holds = before.get("claimToken") == {"S": call.claim.token} and before["status"] == {"S": "IN_PROGRESS"}
+        self.seen[f"ending whose answer {answer}"] += 1
+        self.seen["late ending"] += not holds
+        call.alive = False
+        text = f'"{call.claim.token}"'
+        try:
+            match call.ended:
+                case "returned":
+                    took = store.complete(call.claim, StoredResult(text, by_annotation=False))
+                case "failed for good":
+                    took = store.fail(call.claim, text)
+                case _:
+                    took = store.release(call.claim)
+        except ReadTimeoutError:
+            took = holds
+        assert took is holds  # what was settled by hand meanwhile was settled otherwise
+        assert (self.record() != before) is holds, "a record was changed by somebody who doesn't hold it"
+
+    @precondition(lambda self: len(self.alive()) > 1)
+    @rule(number=st.integers(0, 20))
+    def vanish(self, number: int) -> None:
+        """A holder's process dies, before its function or after it."""
+        self.alive()[number % len(self.alive())].alive = False
+        self.seen["vanished holder"] += 1
+
+    @precondition(lambda self: len(self.sent) > 2)
+    @rule(number=st.integers(0, 200))
+    def a_copy_arrives(self, number: int) -> None:
+        """A request that was sent some time ago arrives again."""
+        before, request = self.record(), self.sent[number % len(self.sent)]
+        arrive(self.dynamodb, request)
+        after, token = self.record(), request["ExpressionAttributeValues"][":token"]
+        self.seen["late copy of a request"] += 1
+        if after == before:
+            return
+        assert after["claimToken"] == token
+        if "UpdateExpression" in request and ":leaseExpiresAt" in request["ExpressionAttributeValues"]:
+            assert before.get("status") != {"S": "COMPLETED"}
+            assert before.get("claimToken") != token, "a copy of a claim took the key anew"
+            assert before["status"] == {"S": "RELEASED"} or self.policy == "rerun"
+        else:
+            assert before["claimToken"] == token, "a copy of an ending changed another's record"
+
+    @precondition(lambda self: self.to_settle())
+    @rule(number=st.integers(0, 20), answer=ANSWERS, truthful_skew=st.floats(-1, 1))
+    def settle(self, number: int, answer: Answer, truthful_skew: float) -> None:
+        """Somebody looks what a call did, and tells the store."""
+        error, call = self.to_settle()[number % len(self.to_settle())]
+        before = self.record()
+        store = self.store_of(timedelta(milliseconds=int(truthful_skew * self.apart)), answer)
+        holds = before.get("claimToken") == {"S": error.token} and before["status"] == {"S": "IN_PROGRESS"}
+        self.seen["settled by hand"] += 1
+        try:
+            if call is not None and call.had_effect:
+                store.resolve(error.key, "by hand", token=error.token)
+            else:
+                store.forget(error.key, token=error.token)
+        except ReadTimeoutError:
+            pass
+        assert (self.record() != before) is holds
+
+    @rule(seconds=st.sampled_from([1, 20, 59, 61, 62, 62, 400]))
+    def wait(self, seconds: int) -> None:
+        """Time passes."""
+        self.clock.advance(seconds * SECOND)
+
+    @rule(payload=st.sampled_from("ab"), skew=st.floats(-1, 1), answer=ANSWERS)
+    def claim_after_the_lease(self, payload: str, skew: float, answer: Answer) -> None:
+        """Time passes, and somebody asks for the key."""
+        self.wait(62)
+        self.claim(payload, skew, answer)
+
+    @precondition(lambda self: len(self.sent) > 12)
+    @rule(deleted=st.booleans())
+    def outlive(self, *, deleted: bool) -> None:
+        """The record's time to live passes, whether or not DynamoDB has deleted it; whoever held the key is dead."""
+        self.seen["time to live over"] += 1
+        self.clock.advance(TTL + timedelta(hours=1))
+        if deleted:
+            self.dynamodb.delete_item(TableName="handled", Key=KEY)
+        self.calls.clear()
+        self.sent.clear()
+        self.unknown.clear()
+        self.begin_anew()
+
+    @invariant()
+    def one_result_that_stays(self) -> None:
+        """Once a result or a failure is stored, it is the one that there is."""
+        found = self.record()
+        if self.stored is not None:
+            assert found == self.stored, "a stored result changed"
+        elif found.get("status") == {"S": "COMPLETED"} and found != self.last:
+            self.stored = found
+
+    @invariant()
+    def fences_grow(self) -> None:
+        """The number grows with each change of hands, and with nothing else."""
+        found = self.record()
+        if found and found != self.last:
+            fence = int(found["fence"]["N"])
+            if found["claimToken"] != self.last.get("claimToken"):
+                assert fence > self.highest, "a later holder has no larger number"
+            else:
+                assert fence == self.highest
+            self.highest = fence
+            self.last = found
+
+    @invariant()
+    def at_most_once(self) -> None:
+        """Where an expired lease raises, at most one run had its effect."""
+        if self.policy == "raise":
+            assert sum(call.had_effect for call in self.calls) <= 1, "an effect happened twice"
+
+    @invariant()
+    def one_result_counts(self) -> None:
+        """A completed record is its holder's, or was settled by hand for it."""
+        found = self.record()
+        holder = self.holder()
+        if self.stored is not None and "result" in found and found["result"] != {"S": '"by hand"'}:
+            assert holder is not None
+            assert holder.had_effect
+            assert found["result"] == {"S": f'"{holder.claim.token}"'}
+
+
+def settings_for(scale: Scale) -> settings:
+    """How much is tried; the shortened run tries the same each time, so that it comes past each fault."""
+    return settings(
+        max_examples=EXAMPLES[scale],
+        derandomize=scale == "short",
+        stateful_step_count=40,
+        deadline=None,
+        suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
+    )
+
+
+def run(scale: Scale) -> list[Row]:
+    """The machine's rows: each fault that was met, and that nothing came of it."""
+    IdempotencyStates.seen.clear()
+    run_state_machine_as_test(IdempotencyStates, settings=settings_for(scale))
+    outcome = "one result, numbers grow, at most once where asked"
+    return [
+        Row("a key's calls act once", fault, times, outcome)
+        for fault, times in sorted(IdempotencyStates.seen.items())
+        if times and not fault.endswith("answer comes")
+    ]

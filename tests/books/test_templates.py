@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import yaml
 
 from dynamo_outbox.pipes import PipeDefinition, outbox_pipe
+from dynamo_outbox.processors import DEFAULT_PARK_AFTER
 from local.packaging import EXAMPLE
 from local.stack import _TemplateLoader
 
@@ -64,7 +66,8 @@ def test_streams_are_read_from_their_beginning_and_fail_somewhere(template: str)
             assert mapping["StartingPosition"] == "TRIM_HORIZON"
             assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
             assert mapping["BisectBatchOnFunctionError"] is True
-            assert 0 < mapping["MaximumRetryAttempts"] <= 10_000
+            assert mapping["MaximumRetryAttempts"] == -1  # what can't be published is parked, and no attempt too few
+            assert timedelta(seconds=mapping["MaximumRecordAgeInSeconds"]) > DEFAULT_PARK_AFTER
             assert mapping["DestinationConfig"]["OnFailure"]["Type"] == "S3"
 
 

@@ -1,0 +1,78 @@
+"""The same faults side by side: an outbox by hand, Powertools' idempotency, and this library. The table is counted."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..report import Row
+from .faults import FAULTS
+from .world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..report import Scale
+
+__all__ = ["COLUMNS", "PAGE", "cells", "committed", "run", "table"]
+
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "comparison.md"
+PYTHON = ROOT / ".venv-proof" / "bin" / "python"
+COLUMNS = ("hand_made", "powertools", "ours")
+HEADING = "| fault | by hand, boto3 | Powertools' idempotency | dynamo-outbox |\n|---|---|---|---|\n"
+TABLE = re.compile(r"(?<=<!-- counted -->\n).*(?=<!-- end -->)", re.DOTALL)
+
+
+def cells(columns: Sequence[str] = COLUMNS) -> dict[str, dict[str, str]]:
+    """What was observed, by fault and column; a dash where a solution has no part for it."""
+    return {
+        fault.name: {
+            column: "—" if (observe := getattr(fault, column)) is None else str(observe(World())) for column in columns
+        }
+        for fault in FAULTS
+    }
+
+
+def table(observed: dict[str, dict[str, str]]) -> str:
+    """The table of the page."""
+    lines = (f"| {name} | {' | '.join(row[column] for column in COLUMNS)} |\n" for name, row in observed.items())
+    return HEADING + "".join(lines)
+
+
+def committed() -> str:
+    """The table as the page has it."""
+    found = TABLE.search(PAGE.read_text(encoding="utf-8"))
+    assert found is not None, f"{PAGE} has lost the marks around its table"
+    return found[0]
+
+
+def run(scale: Scale) -> list[Row]:
+    """A row for each fault; with `full`, and ``.venv-proof`` there, one for the whole table as well."""
+    observed = cells(("hand_made", "ours"))
+    rows = [
+        Row("side by side", name, 1, f"by hand {row['hand_made']}; here {row['ours']}", lost=row["ours"][0] != "✓")
+        for name, row in observed.items()
+    ]
+    if scale == "full":
+        rows.append(_whole())
+    return rows
+
+
+def _whole() -> Row:
+    fault = "the committed table, with Powertools' column, counted again"
+    if not PYTHON.exists():
+        return Row("side by side", fault, 0, "not tried: there is no .venv-proof")
+    answer = subprocess.run(  # noqa: S603  # the environment that the project sets up
+        [str(PYTHON), "-W", "ignore", "-m", "tests.proof.comparison"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    same = answer.stdout == committed()
+    return Row("side by side", fault, len(FAULTS), "the same" if same else "another table: write it again", not same)

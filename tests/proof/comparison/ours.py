@@ -1,0 +1,58 @@
+"""The same service with this library."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dynamo_outbox import (
+    Event,
+    EventBridgePublisher,
+    IdempotencyStore,
+    Inbox,
+    OutboxRelay,
+    ParkingTable,
+    TransactionalOutbox,
+)
+
+from .world import DAY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .world import World
+
+__all__ = ["Ours"]
+
+
+class Ours:
+    """Outbox, relay, inbox and idempotent functions, all at the world's time."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        client, clock = world.dynamodb, world.clock
+        self.outbox = TransactionalOutbox("events", source="Shop", client=client, clock=clock, sleep=_no_wait)
+        self.store = IdempotencyStore("handled", client=client, clock=clock, ttl=8 * DAY)
+        self.inbox = Inbox(self.store, self.outbox)
+        publisher = EventBridgePublisher("bus", client=world.bus, clock=clock, sleep=_no_wait)
+        parking = ParkingTable("parking", client=client, clock=clock, sleep=_no_wait)
+        self.relay = OutboxRelay(publisher, parking=parking)
+
+    def place_order(self, between: Callable[[], None] = lambda: None) -> Any:
+        """Sell a copy and tell of it, once per command: a function of the command's event."""
+
+        @self.inbox.handler(consumer="shop")
+        def place(_command: Event, tx: Any) -> None:
+            tx.update("books", {"name": "a"}, set={"sold": self._world.sold + 1})
+            tx.emit(Event("BookSold", {"name": "a"}))
+            between()
+
+        return place
+
+    def emit(self, event: Event) -> None:
+        """Write an event."""
+        with self.outbox.transaction() as tx:
+            tx.emit(event)
+
+
+def _no_wait(_seconds: float) -> None:
+    pass

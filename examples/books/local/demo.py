@@ -71,6 +71,26 @@ class Journey:
         removed_id = self.bus(3, "BookRemoved")
         self.consumer("BookRemoved", [f"{self.book['name']} was removed!"])
         self.dedup([f"BookAdded#{event_id}", f"BookRemoved#{removed_id}"])
+        if "ParkingTable" in self.stage.stack.resources and self.source_is_outbox:
+            self.parking()
+
+    @hop("parking")
+    def parking(self) -> None:
+        """What can't be read is parked whole, and a redrive says what still keeps it from the bus."""
+        aggregate = self.stage.write_unreadable_item()
+
+        def arrived() -> dict[str, Any] | None:
+            return next((item for item in self.stage.items("ParkingTable") if "reasonCode" in item), None)
+
+        item = eventually("parking", "the unreadable outbox item", arrived)
+        found = (item["orderKey"]["S"], item["reasonPath"]["S"])
+        if found != (aggregate, "dynamodb.NewImage.outboxFormat.N"):
+            raise HopFailedError("parking", f"what is parked is {found}")
+        self.show("parking", f"{aggregate}: {item['reasonMessage']['S']}")
+        answer = self.stage.invoke("Redrive", {})
+        if (answer.get("sent"), [each["order_key"] for each in answer.get("failures", ())]) != (0, [aggregate]):
+            raise HopFailedError("parking", f"Redrive answered {answer}")
+        self.show("parking", "Redrive tried it again, and it stays until the function is updated")
 
     @hop("stream")
     def noise(self) -> None:

@@ -125,6 +125,15 @@ class Stage:
         key = {name: oldest[name] for name in ("pk", "sk")}
         self._dynamodb.delete_item(TableName=self.stack.physical_ids["EventsTable"], Key=key)
 
+    def write_unreadable_item(self) -> str:
+        """Put an outbox item of a format that no version knows yet; returns its partition key."""
+        newest = max(self.items("EventsTable"), key=lambda item: item["eventTime"]["S"])
+        key = {"pk": newest["pk"], "sk": {"S": f"{newest['sk']['S']}-later"}}
+        self._dynamodb.put_item(
+            TableName=self.stack.physical_ids["EventsTable"], Item={**newest, **key, "outboxFormat": {"N": "2"}}
+        )
+        return str(newest["pk"]["S"])
+
     def change_book(self, name: str) -> None:
         """Change an attribute of a book behind the service's back: a change in the stream that is no event."""
         self._dynamodb.update_item(

@@ -35,4 +35,4 @@ def run(scale: Scale, *, seed: int = 1) -> list[Row]:
             driver.settle_down()
         counts = count(engine, world)
     print(driver.report(), counts.report(driver.told), sep="\n", flush=True)
-    return rows(counts, driver.told, fault=f"faults and kill -9 at random, seed {seed}")
+    return rows(counts, driver.told, fault=driver.done)

@@ -86,7 +86,7 @@ SHORT = Plan(
 FULL = Plan(
     roles=("writer", "writer", "writer", "relay", "consumer", "consumer"),
     entities=10,
-    changes=3000,
+    changes=2000,
     kills=60,
     fault_rate=0.1,
     outage_rate=0.03,
@@ -277,9 +277,19 @@ class Driver:
             process.stop(PATIENCE)
         self.seconds["settling down"] = time.monotonic() - begun
 
+    @property
+    def faults_met(self) -> Counter[str]:
+        """How many requests met each fault, by its name."""
+        return sum((process.proxy.faults_met for process in self._processes), Counter())
+
+    @property
+    def done(self) -> str:
+        """What was done to the processes, in a few words."""
+        return f"{self.faults_met.total():,} faults, {self.kills.by_phase.total():,} kills -9, seed {self._seed}"
+
     def report(self) -> str:
         """The faults by kind, and the kills by phase and by role."""
-        faults: Counter[str] = sum((process.proxy.faults_met for process in self._processes), Counter())
+        faults = self.faults_met
         requests = sum(len(process.proxy.exchanges) for process in self._processes)
         lines = [
             f"{', '.join(f'{seconds:.0f} s {what}' for what, seconds in self.seconds.items())}; {requests:,} requests",
@@ -308,6 +318,7 @@ class Driver:
         self._resources.enter_context(proxy)
 
         def start(life: int) -> subprocess.Popen[str]:
+            habits = random.Random(f"{self._seed} {name} {life}")  # noqa: S311
             settings = Settings(
                 role=role,
                 name=name,
@@ -317,7 +328,8 @@ class Driver:
                 region=self._engine.region,
                 folder=self._folder,
                 entities=self.plan.entities,
-                attempts=1 + life % 2,  # with botocore's own retries, and without
+                attempts=habits.choice([1, 2]),
+                retry_for=habits.choice([0.0, 1.0]),
                 world=self._world,
             )
             return subprocess.Popen(  # noqa: S603  # this interpreter, and this package

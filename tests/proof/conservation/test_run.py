@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
 import pytest
 
 from . import run
+from .driver import PROJECT
+from .settings import Settings
+from .world import World
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.engine
@@ -13,3 +23,21 @@ def test_nothing_is_lost_and_nothing_is_applied_twice() -> None:
     rows = run("short")
     assert [(row.claim, row.lost, row.twice) for row in rows if row.lost or row.twice] == []
     assert all(row.runs for row in rows)
+
+
+@pytest.mark.parametrize("role", ["writer", "relay", "consumer"])
+def test_a_process_ends_with_its_driver(role: str, tmp_path: Path) -> None:
+    """When the pipe from its driver closes, as it does when the driver is killed, a process ends, whatever it does."""
+    nowhere = "http://127.0.0.1:9"
+    world = World("entities", "events", "handled", "effects", "bus", f"{nowhere}/queue", f"{nowhere}/tap", "arn")
+    settings = Settings(role, role, 1, nowhere, nowhere, "eu-central-1", str(tmp_path), 1, 1, 0.0, world)
+    command = [sys.executable, "-m", "tests.proof.conservation.worker", settings.to_json()]
+    with subprocess.Popen(  # noqa: S603  # this interpreter, and this package
+        command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        told = process.stdout.readline()  # it has begun
+        process.stdin.close()
+        assert process.wait(10) == 1
+    assert "outcome" in told

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT, IDLE = 0.05, 0.02
 """Seconds between two attempts of the library, and between two polls that found nothing."""
-RETRY_FOR = timedelta(seconds=1)
-"""How long a commit is tried: short, so that some have to be settled."""
 
 
 def briefly(seconds: float) -> None:
@@ -52,7 +50,7 @@ def outbox_of(settings: Settings) -> TransactionalOutbox:
         source=SOURCE,
         client=settings.client("dynamodb"),
         keys={world.entities: "pk", world.effects: "pk", world.handled: "pk"},
-        retry_for=RETRY_FOR,
+        retry_for=timedelta(seconds=settings.retry_for),
         sleep=briefly,
     )
 

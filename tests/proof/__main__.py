@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .report import Row, Scale
 
-PARTS: tuple[str, ...] = ("conservation", "relay_state_space", "fuzz", "idempotency_states", "comparison")
+PARTS: tuple[str, ...] = ("conservation", "relay_state_space", "fuzz", "idempotency_states", "comparison", "mutations")
 """The parts, in the order in which they are run: modules of this package with ``run(scale) -> list[Row]``."""
 
 

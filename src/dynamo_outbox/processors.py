@@ -184,7 +184,8 @@ class _Processor:
                 break
         parked = self._parking.park(records, context)
         for each in records[:parked]:
-            log.error("stream record %s of %s is parked: %s", each.sequence_number, each.order_key, each.reason)
+            why = f"{each.reason.code}: {each.reason.message}"
+            log.error("stream record %s of %s is parked: %s", each.sequence_number, each.order_key, why)
         return parked
 
 

@@ -420,12 +420,41 @@ def test_records_of_get_records_are_parked_with_bytes_and_times() -> None:
     assert [(record.time, record.new_image) for record in seen] == [(NOON, {"cover": b"\x00\xff"})]
 
 
+def test_records_of_kinesis_are_parked_in_their_envelope() -> None:
+    """What came through a Kinesis data stream is kept with the envelope, which has its sequence number."""
+    lot = Lot()
+    inner = book_record("a", "1")
+    del inner["dynamodb"]["SequenceNumber"]
+    inner["dynamodb"]["ApproximateCreationDateTime"] *= 1000
+    number = "4" + "9" * 55
+    data = b64encode(json.dumps(inner).encode()).decode()
+    envelope = {"eventID": f"shardId-000000000000:{number}", "kinesis": {"sequenceNumber": number, "data": data}}
+    assert lot.processor(lambda _: 1 / 0)(batch(envelope)) == ALL_WELL
+    assert [place for _, place, _ in lot.parked] == [number]
+    seen: list[StreamRecord] = []
+    assert lot.parking.redrive(lot.processor(seen.append)).sent == 1
+    assert [(record.sequence_number, record.keys) for record in seen] == [(number, {"name": "a"})]
+
+
+def test_what_is_parked_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The log names record, order key and reason, at a level that an alarm can go by."""
+    Lot(StubBus({"A": "MalformedDetail"})).relay(batch(outbox_record("A", "1", "a")))
+    assert caplog.records[-1].levelname == "ERROR"
+    assert caplog.messages[-1] == "stream record 1 of Book#a is parked: MalformedDetail: A was refused"
+
+
 def test_a_derived_id_is_the_same_when_it_is_sent_again() -> None:
     """In CDC mode too the redriven event has the id that it would have had at first."""
     bus = StubBus()
     Lot(bus).processor(lambda _: Event("A", {}))(batch(book_record("a", "1")))
     lot = Lot(bus)
-    lot.processor(lambda _: 1 / 0)(batch(book_record("a", "1")))
+    others = {"0": None, "1": ZeroDivisionError()}
+
+    def changes(record: StreamRecord) -> None:
+        if error := others[str(record.sequence_number)]:
+            raise error
+
+    lot.processor(changes)(batch(book_record("b", "0"), book_record("a", "1")))
     lot.parking.redrive(lot.processor(lambda _: Event("A", {})))
     first, again = (json.loads(entry["Detail"])["metadata"] for (entry,) in bus.calls)
     assert first == again
@@ -503,6 +532,15 @@ def test_without_order_only_the_record_itself_is_parked() -> None:
     assert lot.bus.sent == ["A", "Y", "B", "Y"]
     assert [number for _, number, _ in lot.parked] == ["1", "3"]
     assert not any(call.operation == "batch_get_item" for call in lot.dynamodb.calls)
+
+
+def test_without_order_a_redrive_stops_for_nobody() -> None:
+    """With `in_order=False` what still can't be read keeps nothing of its aggregate parked."""
+    lot = Lot(StubBus({"B": "MalformedDetail"}), in_order=False)
+    lot.relay(batch(outbox_record("A", "1", "a", **UNREADABLE), outbox_record("B", "2", "a")))
+    lot.bus._refused = {}
+    result = lot.parking.redrive(lot.relay)
+    assert (result.sent, len(result.failures), [number for _, number, _ in lot.parked]) == (1, 1, ["1"])
 
 
 def test_a_parked_record_of_a_later_format_stops_its_key_alone() -> None:

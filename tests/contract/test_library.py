@@ -13,6 +13,7 @@ from dynamo_outbox import (
     EventBridgePublisher,
     IdempotencyStore,
     OutboxRelay,
+    ParkingTable,
     TransactionalOutbox,
     idempotent,
 )
@@ -20,6 +21,7 @@ from dynamo_outbox.errors import AlreadyInProgressError, ConditionFailedError, L
 from dynamo_outbox.testing import wire_record
 
 from ..doubles import FixedClock, StubBus
+from ..unit.test_processors import NOON, outbox_record
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -136,6 +138,23 @@ def test_what_the_stream_tells_is_the_event(engine: Engine) -> None:
     arn = engine.stream_arn(table)
     answer = relay({"Records": [wire_record(record, arn) for record in engine.records(table)]})
     engine.holds((answer, bus.sent), ({"batchItemFailures": []}, ["BookAdded"]))
+
+
+def test_what_is_parked_is_counted_and_sent_in_order(engine: Engine, clock: FixedClock) -> None:
+    """A refused event and its followers are parked, once however often they come, and a redrive leaves nothing."""
+    table = engine.table("pk", "sk")
+    parking = ParkingTable(table, client=engine.dynamodb, clock=clock)
+    clock.now = NOON
+    bus = StubBus({"E1": "MalformedDetail"})
+    relay = OutboxRelay(EventBridgePublisher("bus", client=bus), parking=parking)
+    batch = {"Records": [outbox_record(f"E{number}", str(number), "a") for number in (1, 2, 10)]}
+    answers = [relay(batch), relay(batch)]
+    waiting = parking.waiting(["Book#a", "Book#b"])
+    bus._refused = {}
+    result = parking.redrive(relay)
+    left = engine.dynamodb.scan(TableName=table)["Count"]
+    observed = (answers, waiting, result.sent, result.finished, bus.sent[-3:], left)
+    engine.holds(observed, ([{"batchItemFailures": []}] * 2, {"Book#a"}, 3, True, ["E1", "E2", "E10"], 0))
 
 
 def store(engine: Engine, clock: FixedClock) -> IdempotencyStore:

@@ -81,7 +81,7 @@ def test_a_deviation_is_asserted(monkeypatch: pytest.MonkeyPatch, scenario: str,
 
 
 def test_each_module_of_the_suite_says_what_it_is_about() -> None:
-    """The modules above are all there are, but for those of the fakes alone, of the proxy, of patterns, and this one."""
+    """The modules above are all, but for those of the fakes alone, of the proxy, of patterns, and this one."""
     found = {path.stem for path in Path(__file__).parent.glob("test_*.py")}
     alone = {stem for stem in found if stem.startswith(("test_fake_", "test_fault_", "test_patterns_"))}
     assert found - alone - {"test_suite"} == set(MODULES)

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from ..doubles import client_error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from dynamo_outbox.testing import FakeDynamoDB
@@ -47,11 +48,18 @@ class LateRequest(NamedTuple):
 
 
 class Network:
-    """A client whose writes meet the fates it is told, in turn, and then none."""
+    """A client whose writes meet the fates it is told, in turn, and then none.
+
+    Attributes:
+        fates: What becomes of the next writes.
+        on_write: Called after each write that was done.
+        on_their_way: The requests that their senders have given up and that have not arrived yet.
+    """
 
     def __init__(self, fake: FakeDynamoDB) -> None:
         self.fake = fake
         self.fates: list[Fate] = []
+        self.on_write: Callable[[], None] = lambda: None
         self.on_their_way: list[LateRequest] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -79,6 +87,7 @@ class Network:
             case Fate.THROTTLED:
                 raise client_error("ThrottlingException")
         answer = call(**request)
+        self.on_write()
         match fate:
             case Fate.ANSWER_LOST:
                 raise ReadTimeoutError(endpoint_url="http://dynamodb")
@@ -95,3 +104,4 @@ class Network:
             getattr(self.fake, late.operation)(**late.request)
         except ClientError:
             return  # refused, and nobody hears of it
+        self.on_write()

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
     from .report import Row, Scale
 
-PARTS: tuple[str, ...] = ("conservation", "relay_state_space", "fuzz", "idempotency_states", "comparison", "mutations")
+PARTS: tuple[str, ...] = (
+    "conservation",
+    "commit_states",
+    "inbox_states",
+    "relay_state_space",
+    "idempotency_states",
+    "fuzz",
+    "mutations",
+    "comparison",
+)
 """The parts, in the order in which they are run: modules of this package with ``run(scale) -> list[Row]``."""
 
 

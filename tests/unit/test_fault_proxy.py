@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import closing
 from datetime import timedelta
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
@@ -283,11 +286,13 @@ def test_each_operation_has_a_count_of_its_own(engine: StubEngine) -> None:
 
 def test_a_connection_is_kept_alive(proxied: Callable[..., FaultProxy]) -> None:
     """Requests that follow one another share a connection to the proxy."""
-    proxy = proxied()
-    client = client_of(proxy)
-    for _ in range(3):
-        client.put_item(**PUT)
-    assert len(proxy._clients) == 1
+    address = urlsplit(proxied().endpoint_url)
+    with closing(HTTPConnection(address.netloc)) as connection:
+        connection.connect()
+        connection.auto_open = 0  # so that a closed connection is an error
+        for path in ("/first", "/second"):
+            connection.request("GET", path)
+            assert connection.getresponse().read() == path.encode()
 
 
 def test_other_protocols_pass_as_they_are(engine: StubEngine) -> None:

@@ -19,6 +19,13 @@ def test_a_seed_gives_each_request_the_same_fault_again() -> None:
     assert [other(*request) for request in requests] != plan
 
 
+def test_each_operation_has_chances_of_its_own() -> None:
+    """That a request meets a fault says nothing about the request of that number of another operation."""
+    plan = random_faults(7, 0.5)
+    puts, updates = ([plan(operation, count) is None for count in range(50)] for operation in ("PutItem", "UpdateItem"))
+    assert puts != updates
+
+
 @pytest.mark.parametrize(("rate", "least", "most"), [(0.0, 0, 0), (0.25, 400, 600), (1.0, 2000, 2000)])
 def test_the_rate_is_the_share_of_requests_with_a_fault(rate: float, least: int, most: int) -> None:
     """A rate of 0 leaves all requests alone, 1 none."""

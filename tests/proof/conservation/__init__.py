@@ -26,6 +26,9 @@ def run(scale: Scale, *, seed: int = 1) -> list[Row]:
     Args:
         scale: ``short`` or ``full``.
         seed: Where chance begins: the faults of each process's requests, and the requests at which it is killed.
+
+    Raises:
+        RuntimeError: A process ended with an error that nobody expected.
     """
     plan = FULL if scale == "full" else SHORT
     with MiniStack() as engine:
@@ -35,4 +38,6 @@ def run(scale: Scale, *, seed: int = 1) -> list[Row]:
             driver.settle_down()
         counts = count(engine, world)
     print(driver.report(), counts.report(driver.told), sep="\n", flush=True)
+    if driver.crashes:
+        raise RuntimeError(f"a process broke by itself, and was not killed: {driver.crashes[0]}")
     return rows(counts, driver.told, fault=driver.done)

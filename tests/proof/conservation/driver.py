@@ -75,13 +75,13 @@ class Plan:
 SHORT = Plan(
     roles=("writer", "writer", "relay", "consumer"),
     entities=4,
-    changes=60,
-    kills=5,
+    changes=40,
+    kills=4,
     fault_rate=0.1,
     outage_rate=0.05,
-    kill_rate=0.02,
-    pause=4.0,
-    patience=25.0,
+    kill_rate=0.03,
+    pause=3.0,
+    patience=15.0,
 )
 FULL = Plan(
     roles=("writer", "writer", "writer", "relay", "consumer", "consumer"),
@@ -349,6 +349,8 @@ class Driver:
         """What a process tells; a line that a kill cut off is nothing."""
         with output:
             for line in output:
+                if not line.endswith("\n"):
+                    continue
                 try:
                     facts = json.loads(line)
                 except ValueError:

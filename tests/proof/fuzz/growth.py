@@ -33,7 +33,7 @@ SMALLEST = 512
 GROWTH = 2.2
 """What a doubling of the input may do to the steps: twice, and some room for what is there once."""
 LEAST_CPU_SECONDS = 20
-BYTES_A_CPU_SECOND = 50_000
+BYTES_A_CPU_SECOND = 10_000
 CHARACTERS_A_STEP = 64
 
 _RECORD = samples()["stream_of_books_table_record"]

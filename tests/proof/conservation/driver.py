@@ -77,10 +77,10 @@ SHORT = Plan(
     entities=4,
     changes=40,
     kills=4,
-    fault_rate=0.1,
+    fault_rate=0.2,
     outage_rate=0.05,
-    kill_rate=0.03,
-    pause=3.0,
+    kill_rate=0.02,
+    pause=5.0,
     patience=15.0,
 )
 FULL = Plan(
@@ -329,7 +329,7 @@ class Driver:
                 folder=self._folder,
                 entities=self.plan.entities,
                 attempts=habits.choice([1, 2]),
-                retry_for=habits.choice([0.0, 1.0]),
+                retry_for=habits.choice([0.0, 0.0, 1.0]),
                 world=self._world,
             )
             return subprocess.Popen(  # noqa: S603  # this interpreter, and this package

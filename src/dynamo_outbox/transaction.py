@@ -66,13 +66,13 @@ class UpdateOptions(DeleteOptions, total=False):
 
 @dataclass(slots=True)
 class Read:
-    """An item that was read, and the version on which the transaction depends; is it written by it, too?"""
+    """An item that was read, and the version on which the transaction depends; does an action of it see to that?"""
 
     table: str
     key: Mapping[str, Any]
     typed_key: Mapping[str, Any]
     lock: VersionLock
-    is_written: bool = False
+    is_locked: bool = False
 
     @property
     def check(self) -> Action:
@@ -102,6 +102,7 @@ class Transaction:
         self._versions: list[int] = []
         self._reads: list[Read] = []
         self._proof: Proof | None = None
+        self._begun = False
         self._ended = False
         self._result: TransactionResult | None = None
 
@@ -122,17 +123,20 @@ class Transaction:
         Args:
             table: The table's name.
             key: The item's key, as Python values.
-            version: The attribute that holds the item's version, which every writer increments. An action of this
-                transaction on the same item gets it as its version lock; without one, the commit checks it.
+            version: The attribute that holds the item's version, which every writer increments. A later action of this
+                transaction on the same item gets it as its version lock; without one, the commit checks it. `add`
+                takes its action verbatim, and so not for an item that was read here.
 
         Returns:
             The item, as Python values; None where there is none, and then the commit wants it to be so still.
 
         Raises:
             ValueError: What the attribute holds is no version: a whole number.
+            RuntimeError: The transaction has ended.
 
         Cost: one round trip, and one more action in the transaction where the item isn't written.
         """
+        self._refuse_if_ended()
         typed_key = encode_item(key)
         answer = self._outbox._client().get_item(TableName=table, Key=typed_key, ConsistentRead=True)
         item = decode_item(answer["Item"]) if answer.get("Item") else None
@@ -140,7 +144,8 @@ class Transaction:
         if type(found) not in (int, Decimal) or found != int(found):
             raise ValueError(f"{table} {dict(key)}: {version} holds {found!r}, and a version is a whole number")
         if self._read_of(table, typed_key) is None:
-            self._reads.append(Read(table, key, typed_key, VersionLock(version, int(found))))
+            lock = VersionLock(version, int(found), next(iter(key)), was_there=item is not None)
+            self._reads.append(Read(table, key, typed_key, lock))
         return item
 
     def put(
@@ -251,7 +256,11 @@ class Transaction:
         label: str | None = None,
     ) -> None:
         """Commit only if a condition holds for an item that isn't written here; arguments as for `update`."""
-        self._add(check_action(table, key, _expression(condition, names, values)), label)
+        expression = _expression(condition, names, values)
+        lock = self._lock_of(table, key, None, None)
+        if lock is not None:
+            expression = lock.condition.and_(expression)
+        self._add(check_action(table, key, expression), label, lock, moves=False)
 
     def add(self, action: Mapping[str, Mapping[str, Any]], *, label: str | None = None) -> None:
         """Take an action of the user's own verbatim, in DynamoDB's typed values.
@@ -331,17 +340,28 @@ class Transaction:
         return versions[0] if versions else None
 
     def _add(
-        self, request: Mapping[str, Mapping[str, Any]], label: str | None, lock: VersionLock | None = None
+        self,
+        request: Mapping[str, Mapping[str, Any]],
+        label: str | None,
+        lock: VersionLock | None = None,
+        *,
+        moves: bool = True,
     ) -> None:
-        if self._ended:
-            raise RuntimeError("this transaction has ended; begin another one with outbox.transaction()")
+        """Take an action; does it move its version lock's version on?"""
+        self._refuse_if_ended()
         self._actions.append(Action(request, label, lock))
-        if lock is not None:
+        if lock is not None and moves:
             self._versions.append(lock.next)
 
-    def __enter__(self) -> Self:
+    def _refuse_if_ended(self) -> None:
         if self._ended:
             raise RuntimeError("this transaction has ended; begin another one with outbox.transaction()")
+
+    def __enter__(self) -> Self:
+        self._refuse_if_ended()
+        if self._begun:  # a second block would commit its actions, and the first one all of them again
+            raise RuntimeError("this transaction has begun already, and the end of its own block commits it")
+        self._begun = True
         return self
 
     def __exit__(
@@ -353,7 +373,7 @@ class Transaction:
 
     def _commit(self) -> None:
         """Send the actions, and behind them the checks of what was only read."""
-        checks = [read.check for read in self._reads if not read.is_written]
+        checks = [read.check for read in self._reads if not read.is_locked]
         self._outbox._commit([*self._actions, *checks], retries=self._retries, proof=self._proof)
         self._result = TransactionResult(tuple(self._events))
 
@@ -373,7 +393,7 @@ class Transaction:
         else:
             lock = read.lock
         if read is not None:
-            read.is_written = True
+            read.is_locked = True
         return lock
 
 

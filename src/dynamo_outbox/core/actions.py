@@ -49,6 +49,9 @@ class VersionLock(NamedTuple):
 
     attribute: str
     expected: int
+    key: str | None = None
+    """An attribute of the item's key, where it is known whether the item was there."""
+    was_there: bool = True
 
     @property
     def next(self) -> int:
@@ -57,11 +60,15 @@ class VersionLock(NamedTuple):
 
     @property
     def condition(self) -> Expression:
-        """The item still has the version that was read; 0 stands for an item that has none yet."""
+        """The item still has the version that was read, or none where that was 0; and is there, or not, as it was."""
+        if self.key is not None and not self.was_there:
+            return not_exists(self.key)
         names = {"#outbox_version": self.attribute}
-        if self.expected == 0:
-            return Expression("attribute_not_exists(#outbox_version)", names)
-        return Expression("#outbox_version = :outbox_version", names, {":outbox_version": self.expected})
+        same = Expression("#outbox_version = :outbox_version", names, {":outbox_version": self.expected})
+        if self.expected != 0:
+            return same
+        same_or_none = same._replace(text=f"attribute_not_exists(#outbox_version) OR {same.text}")
+        return same_or_none if self.key is None else exists(self.key).and_(same_or_none)
 
 
 class Expression(NamedTuple):
@@ -201,5 +208,10 @@ def cancellation(actions: Sequence[Action], reasons: Sequence[Mapping[str, Any]]
 
 
 def _is_stale(lock: VersionLock | None, item: Mapping[str, Any] | None) -> bool:
-    """Whether an action was refused because the item's version is not the one that was read, or the item went."""
-    return lock is not None and (item or {}).get(lock.attribute, 0) != lock.expected
+    """Whether an action was refused because the item isn't as it was read: in its version, or in being there."""
+    if lock is None:
+        return False
+    if lock.key is not None and lock.was_there != (item is not None):
+        return True
+    found: object = (item or {}).get(lock.attribute, 0)
+    return found != lock.expected

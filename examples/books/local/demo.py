@@ -51,7 +51,8 @@ class Journey:
         record = self.stream(1, "INSERT")
         event_id = self.bus(1, "BookAdded")
         self.consumer("BookAdded", [added])
-        self.dedup([f"BookAdded#{event_id}"])
+        self.dedup([f"inbox#BookAdded#{event_id}"])
+        self.count(1)
 
         self.api("POST", self.body, 409)
         self.transaction(books=[self.book["name"]], events=["BookAdded"], unchanged=True)
@@ -60,7 +61,8 @@ class Journey:
         self.carry_again(record)
         self.bus(2, "BookAdded", again=event_id)
         self.consumer("BookAdded", [added, f"{self.book['name']} has already been presented."])
-        self.dedup([f"BookAdded#{event_id}"])
+        self.dedup([f"inbox#BookAdded#{event_id}"])
+        self.count(1)
 
         self.noise()
         records = 2
@@ -70,7 +72,7 @@ class Journey:
         self.stream(records + 1, "INSERT" if self.source_is_outbox else "REMOVE")
         removed_id = self.bus(3, "BookRemoved")
         self.consumer("BookRemoved", [f"{self.book['name']} was removed!"])
-        self.dedup([f"BookAdded#{event_id}", f"BookRemoved#{removed_id}"])
+        self.dedup([f"inbox#BookAdded#{event_id}", f"BookRemoved#{removed_id}"])
         if "ParkingTable" in self.stage.stack.resources and self.source_is_outbox:
             self.parking()
 
@@ -240,14 +242,22 @@ class Journey:
         """The presentation table has one completed record per handled event."""
 
         def settled() -> list[str] | None:
-            items = self.stage.items("PresentationTable")
-            done = all(item.get("status") == {"S": "COMPLETED"} for item in items) and len(items) >= len(keys)
+            items = [item for item in self.stage.items("PresentationTable") if "status" in item]
+            done = all(item["status"] == {"S": "COMPLETED"} for item in items) and len(items) >= len(keys)
             return sorted(item["pk"]["S"] for item in items) if done else None
 
         found = eventually("dedup", f"the record {keys[-1]}", settled)
         if found != sorted(keys):
             raise HopFailedError("dedup", f"the presentation table holds {found}, not {sorted(keys)}")
         self.show("dedup", f"COMPLETED: {keys[-1]}; {len(found)} in all")
+
+    @hop("effect")
+    def count(self, books: int) -> None:
+        """The presentation table's count, which the consumer raised in one transaction with its record."""
+        (count,) = [item for item in self.stage.items("PresentationTable") if item["pk"] == {"S": "presented"}] or [{}]
+        if count.get("books") != {"N": str(books)}:
+            raise HopFailedError("effect", f"{books} book was presented, but the count is {count.get('books')}")
+        self.show("effect", f"books presented: {books}, committed in one transaction with the record")
 
 
 def request(method: str, url: str, body: bytes) -> tuple[int, str]:

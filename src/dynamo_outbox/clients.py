@@ -6,10 +6,15 @@ from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from botocore.client import BaseClient
+from botocore.config import Config
 
 __all__ = ["LazyClient", "forget_shared_clients", "shared_client"]
 
 ClientT = TypeVar("ClientT")
+
+CONNECT_TIMEOUT, READ_TIMEOUT = 3, 10
+"""Seconds to wait for a connection and for an answer: boto3's 60 would use up a Lambda function's time before what got
+no answer could be settled."""
 
 
 class LazyClient(Generic[ClientT]):
@@ -34,7 +39,7 @@ _making = Lock()
 
 
 def shared_client(service: str) -> Any:
-    """One low-level client per service and process, from boto3's default configuration.
+    """One low-level client per service and process, from boto3's default configuration but for its timeouts.
 
     Made under a lock, because boto3's default session is not safe to use from several threads at once.
     """
@@ -42,7 +47,8 @@ def shared_client(service: str) -> Any:
         if service not in _clients:
             import boto3
 
-            _clients[service] = boto3.client(service)  # type: ignore[call-overload]  # the stubs know literal names only
+            patience = Config(connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT)
+            _clients[service] = boto3.client(service, config=patience)  # type: ignore[call-overload]  # literal names only
         return _clients[service]
 
 

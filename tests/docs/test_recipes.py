@@ -57,7 +57,7 @@ def fake(clock: FixedClock, monkeypatch: pytest.MonkeyPatch) -> FakeDynamoDB:
     dynamodb = FakeDynamoDB(clock=clock)
     dynamodb.create_table(TableName="orders", **key_schema("order_id"))
     dynamodb.create_table(TableName="orders-events", **key_schema("pk", "sk"))
-    monkeypatch.setattr(boto3, "client", {"dynamodb": dynamodb}.__getitem__)
+    monkeypatch.setattr(boto3, "client", lambda service, **_: {"dynamodb": dynamodb}[service])
     return dynamodb
 
 

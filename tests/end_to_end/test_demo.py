@@ -113,12 +113,16 @@ class Break(NamedTuple):
         ),
         pytest.param(
             Break(
-                "src/dynamo_outbox/core/claims.py",
+                "src/dynamo_outbox/core/inbox.py",
                 '"attribute_not_exists(#key) OR ',
                 '"attribute_exists(#key) OR attribute_not_exists(#key) OR ',
                 "dedup",
             ),
             id="dedup condition",
+        ),
+        pytest.param(
+            Break("examples/books/src/books/consumers/book_added.py", '{"books": 1}', '{"books": 2}', "effect"),
+            id="effect",
         ),
         pytest.param(
             Break("examples/books/src/books/api.py", "import json\n", "import json\nimport jsonschema\n", "package"),

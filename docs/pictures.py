@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from dynamo_outbox.core.claims import AT_MOST_ONCE, LIFE, ON_MEETING
+from dynamo_outbox.core.commit_proof import ON_ANSWER, SENT_AGAIN
+from dynamo_outbox.core.inbox import AfterFailure
 
 DOCS = Path(__file__).parent
 
@@ -31,7 +33,27 @@ def on_meeting() -> str:
     return "\n".join(["| record met | the call | where an expired lease raises |", "|---|---|---|", *rows])
 
 
-PICTURES = {"record-life": record_life, "on-meeting": on_meeting}
+def on_answer() -> str:
+    """What the writer does about an answer, as a table."""
+    rows = [
+        f"| {answer} | {'yes' if answer in SENT_AGAIN else 'no'} | {plain} | {doubtful} |"
+        for answer, (plain, doubtful) in ON_ANSWER.items()
+    ]
+    heading = "| answer | sent again, if in time | else, where every request was answered | where one was not |"
+    return "\n".join([heading, "|---|---|---|---|", *rows])
+
+
+def after_failure() -> str:
+    """What follows when an inbox's handler or its transaction failed, as a list: the first that fits."""
+    return "\n".join(f"{number}. {case}" for number, case in enumerate(AfterFailure, start=1))
+
+
+PICTURES = {
+    "record-life": record_life,
+    "on-meeting": on_meeting,
+    "on-answer": on_answer,
+    "after-failure": after_failure,
+}
 
 
 def drawn(page: str) -> str:

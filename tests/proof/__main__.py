@@ -8,15 +8,17 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .report import holds, table
+from .report import holds, table, written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .report import Row, Scale
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "proof.md"
 PARTS: tuple[str, ...] = (
     "conservation",
     "commit_states",
@@ -44,9 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
     parser.add_argument("--scale", choices=("short", "full"), default="full")
     parser.add_argument("parts", nargs="*", default=PARTS, help="of these parts only")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/proof.md, too")
     given = parser.parse_args(arguments)
     rows = run(given.scale, given.parts)
     print(table(rows))
+    if given.write:
+        PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), rows), encoding="utf-8")
     return 0 if holds(rows) else 1
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Row", "Scale", "holds", "table"]
+__all__ = ["Row", "Scale", "holds", "table", "written"]
 
 Scale: TypeAlias = Literal["short", "full"]
 """``short``: what `make test` can afford. ``full``: what the proof is."""
@@ -39,6 +39,17 @@ class Row:
 def holds(rows: Sequence[Row]) -> bool:
     """Whether something was tried, and nothing of it was lost or applied twice."""
     return any(row.runs for row in rows) and not any(row.lost or row.twice for row in rows)
+
+
+def written(page: str, rows: Sequence[Row]) -> str:
+    """A page with the rows between its markers, as a table."""
+    start, end = "<!-- proved -->\n", "<!-- /proved -->"
+    before, _, rest = page.partition(start)
+    lines = [f"| {' | '.join(HEADINGS)} |", "|---|---|--:|---|--:|--:|"]
+    lines += [
+        f"| {row.claim} | {row.fault} | {row.runs:,} | {row.outcome} | {row.lost:,} | {row.twice:,} |" for row in rows
+    ]
+    return f"{before}{start}{chr(10).join(lines)}\n{end}{rest.partition(end)[2]}"
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -64,3 +64,12 @@ def test_the_scale_is_full_unless_told(monkeypatch: pytest.MonkeyPatch, argument
     scales = part(monkeypatch, Row("a", "b", 1, "c"))
     main([*arguments, "scripted"])
     assert scales == [scale]
+
+
+def test_the_rows_are_written_between_their_markers() -> None:
+    """A page keeps what stands around the table, and an older table goes."""
+    page = "before\n<!-- proved -->\nold\n<!-- /proved -->\nafter\n"
+    new = written(page, [Row("once", "kills", 1234, "all well")])
+    assert new.startswith("before\n<!-- proved -->\n| claim |")
+    assert new.endswith("| once | kills | 1,234 | all well | 0 | 0 |\n<!-- /proved -->\nafter\n")
+    assert written(new, [Row("once", "kills", 1234, "all well")]) == new

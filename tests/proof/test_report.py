@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .__main__ import main
-from .report import Row, table
+from .report import Row, table, written
 
 if TYPE_CHECKING:
     from .report import Scale

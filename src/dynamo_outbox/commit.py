@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, cast
 
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ChecksumError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
@@ -35,7 +35,16 @@ DOUBT_WAITS = (0.5, 1.0, 2.0, 4.0)
 """Seconds to wait before asking again where no answer came or the transaction is in progress: our own, perhaps, whose
 answer to botocore was lost. AWS advises waits that begin at half a second and leave room for an attempt later than five
 seconds after the first."""
-LOST = (HTTPClientError, BotocoreConnectionError, ResponseParserError, HTTPError, HTTPException, OSError)
+LOST = (
+    HTTPClientError,
+    BotocoreConnectionError,
+    ChecksumError,
+    ResponseParserError,
+    HTTPError,
+    HTTPException,
+    OSError,
+    UnicodeDecodeError,
+)
 """What botocore raises, or lets through, where no answer arrived or none that can be read."""
 
 
@@ -74,6 +83,10 @@ class Committer:
                     TransactItems=[action.request for action in actions], ClientRequestToken=token
                 )
             except (ClientError, *LOST) as raised:
+                error = raised
+            except BotoCoreError as raised:  # from before it was sent, as for credentials that can't be renewed
+                if not in_doubt:
+                    raise
                 error = raised
             answer, refusal = _read(error, actions, proof)
             in_doubt = in_doubt or answer is Answer.NONE or answer is Answer.IN_PROGRESS or _was_repeated(error)
@@ -119,7 +132,7 @@ class Committer:
             try:
                 self.client().put_item(**request)
                 return False
-            except (ClientError, *LOST) as error:
+            except (ClientError, BotoCoreError, *LOST) as error:
                 found = _found(error)
                 if found is not None:
                     return not is_marker(found) and is_event_of(proof, found)
@@ -136,7 +149,7 @@ def _read(error: Exception | None, actions: Sequence[Action], proof: Proof | Non
     """What an answer says, and the error to raise where it is a refusal."""
     if error is None:
         return Answer.COMMITTED, None
-    if not isinstance(error, ClientError) or _status(error) >= 500:
+    if not isinstance(error, ClientError) or _is_unread(error):
         return Answer.NONE, None
     code = error.response["Error"]["Code"]
     if code == "TransactionInProgressException":
@@ -150,8 +163,10 @@ def _read(error: Exception | None, actions: Sequence[Action], proof: Proof | Non
     return (Answer.CONTENTION if isinstance(refusal, TransactionConflictError) else Answer.REFUSED), refusal
 
 
-def _status(error: ClientError) -> int:
-    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
+def _is_unread(error: ClientError) -> bool:
+    """Whether an error is no refusal of DynamoDB's: a status of 500, or any that no code came with that can be read."""
+    code = error.response["Error"]["Code"]
+    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400) >= 500 or code.isdigit()
 
 
 def _was_repeated(error: Exception | None) -> bool:
@@ -181,5 +196,5 @@ _PASSING = frozenset(
 def _may_pass(error: Exception) -> bool:
     """Whether a marker's put that failed so is worth another try."""
     if not isinstance(error, ClientError):
-        return True
-    return _status(error) >= 500 or error.response["Error"]["Code"] in _PASSING
+        return isinstance(error, LOST)
+    return _is_unread(error) or error.response["Error"]["Code"] in _PASSING

@@ -192,12 +192,13 @@ class TransactionalOutbox:
         """
         return self._event_action(self._sourced(event))
 
-    def settle(self, uncertain: CommitUnknownError | Event | DomainEvent) -> bool:
+    def settle(self, uncertain: CommitUnknownError | Event) -> bool:
         """Find out whether a transaction was committed whose answer got lost; if not, see that it never will be.
 
         Args:
             uncertain: The error, here or in another process, or the event of a ``transact_write_items`` of the user's
-                own, as it was given to `transact_item`.
+                own, as it was given to `transact_item`. A `DomainEvent` has an id only as the `Event` that its
+                ``to_event`` makes, each time with another.
 
         Returns:
             True: its event is there, and so is all the rest. False: it was not, and now a void marker stands under the
@@ -205,17 +206,22 @@ class TransactionalOutbox:
             a new event, may follow.
 
         Raises:
+            TypeError: It is neither, so that an answer would be about another event.
             CommitUnknownError: It can't be told: the transaction has no event, DynamoDB gives no answer, or the
                 event's item may have been deleted by its time to live.
 
         Cost: one conditional put. Limit: an event id of one's own must not be used for two transactions.
         """
-        if not isinstance(uncertain, CommitUnknownError):
-            event = self._sourced(uncertain)
+        given: object = uncertain
+        if isinstance(given, Event):
+            event = self._sourced(given)
             expires_at = int((event.time + self.ttl).timestamp())
             proof = Proof(self.table, item_of(event, expires_at=expires_at, layout=self._layout), self._layout)
-            uncertain = CommitUnknownError(event.id, proof)
-        return self._committer.settle(uncertain)
+            given = CommitUnknownError(event.id, proof)
+        if not isinstance(given, CommitUnknownError):
+            kind = type(given).__name__
+            raise TypeError(f"settle() takes a CommitUnknownError or the Event that was written, not a {kind}")
+        return self._committer.settle(given)
 
     def _proof_of(self, event_action: Mapping[str, Any]) -> Proof:
         """What proves a transaction: the event that one of its actions writes."""

@@ -7,10 +7,17 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
+from botocore.exceptions import (
+    ChecksumError,
+    ConnectionClosedError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ReadTimeoutError,
+)
 from botocore.parsers import ResponseParserError
 
-from dynamo_outbox import Event, EventBridgePublisher, OutboxRelay, TransactionalOutbox
+from dynamo_outbox import DomainEvent, Event, EventBridgePublisher, OutboxRelay, TransactionalOutbox
 from dynamo_outbox.core.commit_proof import ON_ANSWER, Answer, Step, next_step
 from dynamo_outbox.errors import (
     CommitUnknownError,
@@ -112,6 +119,9 @@ LOST = [
     EndpointConnectionError(endpoint_url="http://dynamodb"),
     ResponseParserError("not XML"),
     ConnectionResetError(),
+    ChecksumError(checksum_type="crc32", expected_checksum="1", actual_checksum="2"),
+    UnicodeDecodeError("utf-8", b"\xc3", 0, 1, "cut off"),
+    client_error("400", ResponseMetadata={"HTTPStatusCode": 400}),  # its body was cut off
 ]
 
 
@@ -266,6 +276,18 @@ def test_what_was_never_sent_is_no_doubt(outbox: TransactionalOutbox, fake: Fake
     assert asked(fake) == ["transact_write_items"]
 
 
+def test_what_could_not_be_sent_again_leaves_the_doubt(outbox: TransactionalOutbox, fake: FakeDynamoDB) -> None:
+    """After a lost answer, credentials that can't be renewed don't stand for it: the first may have committed."""
+    expired = CredentialRetrievalError(provider="sso", error_msg="expired")
+    lose(fake, 1, after_commit=True)
+    for operation in ["transact_write_items"] * 3 + ["put_item"]:
+        fake.fail_next(operation, expired)
+    with pytest.raises(CommitUnknownError) as caught:
+        add_book(outbox)
+    assert caught.value.__cause__ is expired
+    assert outbox.settle(caught.value) is True
+
+
 def unsettled(fake: FakeDynamoDB, clock: FixedClock, *, committed: bool) -> CommitUnknownError:
     """The error of a transaction and a marker that got no answer."""
     outbox = outbox_of(fake, clock, retry_for=timedelta(0))
@@ -310,6 +332,19 @@ def test_a_transaction_of_the_users_own_is_settled_by_its_event(
     if not committed:
         with pytest.raises(fake.exceptions.TransactionCanceledException):
             fake.transact_write_items(TransactItems=[action])
+
+
+def test_a_model_of_an_event_is_not_settled(outbox: TransactionalOutbox, fake: FakeDynamoDB) -> None:
+    """A model makes an event with another id each time, of which an answer would say nothing: it is refused."""
+
+    class BookAdded(DomainEvent):
+        name: str
+
+    model: Any = BookAdded(name="a")
+    fake.transact_write_items(TransactItems=[outbox.transact_item(model)])
+    with pytest.raises(TypeError, match="not a BookAdded"):
+        outbox.settle(model)
+    assert len(items(fake)) == 1
 
 
 def test_what_may_have_been_deleted_by_its_time_to_live_is_not_settled(fake: FakeDynamoDB, clock: FixedClock) -> None:

@@ -39,7 +39,7 @@ class Answer(StrEnum):
     CONTENTION = "cancelled, and every reason is contention"
     REFUSED = "refused for any other reason"
     IN_PROGRESS = "in progress"
-    NONE = "none: a timeout, a broken connection, a status of 500 or above"
+    NONE = "none that can be read: a timeout, a broken connection, a status of 500 or above, no code"
 
 
 class Step(StrEnum):

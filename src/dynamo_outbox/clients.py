@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from http.client import HTTPException
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from botocore.client import BaseClient
 from botocore.config import Config
+from botocore.exceptions import ChecksumError, HTTPClientError
+from botocore.exceptions import ConnectionError as BotocoreConnectionError
+from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
 
-__all__ = ["LazyClient", "forget_shared_clients", "shared_client"]
+__all__ = ["LOST_ANSWER", "LazyClient", "forget_shared_clients", "shared_client"]
+
+LOST_ANSWER = (
+    HTTPClientError,
+    BotocoreConnectionError,
+    ChecksumError,
+    ResponseParserError,
+    HTTPError,
+    HTTPException,
+    OSError,
+    UnicodeDecodeError,
+)
+"""What botocore raises, or lets through, where no answer arrived or none that can be read: whether the request was
+carried out is open."""
 
 ClientT = TypeVar("ClientT")
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, cast
 
-from botocore.exceptions import BotoCoreError, ChecksumError, ClientError, HTTPClientError
-from botocore.exceptions import ConnectionError as BotocoreConnectionError
-from botocore.parsers import ResponseParserError
-from urllib3.exceptions import HTTPError
+from botocore.exceptions import BotoCoreError, ClientError
 
+from .clients import LOST_ANSWER
 from .core.actions import cancellation
 from .core.backoff import full_jitter
 from .core.commit_proof import Answer, Step, is_event_of, is_marker, marker_request, next_step
@@ -35,17 +32,6 @@ DOUBT_WAITS = (0.5, 1.0, 2.0, 4.0)
 """Seconds to wait before asking again where no answer came or the transaction is in progress: our own, perhaps, whose
 answer to botocore was lost. AWS advises waits that begin at half a second and leave room for an attempt later than five
 seconds after the first."""
-LOST = (
-    HTTPClientError,
-    BotocoreConnectionError,
-    ChecksumError,
-    ResponseParserError,
-    HTTPError,
-    HTTPException,
-    OSError,
-    UnicodeDecodeError,
-)
-"""What botocore raises, or lets through, where no answer arrived or none that can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +68,7 @@ class Committer:
                 self.client().transact_write_items(
                     TransactItems=[action.request for action in actions], ClientRequestToken=token
                 )
-            except (ClientError, *LOST) as raised:
+            except (ClientError, *LOST_ANSWER) as raised:
                 error = raised
             except BotoCoreError as raised:  # from before it was sent, as for credentials that can't be renewed
                 if not in_doubt:
@@ -132,7 +118,7 @@ class Committer:
             try:
                 self.client().put_item(**request)
                 return False
-            except (ClientError, BotoCoreError, *LOST) as error:
+            except (ClientError, BotoCoreError, *LOST_ANSWER) as error:
                 found = _found(error)
                 if found is not None:
                     return not is_marker(found) and is_event_of(proof, found)
@@ -196,5 +182,5 @@ _PASSING = frozenset(
 def _may_pass(error: Exception) -> bool:
     """Whether a marker's put that failed so is worth another try."""
     if not isinstance(error, ClientError):
-        return isinstance(error, LOST)
+        return isinstance(error, LOST_ANSWER)
     return _is_unread(error) or error.response["Error"]["Code"] in _PASSING

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from .clients import LazyClient
+from .clients import LOST_ANSWER, LazyClient
+from .core.actions import CONTENTION
 from .core.backoff import full_jitter
 from .core.parked_item import (
     HEAD_PARTITIONS,
@@ -47,8 +48,6 @@ MAX_MESSAGE_BYTES = 1024 * 1024
 MAX_MESSAGES = 10
 ATTEMPTS = 5
 """How often a request is made that contention or a throttle refuses."""
-PASSING_REASONS = frozenset({"TransactionConflict", "ProvisionedThroughputExceeded", "ThrottlingError"})
-"""https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html"""
 STILL_IN_USE = frozenset({"ConditionalCheckFailedException", "TransactionConflictException"})
 """Why a head is not removed: it counts something, or is about to."""
 WAVE = 100
@@ -57,7 +56,7 @@ MARGIN = timedelta(milliseconds=300)
 """What is kept of Lambda's remaining time while parking."""
 REDRIVE_MARGIN = timedelta(seconds=3)
 """What is kept of it for removing what was published last, and for answering."""
-PARKING_FAULTS = (BotoCoreError, ClientError, ParkingError)
+PARKING_FAULTS = (BotoCoreError, ClientError, ParkingError, *LOST_ANSWER)
 """What keeps a record from being parked; it is reported as failed then."""
 
 
@@ -314,7 +313,7 @@ class ParkingTable:
                 if not codes or attempt == ATTEMPTS:
                     raise
                 done = _done_already(codes)
-                if not done and not PASSING_REASONS.issuperset(code for code in codes if code != "None"):
+                if not done and not CONTENTION.issuperset(code for code in codes if code != "None"):
                     raise
                 firsts = [position for position, action in enumerate(actions) if _is_first(action)]
                 left = [record for record, first in zip(records, firsts, strict=True) if first not in done]

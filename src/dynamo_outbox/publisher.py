@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from .clients import LazyClient
+from .clients import LOST_ANSWER, LazyClient
 from .core.backoff import full_jitter
 from .core.delivery import (
     MAX_REQUEST_BYTES,
@@ -264,7 +264,7 @@ class EventBridgePublisher:
         """One PutEvents: by position, EventBridge's id or the failure; where the whole call failed, that for each."""
         try:
             answer = self._client().put_events(Entries=entries)
-        except (BotoCoreError, ClientError) as error:
+        except (BotoCoreError, ClientError, *LOST_ANSWER) as error:
             code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
             return [CallFailure(code, str(error))] * len(entries)
         outcomes = answer.get("Entries", [])

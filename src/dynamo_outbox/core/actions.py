@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..typing import Item
 
 __all__ = [
+    "CONTENTION",
     "Action",
     "Expression",
     "cancellation",
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 _OLD_ITEM = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
-_CONTENTION = frozenset({"TransactionConflict", "ProvisionedThroughputExceeded", "ThrottlingError"})
+CONTENTION = frozenset({"TransactionConflict", "ProvisionedThroughputExceeded", "ThrottlingError"})
 """Worth the same transaction again, where every reason is one of these."""
 
 
@@ -201,8 +202,8 @@ def cancellation(actions: Sequence[Action], reasons: Sequence[Mapping[str, Any]]
             for action, reason in zip(actions, told, strict=True)
             if reason.code == "ConditionalCheckFailed"
         ]
-        return ConditionFailedError(told, is_stale=all(stale) and codes <= {"ConditionalCheckFailed", *_CONTENTION})
-    if codes and codes <= _CONTENTION:
+        return ConditionFailedError(told, is_stale=all(stale) and codes <= {"ConditionalCheckFailed", *CONTENTION})
+    if codes and codes <= CONTENTION:
         return TransactionConflictError(told)
     return TransactionCanceledError(told)
 

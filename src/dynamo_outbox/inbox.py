@@ -25,7 +25,7 @@ from .errors import (
     TransactionCanceledError,
 )
 from .event import Event
-from .functions import refuse_awaitable, refuse_unfit
+from .functions import is_method, refuse_awaitable, refuse_unfit
 from .identity import MAX_KEY_BYTES
 from .message_batch import each_message
 from .outbox import TransactionalOutbox, is_contention
@@ -100,8 +100,14 @@ class Inbox:
     def __init__(self, store: IdempotencyStore, outbox: TransactionalOutbox | None = None) -> None:
         self._store = store
         self._emits = outbox is not None
+        place = store._place
         self._outbox = outbox or TransactionalOutbox(
-            store.table, client=store._client._given, partition_key=store._place.partition_key, clock=store._clock
+            store.table,
+            client=store._client._given,
+            keys={store.table: [name for name in (place.partition_key, place.sort_key) if name is not None]},
+            clock=store._clock,
+            sleep=store._sleep,
+            draw=store._draw,
         )
 
     def handler(
@@ -134,7 +140,8 @@ class Inbox:
         refusal of stale events another.
 
         Raises:
-            TypeError: When decorating an ``async`` or generator function: boto3 has no calls that could be awaited.
+            TypeError: When decorating an ``async`` or generator function, as boto3 has no calls that could be awaited;
+                or a method, as no delivery brings its object.
         """
         if not consumer or "#" in consumer:
             raise ValueError(f"consumer={consumer!r} has to be a name without '#', which parts it from the event's id")
@@ -145,6 +152,9 @@ class Inbox:
 
         def decorate(function: Callable[[Event, InboxTransaction], Returned]) -> InboxHandler[Returned]:
             refuse_unfit(function, "an inbox handler")
+            if is_method(function):
+                name = getattr(function, "__qualname__", repr(function))
+                raise TypeError(f"{name} is a method; decorate a bound one: inbox.handler(...)(its_object.{name})")
             return InboxHandler(
                 self,
                 function,
@@ -177,6 +187,7 @@ class InboxHandler(Generic[Returned]):
         on_duplicate: Callable[[Any, Event], Any] | None,
         on_stale: Callable[[Event], Any] | None,
     ) -> None:
+        update_wrapper(self, function)  # first, because a callable object's own attributes come with it
         self._inbox = inbox
         self._function = function
         self._codec = ResultCodec(function)
@@ -185,7 +196,6 @@ class InboxHandler(Generic[Returned]):
         self._retries = retries
         self._on_duplicate = on_duplicate
         self._on_stale = on_stale
-        update_wrapper(self, function)
 
     @overload
     def __call__(self, payload: Event, context: object = None) -> Returned: ...
@@ -214,7 +224,10 @@ class InboxHandler(Generic[Returned]):
         records = payload.get("Records") if isinstance(payload, dict) else payload
         if not isinstance(records, list):
             return self._handle(parse_event(payload))
-        if records and isinstance(records[0], dict) and not records[0].keys().isdisjoint({"dynamodb", "kinesis"}):
+        is_stream = (
+            records and isinstance(records[0], dict) and not records[0].keys().isdisjoint(("dynamodb", "kinesis"))
+        )
+        if is_stream or isinstance(payload, list):  # a pipe hands Kinesis's records over without their envelopes
             return self._handle_stream(payload)
         return each_message(lambda event, _: self._handle(event))(payload, context)
 
@@ -255,7 +268,7 @@ class InboxHandler(Generic[Returned]):
                     committing = True
                 return result
             except Exception as failure:
-                found = self._found(event, claim, failure)
+                found = self._found_if_told(event, claim, failure)
                 tries_left = self._retries - attempt
                 contention = committing and _may_run_again(failure)
                 match after_failure(found.met, stale=found.stale, contention=contention, tries_left=tries_left):
@@ -295,6 +308,15 @@ class InboxHandler(Generic[Returned]):
             update = sequence_update(last, place, sequence=event.sequence, now=now, ttl=ttl)
             records.append(Action(update, last.key))
         return records
+
+    def _found_if_told(self, event: Event, claim: Claim, failure: Exception) -> _Found:
+        """What `_found` finds; where no answer comes to that either, the doubt is what is raised."""
+        try:
+            return self._found(event, claim, failure)
+        except Exception:
+            if not isinstance(failure, CommitUnknownError):
+                raise
+        raise failure
 
     def _found(self, event: Event, claim: Claim, failure: Exception) -> _Found:
         """What the inbox's records say after a failure: the dedup record first, from its own refusal or read anew."""

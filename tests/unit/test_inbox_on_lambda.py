@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -150,6 +151,35 @@ def test_a_pipes_array_is_answered_by_event_id(
     records = stream(book("a"), book("b", authors=()), load_event=load_event)
     assert handler(records, None) == {"batchItemFailures": [{"itemIdentifier": "record-1"}]}
     assert counts(fake) == {"a": 1}
+
+
+def kinesis(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same records out of a Kinesis data stream, as a pipe hands them over."""
+    enveloped = []
+    for number, record in enumerate(records):
+        change = record["dynamodb"] | {"ApproximateCreationDateTime": 1795426200000}
+        del change["SequenceNumber"]
+        data = b64encode(json.dumps(record | {"dynamodb": change}).encode()).decode()
+        enveloped.append({"sequenceNumber": f"{500 + number}", "data": data})
+    return enveloped
+
+
+def test_kinesis_records_are_handled_with_and_without_their_envelope(
+    handler: InboxHandler[str], fake: FakeDynamoDB, load_event: Load
+) -> None:
+    """From Kinesis, through Lambda or a pipe, the same events come, and the failed record is named by its number."""
+    bare = kinesis(stream(book("a"), book("b", authors=()), load_event=load_event))
+    enveloped = [{"kinesis": record, "eventSource": "aws:kinesis"} for record in bare]
+    payloads: list[Any] = [{"Records": enveloped}, bare]
+    for payload in payloads:
+        assert handler(payload, None) == {"batchItemFailures": [{"itemIdentifier": "501"}]}
+        assert counts(fake) == {"a": 1}
+
+
+@pytest.mark.parametrize("payload", [[], {"Records": []}], ids=repr)
+def test_an_empty_batch_is_done(handler: InboxHandler[str], payload: object) -> None:
+    """Of nothing nothing fails."""
+    assert handler(payload, None) == {"batchItemFailures": []}
 
 
 def test_what_is_no_event_insert_is_passed_over(

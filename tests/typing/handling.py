@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any, assert_type
 
 import boto3
 
-from dynamo_outbox import Event, IdempotencyStore, each_message, fence_number, idempotent
+from dynamo_outbox import (
+    Event,
+    IdempotencyStore,
+    Inbox,
+    InboxHandler,
+    InboxTransaction,
+    Transaction,
+    TransactionalOutbox,
+    each_message,
+    fence_number,
+    idempotent,
+)
 from dynamo_outbox.core.claims import Claim, Claimed, Replay
 from dynamo_outbox.results import StoredResult
 
@@ -238,3 +249,76 @@ def refused_batches() -> None:
     each_message(of_a_message)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     # A handler is called with a batch.
     handle()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def inboxes(store: IdempotencyStore, outbox: TransactionalOutbox) -> None:
+    assert_type(Inbox(store), Inbox)
+    assert_type(Inbox(store, outbox), Inbox)
+    Inbox(store=store, outbox=None)
+    # Its records need a store, and its events an outbox.
+    Inbox(outbox)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Inbox(store, store)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def inbox_handlers(inbox: Inbox, event: Event, context: LambdaContext, payload: object) -> None:
+    @inbox.handler(consumer="catalogue")
+    def count(event: Event, tx: InboxTransaction) -> int:
+        assert_type(tx.emit(event, sequence=1, correlation_id="c", causation_id="d", label="l"), Event)
+        book = tx.get("books", {"name": event.data["name"]}, version="version")
+        return 0 if book is None else int(book["copies"])
+
+    assert_type(count, InboxHandler[int])
+    # Called with an event it returns what the function does; with what Lambda passes, what that takes.
+    assert_type(count(event), int)
+    assert_type(count(event, context), int)
+    assert_type(count(payload=event, context=None), int)
+    assert_type(count({"Records": []}, context), Any)
+    assert_type(count(payload), Any)
+    _: str = count(event)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    # It is called with what came, and the transaction is its own to make.
+    count()  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+    # A function of any transaction will do.
+    @inbox.handler(consumer="names")
+    def name(event: Event, tx: Transaction) -> str | None:
+        tx.delete("books", {"name": event.id})
+        return event.aggregate_id
+
+    assert_type(name(event), str | None)
+
+
+def inbox_options(inbox: Inbox, event: Event) -> None:
+    def stored(result: int, event: Event) -> str:
+        return f"{event.id}: {result}"
+
+    def skipped(event: Event) -> str:
+        return event.id
+
+    @inbox.handler(consumer="catalogue", stale="refuse", retries=5, on_duplicate=stored, on_stale=skipped)
+    def count(event: Event, _tx: InboxTransaction) -> int:
+        return event.version
+
+    assert_type(count(event), int)
+    inbox.handler(consumer="catalogue", stale="run", on_duplicate=None, on_stale=None)
+
+
+def refused_inbox_options(inbox: Inbox, stale: str) -> None:
+    # Every handler is some consumer's.
+    inbox.handler()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # And it goes by its name.
+    inbox.handler("catalogue")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # There is no such way to treat a stale event, and only the literal says which.
+    inbox.handler(consumer="catalogue", stale="skip")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    inbox.handler(consumer="catalogue", stale=stale)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # A stale event has no result.
+    inbox.handler(consumer="a", on_stale=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    # The function takes the transaction too.
+    @inbox.handler(consumer="catalogue")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    def alone(event: Event) -> str:
+        return event.type
+
+    # It is called with the event, parsed.
+    @inbox.handler(consumer="catalogue")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    def of_a_payload(payload: dict[str, Any], _tx: InboxTransaction) -> str:
+        return str(payload)

@@ -11,6 +11,7 @@ import boto3
 from boto3.dynamodb.conditions import Attr
 
 from dynamo_outbox import DomainEvent, Event, TransactionalOutbox
+from dynamo_outbox.errors import TransactionVoidedError
 from dynamo_outbox.outbox import Transaction, TransactionResult
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient, DynamoDBServiceResource
     from mypy_boto3_events import EventBridgeClient
 
+    from dynamo_outbox.errors import CommitUnknownError
     from dynamo_outbox.testing import FakeDynamoDB, FakeDynamoDBStreams
 
 
@@ -105,6 +107,17 @@ def actions(tx: Transaction) -> None:
     tx.check("shelves", {"id": 1}, condition=Attr("free").gt(0))
     tx.check(table="shelves", key={"id": 1}, condition="#f > :n", names={"#f": "free"}, values={":n": 0}, label="room")
     tx.add({"Put": {"TableName": "books", "Item": {"name": {"S": "x"}}}}, label="as it is")
+
+
+def reads(tx: Transaction, key: dict[str, str]) -> None:
+    assert_type(tx.get("books", key, version="version"), dict[str, Any] | None)
+    assert_type(tx.get(table="books", key={"name": "x"}, version="version"), dict[str, Any] | None)
+    # A read that the commit checks needs the version's name.
+    tx.get("books", key)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    tx.get("books", key, "version")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    tx.get("books", key, version=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # There may be no such item.
+    tx.get("books", key, version="version")["name"]  # type: ignore[index]  # pyright: ignore[reportOptionalSubscript]
 
 
 def refused_actions(tx: Transaction, key: dict[str, Any]) -> None:
@@ -225,3 +238,15 @@ def of_the_users_own(outbox: TransactionalOutbox, client: DynamoDBClient, event:
     client.transact_write_items(TransactItems=[{"Delete": {"TableName": "books", "Key": {}}}])
     # An event is an Event or a DomainEvent.
     outbox.transact_item({"type": "BookAdded"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def settled(outbox: TransactionalOutbox, error: CommitUnknownError, event: Event, model: BookAdded) -> None:
+    assert_type(outbox.settle(error), bool)
+    assert_type(outbox.settle(event), bool)
+    assert_type(outbox.settle(uncertain=model.to_event(id="0190", time=datetime.now(UTC))), bool)
+    assert_type(error.token, str)
+    assert_type(error.sent_at, datetime | None)
+    # A model makes another event each time.
+    outbox.settle(model)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # What was made void is settled already.
+    outbox.settle(TransactionVoidedError())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

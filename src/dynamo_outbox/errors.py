@@ -212,13 +212,13 @@ class CommitUnknownError(OutboxError):
     Attributes:
         token: Its ``ClientRequestToken``.
         proof: Its event's item, which is what `TransactionalOutbox.settle` asks for. None for a transaction without an
-            event, of which only the caller's own items can tell.
+            event, of which only the caller's own items can tell, and for an inbox handler's: the event again tells.
         sent_at: When it was first sent.
     """
 
     def __init__(self, token: str, proof: Proof | None = None, sent_at: datetime | None = None) -> None:
         what_to_do = (
-            "it has no event to prove it: read what it writes"
+            "no event proves it: read what it writes, or hand an inbox the same event again"
             if proof is None
             else "ask again with outbox.settle(error)"
         )

@@ -80,13 +80,15 @@ class InboxTransaction(Transaction):
         handled, chosen = self._handled, self._outbox._sourced(event)
         if chosen.traceparent is None and handled.traceparent is not None:
             chosen = chosen.replace(traceparent=handled.traceparent)
-        return super().emit(
+        emitted = super().emit(
             chosen,
             sequence=sequence,
             correlation_id=correlation_id or chosen.correlation_id or handled.correlation_id or handled.id,
             causation_id=causation_id or chosen.causation_id or handled.id,
             label=label,
         )
+        self._proof = None  # the dedup record is; a void marker would refuse an id that the next run gives again
+        return emitted
 
 
 class Inbox:

@@ -125,7 +125,7 @@ class TransactionalOutbox:
         Args:
             retries: How often the whole function runs again where the transaction met contention or got no answer and
                 was made void, or where only version locks refused it: it reads again, and so decides on what is there
-                now.
+                now. Events are to be made inside it, with new ids: what was made void refuses its event's id.
 
         Raises:
             TypeError: When decorating an ``async`` or generator function: boto3 has no calls that could be awaited.

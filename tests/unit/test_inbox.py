@@ -422,6 +422,23 @@ def test_a_lost_answer_is_settled(inbox: Inbox, fake: FakeDynamoDB, after_commit
     assert balance(fake) == 30
 
 
+def test_an_event_id_made_of_the_handled_events_is_no_hindrance_to_the_next_run(
+    inbox: Inbox, fake: FakeDynamoDB
+) -> None:
+    """After silence the next run emits under the same id, for nothing but the dedup record stands for the commit."""
+
+    @inbox.handler(consumer="accounts")
+    def handler(event: Event, tx: InboxTransaction) -> int:
+        tx.emit(Event("Deposited", {}, id=f"{event.id}-deposited", time=event.time))
+        return deposit(event, tx)
+
+    for _ in range(4):
+        fake.fail_next("transact_write_items", TIMEOUT)
+    assert handler(paid()) == 30
+    assert balance(fake) == 30
+    assert len(fake.scan(TableName="events")["Items"]) == 1
+
+
 def test_an_answer_that_stays_out_is_an_error_that_the_next_delivery_settles(inbox: Inbox, fake: FakeDynamoDB) -> None:
     """Without an answer, to the read neither, the error says that it isn't known; the event again finds the record."""
     handler = inbox.handler(consumer="accounts", retries=0)(deposit)

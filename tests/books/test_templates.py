@@ -22,6 +22,19 @@ def resources_of(template: str) -> dict[str, Any]:
     return {name: {"Properties": {}, **resource} for name, resource in document["Resources"].items()}
 
 
+def of_type(kind: str, template: str) -> list[tuple[str, dict[str, Any]]]:
+    return [(name, resource) for name, resource in resources_of(template).items() if resource["Type"] == kind]
+
+
+def statements_of(role: dict[str, Any]) -> list[dict[str, list[str]]]:
+    """A role's statements, with actions and resources as lists."""
+    return [
+        {key: each if isinstance(each, list) else [each] for key, each in statement.items()}
+        for policy in role["Properties"]["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+
+
 def test_the_pipe_is_the_librarys() -> None:
     """What template.yaml deploys as its pipe is what `outbox_pipe` defines and the tests render."""
     pipe = resources_of("template.yaml")["EventsPipe"]["Properties"]
@@ -73,19 +86,52 @@ def test_streams_are_read_from_their_beginning_and_fail_somewhere(template: str)
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_no_role_may_do_everything(template: str) -> None:
-    """No statement allows every action; none allows every resource but for ListStreams, which takes none."""
-    for name, resource in resources_of(template).items():
-        properties = resource["Properties"]
-        documents = [policy for policy in properties.get("Policies", []) if "Statement" in policy]
-        documents += [policy["PolicyDocument"] for policy in properties.get("Policies", []) if "PolicyName" in policy]
-        for statement in (each for document in documents for each in document["Statement"]):
-            actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-            assert not any("*" in action for action in actions), name
-            assert statement["Resource"] != "*" or actions == ["dynamodb:ListStreams"], name
+    """No statement allows every action; none allows every resource but for ListStreams, which takes none; and no role
+    has a managed policy, which would."""
+    roles = {name: role for name, role in of_type("AWS::IAM::Role", template)}
+    assert roles
+    for name, role in roles.items():
+        assert "ManagedPolicyArns" not in role["Properties"], name
+        for statement in statements_of(role):
+            assert not any("*" in action for action in statement["Action"]), name
+            assert statement["Resource"] != ["*"] or statement["Action"] == ["dynamodb:ListStreams"], name
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_each_function_writes_to_its_own_log_which_forgets(template: str) -> None:
+    """Each function has a role and a log group of its own, may write to no other, and the lines go after a while."""
+    resources = resources_of(template)
+    for name, function in of_type("AWS::Serverless::Function", template):
+        properties = function["Properties"]
+        assert (properties["Role"], properties["LoggingConfig"]) == (f"{name}Role.Arn", {"LogGroup": f"{name}Log"})
+        assert "Policies" not in properties, name
+        assert resources[f"{name}Log"]["Properties"]["RetentionInDays"] <= 90
+        assert [
+            each["Resource"] for each in statements_of(resources[f"{name}Role"]) if "logs:" in each["Action"][0]
+        ] == [[f"{name}Log.Arn"]]
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_data_is_encrypted_and_outlives_mistakes(template: str) -> None:
+    """Tables, queues and buckets are encrypted, tables can be taken back in time, and no replacement loses data."""
+    for name, table in of_type("AWS::DynamoDB::Table", template):
+        properties = table["Properties"]
+        assert properties["SSESpecification"] == {"SSEEnabled": True}, name
+        assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}, name
+    for name, queue in of_type("AWS::SQS::Queue", template):
+        assert queue["Properties"] == {"MessageRetentionPeriod": 14 * 86400, "SqsManagedSseEnabled": True}, name
+    for name, bucket in of_type("AWS::S3::Bucket", template):
+        assert "BucketEncryption" in bucket["Properties"], name
+        assert set(bucket["Properties"]["PublicAccessBlockConfiguration"].values()) == {True}, name
+    for kind in ("AWS::DynamoDB::Table", "AWS::S3::Bucket"):
+        for name, resource in of_type(kind, template):
+            assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Delete", "Retain"), name
 
 
 def test_the_consumers_are_the_same_in_both_modes() -> None:
     """Which mode an event comes from makes no difference to who consumes it and how."""
     outbox, cdc = (resources_of(template) for template in TEMPLATES)
-    for name in ("PresentationTable", "BookAdded", "BookRemoved", "ConsumerDeadLetters", "ConsumerDeadLettersPolicy"):
+    shared = [name for name in outbox if name.startswith(("Presentation", "BookAdded", "BookRemoved", "Consumer"))]
+    assert len(shared) == 16
+    for name in shared:
         assert outbox[name] == cdc[name]

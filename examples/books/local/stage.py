@@ -158,7 +158,7 @@ class Stage:
         return [line for line in self._log(function) if not line.startswith(platform)]
 
     def _log(self, function: str) -> list[str]:
-        group = f"/aws/lambda/{self.stack.physical_ids[function]}"
+        group = self.stack.physical_ids[f"{function}Log"]
         try:
             pages = self._logs.get_paginator("filter_log_events").paginate(logGroupName=group)
             return [event["message"].rstrip() for page in pages for event in page["events"]]

@@ -183,7 +183,7 @@ class Transaction:
         lock = self._lock_of(table, item, version, expected)
         if lock is not None:
             expression = lock.condition.and_(expression)
-        self._add(put_action(table, item, expression, lock), label, lock)
+        self._act(put_action(table, item, expression, lock), label, lock)
 
     def update(
         self,
@@ -221,7 +221,7 @@ class Transaction:
             expression = lock.condition.and_(expression)
         removed = (remove,) if isinstance(remove, str) else tuple(remove)
         request = update_action(table, key, set_=changes, add=add or {}, remove=removed, condition=expression)
-        self._add(request, label, lock)
+        self._act(request, label, lock)
 
     def delete(
         self,
@@ -243,7 +243,7 @@ class Transaction:
         lock = self._lock_of(table, key, version, expected)
         if lock is not None:
             expression = lock.condition.and_(expression)
-        self._add(delete_action(table, key, expression), label, lock)
+        self._act(delete_action(table, key, expression), label, lock)
 
     def check(
         self,
@@ -260,7 +260,7 @@ class Transaction:
         lock = self._lock_of(table, key, None, None)
         if lock is not None:
             expression = lock.condition.and_(expression)
-        self._add(check_action(table, key, expression), label, lock, moves=False)
+        self._act(check_action(table, key, expression), label, lock, moves=False)
 
     def add(self, action: Mapping[str, Mapping[str, Any]], *, label: str | None = None) -> None:
         """Take an action of the user's own verbatim, in DynamoDB's typed values.
@@ -312,10 +312,10 @@ class Transaction:
         """
         chosen = self._outbox._sourced(event)
         if sequence is None and chosen.sequence is None:
-            sequence = self._next_version()
+            sequence, versions = self._next_version(), []
         else:
             taken = chosen.sequence if sequence is None else sequence
-            self._versions = [version for version in self._versions if version != taken]
+            versions = [version for version in self._versions if version != taken]
         given = {"sequence": sequence, "correlation_id": correlation_id, "causation_id": causation_id}
         changes = {name: value for name, value in given.items() if value is not None}
         if changes:
@@ -327,31 +327,40 @@ class Transaction:
             )
         action = self._outbox._event_action(chosen)
         self._add(action, label or f"{chosen.type} {chosen.id}")
+        self._versions = versions  # not before, for an event that is refused takes none
         self._events.append(chosen)
         if self._proof is None:
             self._proof = self._outbox._proof_of(action)
         return chosen
 
     def _next_version(self) -> int | None:
-        """The version that the version lock before gave, used up; None without one."""
-        versions, self._versions = self._versions, []
-        if len(versions) > 1:
-            raise InvalidEventError("sequence", f"follows version locks to {versions}; say which with sequence=")
-        return versions[0] if versions else None
+        """The version that the version lock before gave; None without one."""
+        if len(self._versions) > 1:
+            raise InvalidEventError("sequence", f"follows version locks to {self._versions}; say which with sequence=")
+        return self._versions[0] if self._versions else None
 
-    def _add(
+    def _act(
         self,
         request: Mapping[str, Mapping[str, Any]],
         label: str | None,
-        lock: VersionLock | None = None,
+        lock: VersionLock | None,
         *,
         moves: bool = True,
     ) -> None:
-        """Take an action; does it move its version lock's version on?"""
-        self._refuse_if_ended()
-        self._actions.append(Action(request, label, lock))
+        """Take an action with its version lock, which sees to what was read; does it move the version on?"""
+        self._add(request, label, lock)
+        ((_, action),) = request.items()
+        read = self._read_of(action["TableName"], action.get("Item") or action["Key"])
+        if read is not None:
+            read.is_locked = True
         if lock is not None and moves:
             self._versions.append(lock.next)
+
+    def _add(
+        self, request: Mapping[str, Mapping[str, Any]], label: str | None, lock: VersionLock | None = None
+    ) -> None:
+        self._refuse_if_ended()
+        self._actions.append(Action(request, label, lock))
 
     def _refuse_if_ended(self) -> None:
         if self._ended:
@@ -392,8 +401,6 @@ class Transaction:
             raise ValueError(f"version={version!r}, but get() has read the item by {read.lock.attribute!r}")
         else:
             lock = read.lock
-        if read is not None:
-            read.is_locked = True
         return lock
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from dynamo_outbox import Event, Transaction, TransactionalOutbox
 from dynamo_outbox.core.values import encode_item
-from dynamo_outbox.errors import ConditionFailedError, TransactionLimitError
+from dynamo_outbox.errors import ConditionFailedError, EncodeError, InvalidEventError, TransactionLimitError
 
 from ..doubles import fake_dynamodb
 
@@ -174,6 +174,29 @@ def test_a_function_that_read_what_changed_runs_again(outbox: TransactionalOutbo
     lend()
     assert seen == [None, 2]
     assert book(fake) == encode_item(KEY | {"copies": 2, "lent": True, "version": 1})
+
+
+def test_an_action_that_is_refused_leaves_the_read_guarded(outbox: TransactionalOutbox, fake: FakeDynamoDB) -> None:
+    """Where the caller goes on after an action that can't be written, the commit still checks what was read."""
+    write(fake, version=1)
+    with pytest.raises(ConditionFailedError), outbox.transaction() as tx:
+        tx.get("books", KEY, version="version")
+        with pytest.raises(EncodeError):
+            tx.update("books", KEY, set={"copies": object()})
+        write(fake, version=2)
+        tx.put("books", {"name": "b"})
+
+
+def test_an_event_that_is_refused_takes_no_sequence(outbox: TransactionalOutbox, fake: FakeDynamoDB) -> None:
+    """Where the caller emits another event instead of one that can't be sent, that one gets the new version."""
+    write(fake, version=1)
+    with outbox.transaction() as tx:
+        tx.get("books", KEY, version="version")
+        tx.update("books", KEY, set={"copies": 1})
+        for sequence in (None, 2):
+            with pytest.raises(InvalidEventError):
+                tx.emit(Event("Counted", {"copies": 10**30}), sequence=sequence)
+        assert tx.emit(Event("Counted", {})).sequence == 2
 
 
 @pytest.mark.parametrize("version", ["one", True, None, Decimal("1.5")], ids=repr)

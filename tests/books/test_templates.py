@@ -88,7 +88,7 @@ def test_streams_are_read_from_their_beginning_and_fail_somewhere(template: str)
 def test_no_role_may_do_everything(template: str) -> None:
     """No statement allows every action; none allows every resource but for ListStreams, which takes none; and no role
     has a managed policy, which would."""
-    roles = {name: role for name, role in of_type("AWS::IAM::Role", template)}
+    roles = dict(of_type("AWS::IAM::Role", template))
     assert roles
     for name, role in roles.items():
         assert "ManagedPolicyArns" not in role["Properties"], name

@@ -7,6 +7,7 @@ PORT ?= 3000
 VENV := .venv
 ENGINE := .venv-ministack
 PROOF := .venv-proof
+DOCS := .venv-docs
 export DYNAMO_OUTBOX_MINISTACK := $(CURDIR)/$(ENGINE)/bin/ministack
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 LOCAL := PYTHONPATH=examples/books $(VENV)/bin/python -m local
@@ -23,7 +24,7 @@ define environment
 	@touch $(1)/.ready
 endef
 
-.PHONY: help demo start start-cdc test proof fuzz coverage lint format clean
+.PHONY: help demo start start-cdc test proof fuzz coverage docs tutorial lint format clean
 
 help: ## show these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -52,6 +53,15 @@ coverage: $(VENV)/.ready $(ENGINE)/.ready build/.ready ## report the branch cove
 	$(VENV)/bin/python -m coverage run -m pytest -q tests/unit tests/books tests/docs tests/contract
 	$(VENV)/bin/python -m coverage report
 
+docs: $(DOCS)/.ready ## make the site of docs/ in build/docs; a warning or a link that leads nowhere is an error
+	$(DOCS)/bin/python -m tests.docs.fastapi_page
+	$(DOCS)/bin/python -m sphinx -q -W --keep-going -b html docs build/docs
+
+tutorial: $(VENV)/.ready ## follow the tutorial in an empty folder, with the wheel and environments of its own
+	@rm -rf build/tutorial
+	@$(VENV)/bin/python -m hatchling build -t wheel -d build/tutorial
+	@DYNAMO_OUTBOX_TUTORIAL_WHEEL="$$(ls $(CURDIR)/build/tutorial/*.whl)" $(VENV)/bin/python -m pytest -q tests/docs/test_tutorial.py
+
 lint: $(VENV)/.ready ## check style, types and templates
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -64,7 +74,7 @@ format: $(VENV)/.ready ## format the code
 	$(VENV)/bin/ruff check --fix .
 
 clean: ## remove what make has made
-	rm -rf $(VENV) $(ENGINE) $(PROOF) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ENGINE) $(PROOF) $(DOCS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The project's own environment: the library, editable, and what tests, lint and the demo's own side need.
 $(VENV)/.ready: pyproject.toml constraints/dev.in constraints/dev.txt
@@ -77,6 +87,10 @@ $(ENGINE)/.ready: constraints/ministack.txt
 # What fuzzes, and the peer of the comparison, beside the library: for the proof only.
 $(PROOF)/.ready: pyproject.toml constraints/proof.txt constraints/dev.txt
 	$(call environment,$(PROOF),-r constraints/proof.txt -c constraints/dev.txt -e .)
+
+# What makes the site, and FastAPI, which one of its pages shows; the library beside it, whose docstrings are read.
+$(DOCS)/.ready: pyproject.toml constraints/docs.in constraints/docs.txt constraints/dev.txt
+	$(call environment,$(DOCS),-r constraints/docs.in -c constraints/docs.txt -c constraints/dev.txt -e .)
 
 # What the functions' zip is made of, and the boto3 beside which it is tried: fetched once, so packaging needs no network.
 build/.ready: $(VENV)/.ready constraints/function.txt

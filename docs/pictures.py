@@ -48,11 +48,23 @@ def after_failure() -> str:
     return "\n".join(f"{number}. {case}" for number, case in enumerate(AfterFailure, start=1))
 
 
+def decisions() -> str:
+    """The decisions with the signs that would reopen them, as a table."""
+    rows = []
+    for path in sorted((DOCS / "decisions").glob("0*.md")):
+        text = path.read_text(encoding="utf-8")
+        title = text.partition("\n")[0].removeprefix("# ")
+        sign = " ".join(text.rpartition("\nReopen ")[2].split("\n\n")[0].split()).rstrip(".")
+        rows.append(f"| {path.name[:4]} | [{title}]({path.name}) | {sign} |")
+    return "\n".join(["| | decision | reopen |", "|---|---|---|", *rows])
+
+
 PICTURES = {
     "record-life": record_life,
     "on-meeting": on_meeting,
     "on-answer": on_answer,
     "after-failure": after_failure,
+    "decisions": decisions,
 }
 
 

@@ -21,9 +21,10 @@ def samples() -> dict[str, Any]:
     for path in sorted(EVENTS.glob("*.json")):
         document = json.loads(path.read_text(encoding="utf-8"))
         found[path.stem] = document
-        if "Records" in document:
-            found |= {f"{path.stem}_{name}": shape for name, shape in _shapes(document["Records"]).items()}
-        else:
+        records = document.get("Records", ())
+        if any("dynamodb" in record for record in records):
+            found |= {f"{path.stem}_{name}": shape for name, shape in _shapes(records).items()}
+        elif not records:
             found |= {f"{path.stem}_{name}": shape for name, shape in _messages(document).items()}
     return found
 

@@ -1,0 +1,61 @@
+"""The formats page: each sample that it shows is what a consumer is called with, and each tells of the one event."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamo_outbox import Event, Inbox, InboxTransaction, decode_records, parse_event, parse_events
+from dynamo_outbox.core.outbox_item import event_of
+from dynamo_outbox.idempotency import IdempotencyStore
+
+from ..doubles import FixedClock, fake_dynamodb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Load = Callable[[str], dict[str, Any]]
+
+PROJECT = Path(__file__).resolve().parents[2]
+PAGE = (PROJECT / "docs" / "reference" / "formats.md").read_text(encoding="utf-8")
+SHOWN = re.findall(r"^```\{literalinclude\} \.\./\.\./tests/events/(\w+)\.json$", PAGE, re.MULTILINE)
+OF_ENTITIES = "stream_of_books_table"
+
+
+def test_every_sample_is_shown() -> None:
+    """What the tests take for a consumer's input, the page shows."""
+    assert sorted(SHOWN) == sorted(path.stem for path in (PROJECT / "tests" / "events").glob("*.json"))
+
+
+def events_in(payload: dict[str, Any]) -> list[Event]:
+    """The events of whatever Lambda passes."""
+    if "Records" not in payload:
+        return [parse_event(payload)]
+    if "dynamodb" in payload["Records"][0]:
+        images = [record.raw["dynamodb"] for record in decode_records(payload) if record.event_name == "INSERT"]
+        return [event_of(image["NewImage"]) for image in images]
+    return [message.event for message in parse_events(payload)]
+
+
+@pytest.mark.parametrize("sample", [name for name in SHOWN if name != OF_ENTITIES])
+def test_each_sample_tells_of_the_same_event(load_event: Load, sample: str) -> None:
+    """Whatever carries it, the event is the one that the relay sends."""
+    assert events_in(load_event(sample))[0] == parse_event(load_event("eventbridge_from_relay"))
+
+
+@pytest.mark.parametrize("sample", [name for name in SHOWN if name != OF_ENTITIES])
+def test_an_inbox_handles_each_sample_as_it_is(load_event: Load, sample: str) -> None:
+    """One handler takes every sample as Lambda's payload, and handles the event in it once."""
+    handled: list[str] = []
+    clock = FixedClock()
+    store = IdempotencyStore("handled", client=fake_dynamodb({"handled": ["pk"]}, clock=clock), clock=clock)
+
+    @Inbox(store).handler(consumer="catalogue")
+    def handler(event: Event, tx: InboxTransaction) -> None:  # noqa: ARG001  # it writes nothing
+        handled.append(event.id)
+
+    assert handler(load_event(sample)) in (None, {"batchItemFailures": []})
+    assert handled[0] == parse_event(load_event("eventbridge_from_relay")).id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from dynamo_outbox import (
 from dynamo_outbox.errors import ConditionFailedError, UnknownOutcomeError
 from dynamo_outbox.pipes import matches, outbox_pipe
 from dynamo_outbox.testing import FakeDynamoDB, FakeDynamoDBStreams, FakeEventBridge, wire_record
+from dynamo_outbox.testing.ministack import COMMAND_VARIABLE
 
 from ..doubles import FixedClock, fake_dynamodb
 
@@ -303,8 +305,10 @@ def test_the_kits_examples_pass(tmp_path: Path) -> None:
     found = blocks("how-to/testing.md")
     for number, block in enumerate(found):
         (tmp_path / f"test_kit_{number}.py").write_text(block)
+    engine = os.environ.get(COMMAND_VARIABLE, str(DOCS.parent / ".venv-ministack" / "bin" / "ministack"))
     ran = subprocess.run(  # noqa: S603  # our own page
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+        env=os.environ | {COMMAND_VARIABLE: engine},
         capture_output=True,
         text=True,
         check=False,

@@ -8,6 +8,7 @@ VENV := .venv
 ENGINE := .venv-ministack
 PROOF := .venv-proof
 DOCS := .venv-docs
+BENCH := .venv-bench
 export DYNAMO_OUTBOX_MINISTACK := $(CURDIR)/$(ENGINE)/bin/ministack
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 LOCAL := PYTHONPATH=examples/books $(VENV)/bin/python -m local
@@ -24,7 +25,7 @@ define environment
 	@touch $(1)/.ready
 endef
 
-.PHONY: help demo start start-cdc test proof fuzz coverage docs tutorial lint format clean
+.PHONY: help demo start start-cdc test proof bench fuzz coverage docs tutorial lint format clean
 
 help: ## show these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -43,6 +44,9 @@ test: $(VENV)/.ready $(ENGINE)/.ready build/.ready ## run the tests
 
 proof: $(VENV)/.ready $(ENGINE)/.ready $(PROOF)/.ready ## prove the guarantees under faults and print the table of what came of each
 	@$(VENV)/bin/python -m tests.proof $(ARGS)
+
+bench: $(BENCH)/.ready ## measure side by side with the peers and print the table of targets and what was got
+	@PYTHONPATH=src $(BENCH)/bin/python -m benchmarks $(ARGS)
 
 fuzz: $(PROOF)/.ready ## search for input that the decoders fail on, for five minutes, and add what is new to the corpus
 	@mkdir -p build/fuzz
@@ -74,7 +78,7 @@ format: $(VENV)/.ready ## format the code
 	$(VENV)/bin/ruff check --fix .
 
 clean: ## remove what make has made
-	rm -rf $(VENV) $(ENGINE) $(PROOF) $(DOCS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ENGINE) $(PROOF) $(BENCH) $(DOCS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The project's own environment: the library, editable, and what tests, lint and the demo's own side need.
 $(VENV)/.ready: pyproject.toml constraints/dev.in constraints/dev.txt
@@ -91,6 +95,10 @@ $(PROOF)/.ready: pyproject.toml constraints/proof.txt constraints/dev.txt
 # What makes the site, and FastAPI, which one of its pages shows; the library beside it, whose docstrings are read.
 $(DOCS)/.ready: pyproject.toml constraints/docs.in constraints/docs.txt constraints/dev.txt
 	$(call environment,$(DOCS),-r constraints/docs.in -c constraints/docs.txt -c constraints/dev.txt -e .)
+
+# The peers at their newest versions, beside the library.
+$(BENCH)/.ready: pyproject.toml constraints/bench.txt
+	$(call environment,$(BENCH),-r constraints/bench.txt -e .)
 
 # What the functions' zip is made of, and the boto3 beside which it is tried: fetched once, so packaging needs no network.
 build/.ready: $(VENV)/.ready constraints/function.txt

@@ -1,0 +1,67 @@
+"""Reading our own outbox record.
+
+Inside the timed region: from 100 raw records, already parsed from JSON, to an `Event` each, its data left as text until
+it is read; of boto3, the same NewImage to a dict by TypeDeserializer. Which record holds an event and which doesn't is
+told inside it, too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer
+
+from dynamo_outbox.core.outbox_item import event_of
+
+from .decode import reading
+from .harness import Benchmark
+from .payloads import from_lambda, outbox_records
+
+if TYPE_CHECKING:
+    from dynamo_outbox import Event
+
+__all__ = ["rows"]
+
+_deserialize = TypeDeserializer().deserialize
+
+
+def ours(payload: dict[str, Any]) -> list[Event]:
+    """Each record's event."""
+    return [
+        event_of(record["dynamodb"]["NewImage"])
+        for record in payload["Records"]
+        if record["eventName"] == "INSERT" and "outboxFormat" in record["dynamodb"]["NewImage"]
+    ]
+
+
+def boto3s(payload: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each record's item."""
+    return [
+        {name: _deserialize(typed) for name, typed in record["dynamodb"]["NewImage"].items()}
+        for record in payload["Records"]
+    ]
+
+
+def check(payload: dict[str, Any]) -> None:
+    """Raises unless event and item say the same."""
+    events, items = ours(from_lambda(payload)), boto3s(from_lambda(payload))
+    for event, item in zip(events, items, strict=True):
+        told = (event.id, event.type, event.source, event.version, event.aggregate_id, event.data_json)
+        names = ("eventId", "eventType", "source", "eventVersion", "aggregateId", "eventData")
+        if told != tuple(item[name] for name in names):
+            raise AssertionError(f"{event} and {item} differ")
+
+
+def rows() -> list[Benchmark]:
+    """One row."""
+    payload = outbox_records()
+    return [
+        Benchmark(
+            what="own outbox record to Event",
+            against="boto3's TypeDeserializer",
+            target=8.0,
+            sense="≥",
+            measures={"ours": reading(ours, payload), "peer": reading(boto3s, payload)},
+            check=lambda: check(payload),
+        )
+    ]

@@ -1,0 +1,133 @@
+"""What is decoded and encoded: the same for all contenders, and drawn from a seed where it is drawn."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+from dynamo_outbox import Event, encode_item
+from dynamo_outbox.core.outbox_item import ItemLayout, item_of
+
+__all__ = ["diverse", "from_lambda", "outbox_records", "record", "rich_item", "rich_records", "small_records"]
+
+RECORDS = 100
+SHAPES = 362
+
+
+def rich_item(number: int) -> dict[str, Any]:
+    """A book of a dozen attributes, with nested maps, lists, sets and numbers; no binary."""
+    return {
+        "pk": f"Book#978-1942788{number:03d}",
+        "sk": f"edition#{number % 7}",
+        "name": f"Team Topologies, volume {number}",
+        "authors": ["Matthew Skelton", "Manuel Pais"],
+        "year": Decimal(1990 + number % 35),
+        "price": Decimal(f"{number}.{number % 100:02d}"),
+        "available": number % 2 == 0,
+        "discontinued": None,
+        "tags": {"teams", "flow", f"tag-{number}"},
+        "ratings": {Decimal("4.5"), Decimal(number), Decimal("3.25")},
+        "publisher": {
+            "name": "IT Revolution",
+            "founded": Decimal(2013),
+            "address": {"city": "Portland", "country": "US", "zip": "97201"},
+        },
+        "editions": [
+            {"isbn": f"978-1942788{number:03d}", "pages": Decimal(240), "format": "paperback"},
+            {"isbn": f"978-1942788{number + 1:03d}", "pages": Decimal(238), "format": "ebook"},
+        ],
+    }
+
+
+def record(number: int, image: dict[str, Any], keys: tuple[str, ...] = ("pk", "sk")) -> dict[str, Any]:
+    """A stream record around a typed image, as Lambda has it."""
+    return {
+        "eventID": f"{number:032x}",
+        "eventName": "INSERT",
+        "eventVersion": "1.1",
+        "eventSource": "aws:dynamodb",
+        "awsRegion": "eu-west-1",
+        "dynamodb": {
+            "ApproximateCreationDateTime": 1795492800.0 + number,
+            "Keys": {name: image[name] for name in keys},
+            "NewImage": image,
+            "SequenceNumber": str(100000000000000000000 + number),
+            "SizeBytes": 512,
+            "StreamViewType": "NEW_AND_OLD_IMAGES",
+        },
+        "eventSourceARN": "arn:aws:dynamodb:eu-west-1:123456789012:table/books/stream/2026-11-23T00:00:00.000",
+    }
+
+
+def from_lambda(payload: Any) -> Any:
+    """The payload as Lambda delivers it: parsed from JSON, no two texts of it the same object."""
+    return json.loads(json.dumps(payload))
+
+
+def rich_records(count: int = RECORDS) -> dict[str, Any]:
+    """A batch of records of rich items."""
+    return {"Records": [record(number, encode_item(rich_item(number))) for number in range(count)]}
+
+
+def small_records(count: int = RECORDS) -> dict[str, Any]:
+    """A batch of records of items with a key and three attributes."""
+    items = (
+        {"pk": f"Book#{n}", "sk": "stock", "count": Decimal(n), "place": "Utrecht", "open": True} for n in range(count)
+    )
+    return {"Records": [record(number, encode_item(item)) for number, item in enumerate(items)]}
+
+
+def outbox_event(number: int) -> Event:
+    """An event of a book."""
+    return Event(
+        "BookAdded",
+        {"name": f"Team Topologies, volume {number}", "authors": ["Matthew Skelton", "Manuel Pais"], "year": 2019},
+        id=f"01936d4a-7f5c-7{number % 1000:03d}-8000-0123456789ab",
+        time=datetime(2026, 11, 24, 9, 0, number % 60, 123456, tzinfo=UTC),
+        source="OutboxDemo.Books",
+        aggregate_type="Book",
+        aggregate_id=f"978-1942788{number:03d}",
+        sequence=number + 1,
+        correlation_id="6f9619ff-8b86-d011-b42d-00c04fc964ff",
+    )
+
+
+def outbox_records(count: int = RECORDS) -> dict[str, Any]:
+    """A batch of records of our own outbox items."""
+    layout = ItemLayout()
+    items = (item_of(outbox_event(number), expires_at=1796097600, layout=layout) for number in range(count))
+    return {"Records": [record(number, item) for number, item in enumerate(items)]}
+
+
+def diverse(count: int = 2000) -> dict[str, Any]:
+    """A batch of records of 362 shapes, in random order, from 1 to 14 attributes besides the key."""
+    random = Random(362)  # noqa: S311  # no secret
+    shapes = [_shape(random) for _ in range(SHAPES)]
+    numbers = [number % SHAPES for number in range(count)]
+    random.shuffle(numbers)
+    items = (_filled(random, shapes[shape]) | {"pk": f"Thing#{shape}", "sk": "0"} for shape in numbers)
+    return {"Records": [record(number, encode_item(item)) for number, item in enumerate(items)]}
+
+
+def _shape(random: Random) -> dict[str, Any]:
+    kinds = ("text", "number", "flag", "nothing", "texts", "list", "map")
+    names = [f"attribute{number}" for number in random.sample(range(60), random.randint(1, 14))]
+    shape: dict[str, Any] = {}
+    for name in names:
+        kind = random.choice(kinds)
+        inner = [random.choice(("text", "number")) for _ in range(random.randint(1, 5))]
+        shape[name] = inner if kind == "list" else dict(enumerate(inner)) if kind == "map" else kind
+    return shape
+
+
+def _filled(random: Random, shape: Any) -> Any:
+    if isinstance(shape, list):
+        return [_filled(random, member) for member in shape]
+    if isinstance(shape, dict):
+        return {f"{name}": _filled(random, member) for name, member in shape.items()}
+    number = random.randint(0, 10**6)
+    values = {"text": f"text {number}", "number": Decimal(number) / 8, "flag": number % 2 == 0, "nothing": None}
+    return values.get(shape, {f"one {number}", f"two {number}"})

@@ -1,0 +1,203 @@
+"""What each function of the example calls, recorded on its way to the engine, and what its role allows: the same."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamo_outbox.testing import RESET, FaultProxy, MiniStack, error_response, partial_failure
+from local.demo import Journey, request
+from local.http_api import HttpApi
+from local.packaging import build_zip
+from local.stage import MODES, Mode, eventually, standing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from dynamo_outbox.testing import Exchange, Fault
+    from local.stage import Stage
+
+pytestmark = pytest.mark.engine
+
+IN_TRANSACTIONS = {
+    "Put": "PutItem",
+    "Update": "UpdateItem",
+    "Delete": "DeleteItem",
+    "ConditionCheck": "ConditionCheckItem",
+}
+"""https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html"""
+BY_LAMBDA_ITSELF = {
+    # it writes what a function prints: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html
+    *("logs:CreateLogStream", "logs:PutLogEvents"),
+    # it reads the stream: https://docs.aws.amazon.com/lambda/latest/dg/services-ddb.html
+    *("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"),
+    # it keeps the records that it gives up: https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
+    *("s3:ListBucket", "s3:PutObject"),
+    # and the event: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
+    "sqs:SendMessage",
+}
+"""What a role allows although its function never calls it: Lambda does, in the role's name, which no engine shows."""
+BY_THE_PIPE = {
+    ("dynamodb:DescribeStream", "EventsTable"),
+    ("dynamodb:GetRecords", "EventsTable"),
+    ("dynamodb:GetShardIterator", "EventsTable"),
+    ("dynamodb:ListStreams", "*"),
+    ("events:PutEvents", "Bus"),
+    ("sqs:SendMessage", "RelayDeadLetters"),
+}
+"""https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-permissions.html"""
+
+IN_DOUBT = (RESET, error_response("ValidationException"))
+"""A request that may have arrived or not, and a refusal of its repetition."""
+
+Allowed = set[tuple[str, str]]
+"""Actions, each with the logical id of what it is done to."""
+
+
+class Recorder:
+    """Stands between one function and the engine."""
+
+    def __init__(self, engine: MiniStack) -> None:
+        self.faults: dict[str, list[Fault]] = defaultdict(list)
+        self.proxy = FaultProxy(engine.endpoint_url, script=self._next)
+
+    def _next(self, operation: str, _count: int) -> Fault | None:
+        return self.faults[operation].pop(0) if self.faults[operation] else None
+
+    def called(self, logical_ids: Mapping[str, str]) -> Allowed:
+        """The actions that its requests need."""
+        return {(action, logical_ids[name]) for each in self.proxy.exchanges for action, name in needed(each)}
+
+
+def needed(exchange: Exchange) -> Iterator[tuple[str, str]]:
+    """The actions that a request needs, each with the physical name of what it is done to."""
+    match exchange.operation:
+        case "TransactWriteItems":
+            for action in exchange.request["TransactItems"]:
+                ((kind, parameters),) = action.items()
+                yield f"dynamodb:{IN_TRANSACTIONS[kind]}", parameters["TableName"]
+        case "BatchGetItem":
+            yield from (("dynamodb:BatchGetItem", table) for table in exchange.request["RequestItems"])
+        case "PutEvents":
+            yield from (("events:PutEvents", entry["EventBusName"]) for entry in exchange.request["Entries"])
+        case operation:
+            yield f"dynamodb:{operation}", exchange.request["TableName"]
+
+
+def allowed(stage: Stage, role: str) -> Allowed:
+    """What a deployed role allows."""
+    found = set()
+    for policy in stage.stack.resources[role]["Properties"]["Policies"]:
+        for statement in policy["PolicyDocument"]["Statement"]:
+            assert statement["Effect"] == "Allow"
+            for action in as_list(statement["Action"]):
+                found |= {(action, logical_id(resource)) for resource in as_list(statement["Resource"])}
+    return found
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def logical_id(resource: Any) -> str:
+    if resource == "*":
+        return "*"
+    return str(resource["Fn::GetAtt"][0] if "Fn::GetAtt" in resource else resource["Fn::Sub"].split(".")[0].strip("${"))
+
+
+def lambdas_own(stage: Stage, name: str) -> Allowed:
+    """What Lambda does in the name of a function's role."""
+    own = {("logs:CreateLogStream", f"{name}Log"), ("logs:PutLogEvents", f"{name}Log")}
+    if f"{name}EventInvokeConfig" in stage.stack.resources:
+        own.add(("sqs:SendMessage", "ConsumerDeadLetters"))
+    if name == stage.mode.carrier:
+        failures = "RelayFailures" if stage.mode.source_table == "EventsTable" else "ChangeFailures"
+        own |= {("s3:ListBucket", failures), ("s3:PutObject", failures), ("dynamodb:ListStreams", "*")}
+        reading = ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator")
+        own |= {(action, stage.mode.source_table) for action in reading}
+    return own
+
+
+def send_through(engine: MiniStack, function: str, proxy: FaultProxy) -> None:
+    """Let a deployed function find AWS behind the proxy."""
+    client = engine.client("lambda")
+    variables = client.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+    variables["AWS_ENDPOINT_URL"] = proxy.endpoint_url
+    client.update_function_configuration(FunctionName=function, Environment={"Variables": variables})
+
+
+def what_fails(stage: Stage, recorders: Mapping[str, Recorder]) -> None:
+    """What the demo doesn't show: reading, commits in doubt, handlers that raise, events that are parked and sent."""
+    book = {"name": "Domain-Driven Design", "authors": ["Eric Evans"], "year": 2003}
+    url = f"{stage.url}/book"
+    assert request("POST", url, json.dumps(book).encode())[0] == 201
+    assert request("GET", url, b"")[0] == request("GET", f"{url}/Domain-Driven%20Design", b"")[0] == 200
+    if stage.mode.source_table == "EventsTable":
+        for name, method, body in (("AddBook", "POST", {**book, "name": "Lost"}), ("RemoveBook", "DELETE", book)):
+            recorders[name].faults["TransactWriteItems"] += IN_DOUBT
+            assert request(method, url, json.dumps(body).encode())[0] == 500
+            assert recorders[name].proxy.exchanges[-1].operation == "PutItem", "no void marker was put"
+    event = next(event for event in stage.bus_events() if event["detail-type"] == "BookAdded")
+    recorders["BookAdded"].faults["TransactWriteItems"] += IN_DOUBT
+    stage.invoke("BookAdded", {**event, "detail": renamed(event["detail"], "unheard")})
+    assert recorders["BookAdded"].faults["TransactWriteItems"] == []
+    removed = {**renamed(event["detail"], "unreadable"), "data": "{}"}
+    assert "errorType" in stage.invoke("BookRemoved", {**event, "detail-type": "BookRemoved", "detail": removed})
+    if stage.mode.carrier is not None:
+        park_and_redrive(stage, recorders[stage.mode.carrier])
+
+
+def renamed(detail: dict[str, Any], event_id: str) -> dict[str, Any]:
+    return {**detail, "metadata": {**detail["metadata"], "id": event_id}}
+
+
+def park_and_redrive(stage: Stage, carrier: Recorder) -> None:
+    """An event that the bus refuses is parked, which the alarm's filter sees, and sent when it is redriven."""
+    before = len(stage.bus_events())
+    carrier.faults["PutEvents"].append(partial_failure({0: "MalformedDetail"}))
+    body = {"name": "Release It", "authors": ["Michael Nygard"], "year": 2007}
+    assert request("POST", f"{stage.url}/book", json.dumps(body).encode())[0] == 201
+
+    pattern = stage.stack.the_only("AWS::Logs::MetricFilter")["FilterPattern"].strip('"')
+
+    def is_parked() -> bool | None:
+        lines = [line for line in stage.printed(str(stage.mode.carrier)) if "Release It" in line]
+        return any(pattern in line for line in lines) or None
+
+    eventually("parking", "the refused event's line in the log", is_parked)
+    assert stage.invoke("Redrive", {})["sent"] == 1
+    eventually("bus", "the parked event", lambda: len(stage.bus_events()) > before or None)
+
+
+def table_of(calls: Mapping[str, Allowed]) -> str:
+    """Functions and what they call, for the eye."""
+    rows = [(name, action, thing) for name in sorted(calls) for action, thing in sorted(calls[name])]
+    return "\n".join(f"{name:<16} {action:<28} {thing}" for name, action, thing in rows)
+
+
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
+def test_each_function_may_do_what_it_does_and_nothing_else(mode: Mode, tmp_path: Path) -> None:
+    """Through the whole demo and its failures, each function makes every call that its role allows, and no other."""
+    with MiniStack() as engine, HttpApi() as api, ExitStack() as proxies:
+        stage = standing(engine, mode, build_zip(tmp_path / "books.zip"), api)
+        recorders = {name: Recorder(engine) for name in stage.stack.functions()}
+        for name, recorder in recorders.items():
+            proxies.enter_context(recorder.proxy)
+            send_through(engine, stage.stack.physical_ids[name], recorder.proxy)
+        Journey(stage, lambda *_: None).run()
+        what_fails(stage, recorders)
+        logical_ids = {physical: logical for logical, physical in stage.stack.physical_ids.items()}
+        calls = {name: recorder.called(logical_ids) for name, recorder in recorders.items()}
+    print(f"\n{mode.title}\n{table_of(calls)}")
+    for name in recorders:
+        role = allowed(stage, f"{name}Role")
+        own = {(action, thing) for action, thing in role if action in BY_LAMBDA_ITSELF}
+        assert calls[name] == role - own, name
+        assert own == lambdas_own(stage, name), name
+    if mode.carrier is None:
+        assert allowed(stage, "PipeRole") == BY_THE_PIPE

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dynamo_outbox import EventBridgePublisher, OutboxRelay, clients, parse_event
+from dynamo_outbox import clients, parse_event
 from dynamo_outbox.errors import ConditionFailedError
 from dynamo_outbox.testing import FakeDynamoDB, FakeDynamoDBStreams, FakeEventBridge, wire_record
 
@@ -18,37 +18,53 @@ from ..doubles import FixedClock, fake_dynamodb
 README = Path(__file__).resolve().parents[2] / "README.md"
 
 
-@pytest.fixture
-def dynamodb(monkeypatch: pytest.MonkeyPatch) -> FakeDynamoDB:
-    """The tables of which the README speaks, behind the clients that the library makes by itself."""
-    fake = fake_dynamodb(
-        {"orders": ["order_id"], "orders-events": ["pk", "sk"], "shop-handled": ["pk"]},
-        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
-    )
-    monkeypatch.setattr(clients, "shared_client", lambda service: {"dynamodb": fake}[service])
-    return fake
+PAGE = README.read_text(encoding="utf-8")
+TABLES = {"orders": ["order_id"], "orders-events": ["pk", "sk"], "packing-handled": ["pk"], "stock": ["item"]}
 
 
-def test_the_first_use_works_as_printed(dynamodb: FakeDynamoDB, capsys: pytest.CaptureFixture[str]) -> None:
-    """An order is placed once, relayed, and handled once though it is delivered twice."""
+def test_the_first_use_works_as_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order is placed once, relayed, and packed once though its event is delivered twice."""
+    dynamodb = fake_dynamodb(TABLES, StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"})
+    bus = FakeEventBridge(clock=FixedClock())
+    monkeypatch.setattr(clients, "shared_client", {"dynamodb": dynamodb, "events": bus}.__getitem__)
     names: dict[str, Any] = {"__name__": "readme"}
-    for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL):
+    for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
         exec(compile(block, str(README), "exec"), names)  # noqa: S102  # our own README
-    names["place_order"]("7", "24.95")
+    names["place_order"]("7", "teapot", 2)
     with pytest.raises(ConditionFailedError) as caught:
-        names["place_order"]("7", "24.95")
+        names["place_order"]("7", "teapot", 2)
     assert caught.value.label == "order"
 
-    (arn,) = [dynamodb.describe_table(TableName="orders-events")["Table"]["LatestStreamArn"]]
-    streams = FakeDynamoDBStreams(dynamodb)
-    (shard,) = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
-    iterator = streams.get_shard_iterator(StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")
-    records = streams.get_records(ShardIterator=iterator["ShardIterator"])["Records"]
-    bus = FakeEventBridge(clock=FixedClock())
-    relay = OutboxRelay(EventBridgePublisher("shop", client=bus))
-    assert relay({"Records": [wire_record(record, arn) for record in records]}) == {"batchItemFailures": []}
+    batch = records_of(dynamodb)
+    assert names["relay"](batch) == {"batchItemFailures": []}
     (event,) = bus.events
     assert parse_event(event).type == "OrderPlaced"
     for _ in range(2):
         names["handler"](json.loads(json.dumps(event)), None)
-    assert capsys.readouterr().out == "7 over 24.95 is being packed\n"
+    (stock,) = dynamodb.scan(TableName="stock")["Items"]
+    assert stock == {"item": {"S": "teapot"}, "packed": {"N": "2"}}
+
+
+def records_of(dynamodb: FakeDynamoDB) -> dict[str, Any]:
+    """What Lambda passes of the events table's stream."""
+    arn = dynamodb.describe_table(TableName="orders-events")["Table"]["LatestStreamArn"]
+    streams = FakeDynamoDBStreams(dynamodb)
+    (shard,) = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
+    iterator = streams.get_shard_iterator(StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")
+    records = streams.get_records(ShardIterator=iterator["ShardIterator"])["Records"]
+    return {"Records": [wire_record(record, arn) for record in records]}
+
+
+def test_it_can_be_read_in_one_go() -> None:
+    """It is short: what is longer is among the pages."""
+    assert len(PAGE.splitlines()) < 150
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(((?!http)[^)]+)\)", PAGE))))
+def test_a_link_leads_to_a_page(link: str) -> None:
+    """Each link leads to a file, and to a heading in it where it names one."""
+    path, _, anchor = link.partition("#")
+    page = README.parent / path
+    assert page.exists()
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE) if anchor else []
+    assert not anchor or anchor in {heading.lower().replace(" ", "-") for heading in headings}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .inbox import Inbox, InboxHandler, InboxTransaction
     from .message_batch import each_message
     from .outbox import TransactionalOutbox
-    from .parking import ParkingQueue, ParkingTable, RedriveFailure, RedriveResult
+    from .parking import ParkedHead, ParkingQueue, ParkingTable, RedriveFailure, RedriveResult
     from .processors import ChangeProcessor, OutboxRelay
     from .publisher import EventBridgePublisher, FailedEvent, PublishedEvent, PublishResult
     from .transaction import Transaction, TransactionResult
@@ -47,6 +47,7 @@ __all__ = [
     "OutboxRelay",
     "ParkingTable",
     "ParkingQueue",
+    "ParkedHead",
     "RedriveResult",
     "RedriveFailure",
     "idempotent",
@@ -83,6 +84,7 @@ _HOME = {
     "OutboxRelay": "processors",
     "ParkingTable": "parking",
     "ParkingQueue": "parking",
+    "ParkedHead": "parking",
     "RedriveResult": "parking",
     "RedriveFailure": "parking",
     "idempotent": "idempotency",

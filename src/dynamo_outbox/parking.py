@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .core.relaying import Reason
     from .typing import Clock, ParkingClient, QueueClient
 
-__all__ = ["Parking", "ParkingQueue", "ParkingTable", "RedriveFailure", "RedriveResult"]
+__all__ = ["ParkedHead", "Parking", "ParkingQueue", "ParkingTable", "RedriveFailure", "RedriveResult"]
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +87,21 @@ class RedriveResult:
     sent: int
     failures: tuple[RedriveFailure, ...]
     finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedHead:
+    """What is parked under one order key.
+
+    Attributes:
+        order_key: The order key.
+        parked: How many records.
+        first: The one that the others wait for; why it can't be read; or None where it was removed meanwhile.
+    """
+
+    order_key: str
+    parked: int
+    first: ParkedRecord | ParkingError | None
 
 
 class Redriver(Protocol):
@@ -264,10 +279,29 @@ class ParkingTable:
             wave += found
         return wave, unfinished, unreadable
 
+    def heads(self) -> Iterator[ParkedHead]:
+        """What is parked, by order key: how many records, and the first. Each is as it was when it was read.
+
+        Raises:
+            ClientError, BotoCoreError: The parking table can't be read.
+        """
+        for order_key, parked in self._counts():
+            if parked:
+                yield ParkedHead(order_key, parked, self._first(order_key))
+
+    def _first(self, order_key: str) -> ParkedRecord | ParkingError | None:
+        try:
+            return next(records_in_items(self._query(record_partition(order_key)), self._place), None)
+        except ParkingError as error:
+            return error
+
     def _order_keys(self) -> Iterator[str]:
+        return (order_key for order_key, _ in self._counts())
+
+    def _counts(self) -> Iterator[tuple[str, int]]:
         for partition in HEAD_PARTITIONS:
             for head in self._query(f"heads#{partition}"):
-                yield head["orderKey"]["S"]
+                yield head["orderKey"]["S"], int(head["parked"]["N"])
 
     def _query(self, partition: str) -> Iterator[dict[str, Any]]:
         """The items of a partition, in order, a page at a time."""

@@ -32,8 +32,12 @@ ENGINES = [
     "moto",
     pytest.param("ministack", marks=pytest.mark.engine),
 ]
-DIRECT = Config(proxies={}, retries={"total_max_attempts": 1}, account_id_endpoint_mode="disabled")
-"""No proxy, one attempt, for an engine's first answer is what counts, and no endpoint per account: moto has none."""
+NO_ENDPOINT_PER_ACCOUNT: dict[str, Any] = (
+    {"account_id_endpoint_mode": "disabled"} if hasattr(Config(), "account_id_endpoint_mode") else {}
+)
+"""moto has none; nor had botocore for long."""
+DIRECT = Config(proxies={}, retries={"total_max_attempts": 1}, **NO_ENDPOINT_PER_ACCOUNT)
+"""No proxy, and one attempt, for an engine's first answer is what counts."""
 
 TEST_CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 

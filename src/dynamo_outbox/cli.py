@@ -1,0 +1,349 @@
+"""The command ``dynamo-outbox``: a pipe for a template, payloads made readable, and what is parked.
+
+It exits with 0; with 1 where something failed or can't be read, which it names; with 2 where it was called wrongly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from datetime import datetime
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from .core.envelope import parse_event
+from .core.json_text import dumps
+from .core.messages import parse_events
+from .core.outbox_item import event_of, is_outbox_image, time_text
+from .core.records import StreamRecord, decode_records
+from .errors import DecodeError, OutboxError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .event import Event
+    from .parking import ParkedHead
+
+__all__ = ["main"]
+
+DESCRIPTION = "A pipe for a template, payloads made readable, and what is parked. Exits with 1 where something failed."
+FAILED = 1
+INTERRUPTED = 130
+"""What a shell says of a command that Ctrl-C ended."""
+
+
+class UsageError(Exception):
+    """The command was called wrongly."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: What follows its name; by default the process's own arguments.
+
+    Returns:
+        The exit status.
+    """
+    parser = _parser()
+    known = parser.parse_args(arguments)
+    try:
+        status: int = known.run(known)
+        sys.stdout.flush()
+    except UsageError as error:
+        parser.error(str(error))
+    except BrokenPipeError:  # whoever reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (OutboxError, OSError) as error:
+        return _fail(error)
+    except Exception as error:
+        if not _is_of_boto(error):
+            raise
+        return _fail(error)
+    return status
+
+
+def _fail(error: Exception) -> int:
+    print(f"dynamo-outbox: {type(error).__name__}: {error}", file=sys.stderr)
+    return FAILED
+
+
+def _is_of_boto(error: Exception) -> bool:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return isinstance(error, (BotoCoreError, ClientError))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dynamo-outbox", description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('dynamo-outbox')}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    pipe = _command(
+        commands,
+        "pipe",
+        "print the EventBridge Pipe from an events table's stream to a bus",
+        "Prints the pipe as a CloudFormation resource or, with --name, as the input of `aws pipes create-pipe "
+        "--cli-input-json`. Each end is an ARN or, in a template, Resource.Attribute or a resource whose Ref it is.",
+    )
+    for end, example in PIPE_ENDS.items():
+        pipe.add_argument(f"--{end}", required=True, metavar="ARN", help=f"for example {example}")
+    pipe.add_argument("--name", help="print the input of create-pipe for a pipe of this name; needs ARNs")
+    pipe.set_defaults(run=_pipe)
+
+    decode = _command(
+        commands,
+        "decode",
+        "make what AWS handed over readable",
+        "Reads one JSON document: a consumer's event from EventBridge, CloudEvents, a batch of SQS or SNS messages, "
+        "stream records (Lambda's event, GetRecords' answer, Kinesis, a pipe's array, one record), or an outbox item "
+        'as GetItem shows it. Prints a JSON line for each: {"event": …}, {"change": …} or {"error": …}. Exits with 1 '
+        "if there is an error among them.",
+    )
+    decode.add_argument("file", nargs="?", default="-", help="the document; - is standard input, and the default")
+    decode.set_defaults(run=_decode)
+
+    parked = _command(
+        commands,
+        "parked",
+        "list what is parked in a table, and why",
+        "Prints a JSON line for each order key: how many records wait under it, and the first of them with its reason.",
+    )
+    parked.add_argument("table")
+    parked.add_argument("--partition-key", default="pk", help="the key attribute's name; default: %(default)s")
+    parked.add_argument("--sort-key", default="sk", help="likewise; default: %(default)s")
+    parked.add_argument("--key-prefix", default="", help="what the processor's ParkingTable was given")
+    parked.set_defaults(run=_parked)
+
+    redrive = _command(
+        commands,
+        "redrive",
+        "publish again what a processor parked, and remove it",
+        "Imports the OutboxRelay or ChangeProcessor, with the working folder on the path, and redrives what it parked. "
+        "Prints how many records were sent and a JSON line for each failure. Exits with 1 unless everything was sent.",
+    )
+    redrive.add_argument("processor", metavar="module:attribute", help="for example books.outbox_relay:relay")
+    redrive.add_argument("--limit", type=_positive, help="how many records to try at most")
+    redrive.set_defaults(run=_redrive)
+    return parser
+
+
+def _command(commands: Any, name: str, purpose: str, description: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=purpose, description=description)
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"needs a whole number above zero, not {text!r}")
+    return int(text)
+
+
+def _print(**line: object) -> None:
+    print(json.dumps(line, ensure_ascii=False, default=str))
+
+
+PIPE_ENDS = {
+    "role": "PipeRole.Arn",
+    "source": "EventsTable.StreamArn",
+    "target": "Bus.Arn",
+    "dead-letter": "PipeDeadLetters.Arn",
+}
+
+
+def _pipe(known: argparse.Namespace) -> int:
+    from .pipes import outbox_pipe
+
+    ends = [getattr(known, end.replace("-", "_")) for end in PIPE_ENDS]
+    if known.name is None:
+        made = outbox_pipe().cloudformation(*(_reference(end) for end in ends))
+    elif wrong := [end for end in ends if not end.startswith("arn:")]:
+        raise UsageError(f"with --name each end is an ARN, and these are none: {', '.join(wrong)}")
+    else:
+        made = outbox_pipe().create_pipe_request(known.name, *ends)
+    print(json.dumps(made, indent=2, ensure_ascii=False))
+    return 0
+
+
+def _reference(end: str) -> object:
+    """An ARN, or CloudFormation's function for it."""
+    if end.startswith("arn:"):
+        return end
+    resource, _, attribute = end.partition(".")
+    return {"Fn::GetAtt": [resource, attribute]} if attribute else {"Ref": resource}
+
+
+def _decode(known: argparse.Namespace) -> int:
+    try:
+        if known.file == "-":
+            document = json.load(sys.stdin)
+        else:
+            with open(known.file, encoding="utf-8") as file:
+                document = json.load(file)
+    except (ValueError, RecursionError) as error:
+        raise DecodeError("", f"{known.file} holds no JSON that can be read: {error}") from None
+    failed = False
+    for found in decoded(document):
+        failed |= isinstance(found, DecodeError)
+        print(_line(found))
+    return FAILED if failed else 0
+
+
+def decoded(document: Any) -> Iterator[Event | StreamRecord | DecodeError]:
+    """What is in a payload, in its order; a record that inserts an outbox item is its event."""
+    if isinstance(document, dict):
+        item = document.get("Item", document)
+        if is_outbox_image(item):
+            yield _event_in(item, "")
+            return
+        if "detail" in document or "specversion" in document:
+            try:
+                yield parse_event(document)
+            except DecodeError as error:
+                yield error
+            return
+        if _holds_messages(document):
+            for found in parse_events(document, on_error="collect"):
+                yield found if isinstance(found, DecodeError) else found.event
+            return
+    for record in decode_records(document, on_error="collect"):
+        yield record if isinstance(record, DecodeError) else _event_or_change(record)
+
+
+def _holds_messages(document: dict[str, Any]) -> bool:
+    match document:
+        case {"Records": [{"body": _} | {"Sns": _}, *_]}:
+            return True
+    return False
+
+
+def _event_or_change(record: StreamRecord) -> Event | StreamRecord | DecodeError:
+    image = record.raw["dynamodb"].get("NewImage")
+    if record.event_name == "INSERT" and is_outbox_image(image):
+        found = _event_in(image, "dynamodb.NewImage")
+        if isinstance(found, DecodeError):
+            return DecodeError(found.path, found.problem, index=record.index, sequence_number=record.sequence_number)
+        return found
+    try:
+        _ = record.keys, record.new_image, record.old_image  # decoded on access
+    except DecodeError as error:
+        return error
+    return record
+
+
+def _event_in(image: Any, path: str) -> Event | DecodeError:
+    try:
+        event = event_of(image)
+        event.data  # noqa: B018  # read now
+    except DecodeError as error:
+        return error.within(path) if path else error
+    return event
+
+
+def _line(found: Event | StreamRecord | DecodeError) -> str:
+    """One JSON line; numbers keep their digits."""
+    if isinstance(found, DecodeError):
+        shown: dict[str, Any] = {"error": _without_none(vars(found) | {"message": str(found)})}
+    elif isinstance(found, StreamRecord):
+        change = {name: getattr(found, name) for name in CHANGE_SHOWN}
+        shown = {"change": _plain(_without_none(change))}
+    else:
+        fields = {name: getattr(found, name) for name in EVENT_SHOWN}
+        return f'{dumps({"event": _plain(_without_none(fields))})[:-2]},"data":{found.data_json}}}}}'
+    return dumps(shown)
+
+
+CHANGE_SHOWN = ("event_name", "table", "time", "sequence_number", "is_ttl_delete", "keys", "new_image", "old_image")
+EVENT_SHOWN = (
+    *("id", "type", "version", "time", "source", "aggregate_type", "aggregate_id"),
+    *("sequence", "correlation_id", "causation_id", "traceparent"),
+)
+
+
+def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    """Python values of an item, as JSON has them: a set as a sorted list, bytes as base64."""
+    if isinstance(value, dict):
+        return {name: _plain(member) for name, member in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return [_plain(member) for member in sorted(value)]
+    if isinstance(value, (list, tuple)):
+        return [_plain(member) for member in value]
+    if isinstance(value, (bytes, bytearray)):
+        from base64 import b64encode
+
+        return b64encode(value).decode()
+    if isinstance(value, datetime):
+        return time_text(value)
+    return str(value) if type(value) is not str and isinstance(value, str) else value
+
+
+def _parked(known: argparse.Namespace) -> int:
+    from .parking import ParkingTable
+
+    try:
+        parking = ParkingTable(
+            known.table, partition_key=known.partition_key, sort_key=known.sort_key, key_prefix=known.key_prefix
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    readable = True
+    for head in parking.heads():
+        readable &= not isinstance(head.first, OutboxError)
+        _print(order_key=head.order_key, parked=head.parked, **_first(head))
+    return 0 if readable else FAILED
+
+
+def _first(head: ParkedHead) -> dict[str, Any]:
+    if head.first is None:
+        return {}
+    if isinstance(head.first, OutboxError):
+        return {"error": str(head.first)}
+    first = head.first
+    about = {"sequence_number": first.sequence_number, "event_ids": first.event_ids, **first.reason._asdict()}
+    return {"first": {**about, "parked_at": time_text(first.parked_at), "parked_by": first.parked_by}}
+
+
+def _redrive(known: argparse.Namespace) -> int:
+    from .processors import ChangeProcessor, OutboxRelay
+
+    processor = _imported(known.processor)
+    if not isinstance(processor, (OutboxRelay, ChangeProcessor)):
+        raise UsageError(f"{known.processor} is a {type(processor).__name__}, not an OutboxRelay or a ChangeProcessor")
+    parking: Any = processor._parking
+    if parking is None:
+        raise UsageError(f"{known.processor} has no parking: nothing of it is parked")
+    result = parking.redrive(processor, limit=known.limit)
+    _print(sent=result.sent, failed=len(result.failures), finished=result.finished)
+    for failure in result.failures:
+        _print(**{name: getattr(failure, name) for name in failure.__slots__})
+    return 0 if result.finished and not result.failures else FAILED
+
+
+def _imported(name: str) -> object:
+    """What ``module:attribute`` names, the working folder first on the path."""
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise UsageError(f"{name!r} is not of the form module:attribute")
+    sys.path.insert(0, os.getcwd())
+    try:
+        found: object = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise UsageError(f"there is no module {module_name} in {os.getcwd()} or on Python's path") from None
+    for part in attribute.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise UsageError(f"{module_name} has no {attribute}") from None
+    return found

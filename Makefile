@@ -9,6 +9,7 @@ ENGINE := .venv-ministack
 PROOF := .venv-proof
 DOCS := .venv-docs
 BENCH := .venv-bench
+DIST := .venv-dist
 export DYNAMO_OUTBOX_MINISTACK := $(CURDIR)/$(ENGINE)/bin/ministack
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 LOCAL := PYTHONPATH=examples/books $(VENV)/bin/python -m local
@@ -25,7 +26,7 @@ define environment
 	@touch $(1)/.ready
 endef
 
-.PHONY: help demo start start-cdc test proof bench fuzz coverage docs tutorial lint format clean
+.PHONY: help demo start start-cdc test proof bench fuzz coverage docs tutorial lint format dist test-wheel clean
 
 help: ## show these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -77,8 +78,21 @@ format: $(VENV)/.ready ## format the code
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
+dist: $(VENV)/.ready $(DIST)/.ready ## build wheel, sdist and SBOM, check them, and audit the workflows
+	@rm -rf dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --pretty=%ct 2>/dev/null || echo 1577836800) $(DIST)/bin/python -m build --no-isolation
+	$(DIST)/bin/twine check --strict dist/*.whl dist/*.tar.gz
+	@mkdir -p dist/sbom
+	$(DIST)/bin/python release/sbom.py dist/*.whl dist/sbom/dynamo-outbox.cdx.json $(CURDIR)/$(DIST)/bin/cyclonedx-py
+	DYNAMO_OUTBOX_DIST=$(CURDIR)/dist $(VENV)/bin/python -m pytest -q tests/release
+	$(DIST)/bin/zizmor --offline --pedantic --no-progress .github/workflows
+
+test-wheel: ## test the wheel of `make dist` in empty environments, with the lowest and the newest dependencies
+	@ls dist/*.whl >/dev/null 2>&1 || $(MAKE) dist
+	$(PYTHON) release/try_wheel.py dist/*.whl $(or $(ENDS),lowest newest) $(ARGS)
+
 clean: ## remove what make has made
-	rm -rf $(VENV) $(ENGINE) $(PROOF) $(BENCH) $(DOCS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ENGINE) $(PROOF) $(BENCH) $(DOCS) $(DIST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The project's own environment: the library, editable, and what tests, lint and the demo's own side need.
 $(VENV)/.ready: pyproject.toml constraints/dev.in constraints/dev.txt
@@ -99,6 +113,10 @@ $(DOCS)/.ready: pyproject.toml constraints/docs.in constraints/docs.txt constrai
 # The peers at their newest versions, beside the library.
 $(BENCH)/.ready: pyproject.toml constraints/bench.txt
 	$(call environment,$(BENCH),-r constraints/bench.txt -e .)
+
+# What builds and checks the distributions; it never holds the library itself.
+$(DIST)/.ready: constraints/dist.txt
+	$(call environment,$(DIST),-r constraints/dist.txt)
 
 # What the functions' zip is made of, and the boto3 beside which it is tried: fetched once, so packaging needs no network.
 build/.ready: $(VENV)/.ready constraints/function.txt

@@ -1,0 +1,50 @@
+"""A pytest plugin that refuses a run whose library is not the installed one, and keeps it short."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+SITE = Path(sysconfig.get_path("purelib")).resolve()
+SHOWN = ("dynamo-outbox", "boto3", "botocore", "pydantic", "typing-extensions", "urllib3")
+
+
+def pytest_report_header() -> str:
+    import dynamo_outbox
+
+    versions = ", ".join(f"{name} {version(name)}" for name in SHOWN)
+    return f"{versions}; dynamo_outbox from {Path(dynamo_outbox.__file__).parent}"
+
+
+def strangers() -> list[str]:
+    """The library's modules that came from anywhere but this environment."""
+    found = {name: module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] == "dynamo_outbox"}
+    return [
+        f"{name} from {file}" for name, file in found.items() if not file or SITE not in Path(file).resolve().parents
+    ]
+
+
+def pytest_collection() -> None:
+    """Fewer examples than in the project's own run: what differs here is the dependencies, not the code."""
+    settings.register_profile("wheel", settings.get_profile("suite"), max_examples=10)
+    settings.load_profile("wheel")
+
+
+def pytest_sessionstart() -> None:
+    import dynamo_outbox  # noqa: F401  # so that there is something to look at
+
+    _refuse(strangers())
+
+
+def pytest_sessionfinish() -> None:
+    _refuse(strangers())
+
+
+def _refuse(found: list[str]) -> None:
+    if found:
+        pytest.exit(f"not of the environment under test, {SITE}: {', '.join(found)}", returncode=3)

@@ -1,0 +1,138 @@
+"""What is in the wheel and the source distribution: those that ``DYNAMO_OUTBOX_DIST`` names, or else built here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+import tomllib
+from email import message_from_bytes
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from zipfile import ZipFile
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from email.message import Message
+
+PROJECT = Path(__file__).resolve().parents[2]
+SOURCE = PROJECT / "src" / "dynamo_outbox"
+
+
+class Distributions(NamedTuple):
+    """The two files of a release."""
+
+    wheel: Path
+    sdist: Path
+
+
+def project() -> Mapping[str, Any]:
+    """The project's table in pyproject.toml."""
+    found: Mapping[str, Any] = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return found
+
+
+def build(source: Path, target: Path, *, epoch: str) -> Distributions:
+    """Build both with hatchling, as it is installed here; no network."""
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": epoch}
+    command = [sys.executable, "-m", "hatchling", "build", "-d", str(target)]
+    subprocess.run(command, cwd=source, env=environment, check=True, capture_output=True)  # noqa: S603  # hatchling
+    return distributions_in(target)
+
+
+def distributions_in(folder: Path) -> Distributions:
+    (wheel,), (sdist,) = list(folder.glob("*.whl")), list(folder.glob("*.tar.gz"))
+    return Distributions(wheel, sdist)
+
+
+def epoch_of(sdist: Path) -> str:
+    """The time that a source distribution was told to name."""
+    with tarfile.open(sdist) as archive:
+        return str(int(max(member.mtime for member in archive.getmembers())))
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
+    """The distributions under test."""
+    if named := os.environ.get("DYNAMO_OUTBOX_DIST"):
+        return distributions_in(Path(named))
+    return build(PROJECT, tmp_path_factory.mktemp("dist"), epoch="1764000000")
+
+
+@pytest.fixture
+def metadata(distributions: Distributions) -> Message:
+    """The wheel's metadata."""
+    with ZipFile(distributions.wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        return message_from_bytes(archive.read(name))
+
+
+def sources() -> dict[str, bytes]:
+    """The library's files, by their names in a wheel."""
+    paths = [path for path in SOURCE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return {path.relative_to(SOURCE.parent).as_posix(): path.read_bytes() for path in paths}
+
+
+def test_the_wheel_holds_the_library_and_nothing_else(distributions: Distributions) -> None:
+    """Every module as it stands in src, py.typed among them; no tests, no example, no stray file."""
+    with ZipFile(distributions.wheel) as archive:
+        found = {name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name}
+        info = {name.partition(".dist-info/")[2] for name in archive.namelist() if ".dist-info/" in name}
+    assert found == sources()
+    assert "dynamo_outbox/py.typed" in found
+    assert info == {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
+
+
+def test_the_source_distribution_holds_what_the_wheel_is_built_of(distributions: Distributions) -> None:
+    """The sources, the project's own file, readme, changelog and licence."""
+    with tarfile.open(distributions.sdist) as archive:
+        names = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
+    about = {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "PKG-INFO", ".gitignore"}
+    assert names - {f"src/{name}" for name in sources()} == about
+    assert {f"src/{name}" for name in sources()} <= names
+
+
+def test_the_source_distribution_builds_the_same_wheel(distributions: Distributions, tmp_path: Path) -> None:
+    """Byte for byte: what is built from an unpacked sdist is the wheel of the release."""
+    with tarfile.open(distributions.sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.iterdir()
+    again = build(unpacked, tmp_path / "dist", epoch=epoch_of(distributions.sdist))
+    assert again.wheel.name == distributions.wheel.name
+    assert again.wheel.read_bytes() == distributions.wheel.read_bytes()
+
+
+def test_a_build_can_be_repeated(tmp_path: Path) -> None:
+    """Two builds of one source at one time are the same files; the time is in them."""
+    first, second, later = (
+        build(PROJECT, tmp_path / str(at), epoch=epoch)
+        for at, epoch in enumerate(("1764000000", "1764000000", "1765000000"))
+    )
+    assert first.wheel.read_bytes() == second.wheel.read_bytes()
+    assert first.sdist.read_bytes() == second.sdist.read_bytes()
+    assert first.wheel.read_bytes() != later.wheel.read_bytes()
+
+
+def test_the_metadata_say_what_the_project_does(metadata: Message) -> None:
+    """Name, version, licence, Python versions, dependencies and the typing classifier are those of pyproject.toml."""
+    declared = project()
+    assert (metadata["Name"], metadata["Version"]) == (declared["name"], declared["version"])
+    assert metadata["Requires-Python"] == declared["requires-python"]
+    assert metadata["License-Expression"] == "MIT"
+    assert metadata.get_all("Requires-Dist") == declared["dependencies"]
+    assert metadata.get_all("Classifier") == declared["classifiers"]
+    assert "Typing :: Typed" in declared["classifiers"]
+    assert metadata["Description-Content-Type"] == "text/markdown"
+
+
+def test_the_bounds_are_the_versions_that_are_tried() -> None:
+    """Each dependency's lower bound is the version in constraints/lowest.txt, which names no index."""
+    lines = (PROJECT / "constraints" / "lowest.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    for dependency in project()["dependencies"]:
+        name, bound = dependency.split(">=")
+        assert pins[name].removesuffix(".0") == bound
+    assert not [line for line in lines if "://" in line or line.startswith("-")]

@@ -28,7 +28,7 @@ myst_fence_as_directive = ["mermaid"]
 
 default_role = "py:obj"
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True

@@ -10,6 +10,7 @@ from dynamo_outbox import (
     Event,
     EventBridgePublisher,
     OutboxRelay,
+    ParkedHead,
     ParkingQueue,
     ParkingTable,
     RedriveFailure,
@@ -35,6 +36,9 @@ def places(fake: FakeDynamoDB, stubbed: mypy_boto3_dynamodb.DynamoDBClient, sqs:
     assert_type(ParkingTable("parking"), ParkingTable)
     ParkingTable("parking", client=clients[0], in_order=False, partition_key="a", sort_key="b", key_prefix="relay#")
     ParkingTable("parking", client=fake)
+    for head in ParkingTable("parking").heads():
+        assert_type(head, ParkedHead)
+        assert_type((head.order_key, head.parked), tuple[str, int])
     ParkingQueue("url", client=queues[0])
     # A queue keeps no order.
     ParkingQueue("url", in_order=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -10,8 +10,10 @@ PROOF := .venv-proof
 DOCS := .venv-docs
 BENCH := .venv-bench
 DIST := .venv-dist
+SAM := .venv-sam
 export DYNAMO_OUTBOX_MINISTACK := $(CURDIR)/$(ENGINE)/bin/ministack
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export SAM_CLI_TELEMETRY := 0
 LOCAL := PYTHONPATH=examples/books $(VENV)/bin/python -m local
 
 # $(call environment,FOLDER,WHAT): a fresh environment with that in it, by uv where there is one.
@@ -26,7 +28,19 @@ define environment
 	@touch $(1)/.ready
 endef
 
+RELAY ?= pipe
+TOLD = $(if $(ALARM_TOPIC),AlarmTopic=$(ALARM_TOPIC))
+# $(call sam_build,TEMPLATE,MODE): the functions with their requirements and no more, as Lambda brings boto3, and the
+# library from this tree.
+define sam_build
+cd examples/books && PIP_NO_DEPS=1 PIP_FIND_LINKS=$(CURDIR)/build/sam/wheel PIP_CONSTRAINT=$(CURDIR)/constraints/function.txt \
+	$(CURDIR)/$(SAM)/bin/sam build --template $(1) --build-dir $(CURDIR)/build/sam/$(2)
+endef
+# $(call sam,COMMAND,MODE): with the settings of examples/books/samconfig.toml.
+sam = cd examples/books && $(CURDIR)/$(SAM)/bin/sam $(1) --config-env $(2)
+
 .PHONY: help demo start start-cdc test proof bench fuzz coverage docs tutorial lint format dist test-wheel clean
+.PHONY: build build-cdc deploy deploy-cdc teardown teardown-cdc check-templates
 
 help: ## show these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -57,6 +71,30 @@ fuzz: $(PROOF)/.ready ## search for input that the decoders fail on, for five mi
 coverage: $(VENV)/.ready $(ENGINE)/.ready build/.ready ## report the branch coverage of src; docs/coverage.md argues what is left
 	$(VENV)/bin/python -m coverage run -m pytest -q tests/unit tests/books tests/docs tests/contract
 	$(VENV)/bin/python -m coverage report
+
+build: $(SAM)/.ready build/sam/wheel/.ready ## build the example in outbox mode with the SAM CLI, for deploying
+	@$(call sam_build,template.yaml,outbox)
+
+build-cdc: $(SAM)/.ready build/sam/wheel/.ready ## the same in CDC mode
+	@$(call sam_build,template.cdc.yaml,cdc)
+
+deploy: build ## deploy the example in outbox mode to your AWS account; RELAY=lambda for the relay in place of the pipe
+	@$(call sam,deploy,outbox) --parameter-overrides Relay=$(RELAY) $(TOLD) $(ARGS)
+
+deploy-cdc: build-cdc ## deploy the example in CDC mode
+	@$(call sam,deploy,cdc) $(if $(TOLD),--parameter-overrides $(TOLD)) $(ARGS)
+
+teardown: $(SAM)/.ready ## delete the deployed example in outbox mode with all its data
+	@$(SAM)/bin/python examples/books/empty_buckets.py dynamo-outbox-books $(ARGS)
+	@$(call sam,delete,outbox) $(ARGS)
+
+teardown-cdc: $(SAM)/.ready ## delete the deployed example in CDC mode with all its data
+	@$(SAM)/bin/python examples/books/empty_buckets.py dynamo-outbox-books-cdc $(ARGS)
+	@$(call sam,delete,cdc) $(ARGS)
+
+check-templates: build build-cdc ## check the templates as the SAM CLI does, and build what they deploy
+	$(SAM)/bin/sam validate --lint --region eu-central-1 -t examples/books/template.yaml
+	$(SAM)/bin/sam validate --lint --region eu-central-1 -t examples/books/template.cdc.yaml
 
 docs: $(DOCS)/.ready ## make the site of docs/ in build/docs; a warning or a link that leads nowhere is an error
 	$(DOCS)/bin/python -m tests.docs.fastapi_page
@@ -92,7 +130,7 @@ test-wheel: ## test the wheel of `make dist` in empty environments, with the low
 	$(PYTHON) release/try_wheel.py dist/*.whl $(or $(ENDS),lowest newest) $(ARGS)
 
 clean: ## remove what make has made
-	rm -rf $(VENV) $(ENGINE) $(PROOF) $(BENCH) $(DOCS) $(DIST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ENGINE) $(PROOF) $(BENCH) $(DOCS) $(DIST) $(SAM) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The project's own environment: the library, editable, and what tests, lint and the demo's own side need.
 $(VENV)/.ready: pyproject.toml constraints/dev.in constraints/dev.txt
@@ -117,6 +155,16 @@ $(BENCH)/.ready: pyproject.toml constraints/bench.txt
 # What builds and checks the distributions; it never holds the library itself.
 $(DIST)/.ready: constraints/dist.txt
 	$(call environment,$(DIST),-r constraints/dist.txt)
+
+# The SAM CLI pins much of what it needs, so it has an environment of its own.
+$(SAM)/.ready: constraints/sam.txt
+	$(call environment,$(SAM),--no-deps -r constraints/sam.txt)
+
+# The library's wheel, for what is built with the SAM CLI: dynamo-outbox is not on PyPI.
+build/sam/wheel/.ready: $(SAM)/.ready $(shell find src -name '*.py') pyproject.toml
+	@rm -rf build/sam/wheel
+	@$(SAM)/bin/python -m pip wheel --quiet --no-deps --wheel-dir build/sam/wheel .
+	@touch $@
 
 # What the functions' zip is made of, and the boto3 beside which it is tried: fetched once, so packaging needs no network.
 build/.ready: $(VENV)/.ready constraints/function.txt

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 from datetime import timedelta
+from inspect import signature
 from typing import Any
 
 import pytest
 import yaml
 
+from dynamo_outbox import TransactionalOutbox
+from dynamo_outbox.commit import DOUBT_WAITS
 from dynamo_outbox.pipes import PipeDefinition, outbox_pipe
 from dynamo_outbox.processors import DEFAULT_PARK_AFTER
 from local.packaging import EXAMPLE
@@ -95,6 +98,35 @@ def test_no_role_may_do_everything(template: str) -> None:
         for statement in statements_of(role):
             assert not any("*" in action for action in statement["Action"]), name
             assert statement["Resource"] != ["*"] or statement["Action"] == ["dynamodb:ListStreams"], name
+
+
+def test_the_pipe_may_do_what_aws_says_it_needs() -> None:
+    """The pipe's role is what the page on pipes' permissions lists, for this stream, bus and queue.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-permissions.html
+    """
+    assert statements_of(resources_of("template.yaml")["PipeRole"]) == [
+        {
+            "Effect": ["Allow"],
+            "Action": ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"],
+            "Resource": ["EventsTable.StreamArn"],
+        },
+        {"Effect": ["Allow"], "Action": ["dynamodb:ListStreams"], "Resource": ["*"]},
+        {"Effect": ["Allow"], "Action": ["events:PutEvents"], "Resource": ["Bus.Arn"]},
+        {"Effect": ["Allow"], "Action": ["sqs:SendMessage"], "Resource": ["RelayDeadLetters.Arn"]},
+    ]
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_what_is_in_doubt_can_be_settled_in_time(template: str) -> None:
+    """Functions have longer than an outbox asks again, and puts a void marker, by default."""
+    document = yaml.load((EXAMPLE / template).read_text(), _TemplateLoader)  # noqa: S506
+    asking = signature(TransactionalOutbox).parameters["retry_for"].default
+    assert timedelta(seconds=document["Globals"]["Function"]["Timeout"]) >= 2 * asking + timedelta(
+        seconds=sum(DOUBT_WAITS)
+    )
+    for name, function in of_type("AWS::Serverless::Function", template):
+        assert function["Properties"].get("Timeout", 30) >= 30, name
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

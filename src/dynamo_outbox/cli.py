@@ -288,13 +288,14 @@ def _plain(value: Any) -> Any:
 
 
 def _parked(known: argparse.Namespace) -> int:
+    from .clients import shared_client
     from .parking import ParkingTable
 
+    names = {name: getattr(known, name) for name in ("partition_key", "sort_key", "key_prefix")}
     try:
-        parking = ParkingTable(
-            known.table, partition_key=known.partition_key, sort_key=known.sort_key, key_prefix=known.key_prefix
-        )
-    except ValueError as error:
+        parking = ParkingTable(known.table, **names)
+        shared_client("dynamodb")
+    except ValueError as error:  # botocore's too, of a Region or an endpoint that can't be one
         raise UsageError(str(error)) from None
     readable = True
     for head in parking.heads():

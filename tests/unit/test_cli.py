@@ -209,6 +209,20 @@ def test_a_table_that_is_not_there_is_a_failure(said: Callable[..., Any]) -> Non
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("region", ["", "no region"])
+def test_a_wrong_region_is_said_on_a_line(
+    said: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, region: str
+) -> None:
+    """What botocore says of the surroundings comes without a traceback, whichever of its exceptions it takes."""
+    monkeypatch.delitem(_clients, "dynamodb", raising=False)
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
+        monkeypatch.setenv(name, region)
+    status, lines, err = said("parked", "parking")
+    assert (bool(status), lines) == (True, [])
+    assert "dynamo-outbox: " in err
+    assert "Traceback" not in err
+
+
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Modules of the user's, in the working folder."""
@@ -282,5 +296,9 @@ def test_heads_are_as_many_as_order_keys() -> None:
     lot = Lot()
     relay = OutboxRelay(lot.publisher, parking=lot.parking)
     relay(batch(outbox_record("A", "1", "a", **UNREADABLE), outbox_record("B", "2", "b", **UNREADABLE)))
+    gone = next(item for item in lot.items if item.get("orderKey") == {"S": "Book#a"} and "parts" not in item)
+    lot.dynamodb.put_item(
+        TableName="parking", Item={**gone, "sk": {"S": "Book#c"}, "orderKey": {"S": "Book#c"}, "parked": {"N": "0"}}
+    )
     parking = ParkingTable(lot.parking.table, client=lot.dynamodb)
     assert sorted((head.order_key, head.parked) for head in parking.heads()) == [("Book#a", 1), ("Book#b", 1)]

@@ -104,9 +104,7 @@ if not TYPE_CHECKING:  # a type checker that saw it would let any name pass
             home = _HOME[name]
         except KeyError:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-        from importlib import import_module
-
-        value = getattr(import_module(f"{__name__}.{home}"), name)
+        value = getattr(__import__(f"{__name__}.{home}", fromlist=[name]), name)
         globals()[name] = value
         return value
 

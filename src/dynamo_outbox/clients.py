@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from http.client import HTTPException
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from botocore.client import BaseClient
 from botocore.config import Config
-from botocore.exceptions import ChecksumError, HTTPClientError
+from botocore.exceptions import ChecksumError, HTTPClientError, ParamValidationError
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
+from botocore.loaders import Loader, create_loader
 from botocore.parsers import ResponseParserError
+from botocore.session import get_session
+from botocore.validate import ParamValidator
 from urllib3.exceptions import HTTPError
 
-__all__ = ["LOST_ANSWER", "LazyClient", "forget_shared_clients", "shared_client"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["LOST_ANSWER", "LazyClient", "Whole", "forget_shared_clients", "shared_client"]
 
 LOST_ANSWER = (
     HTTPClientError,
@@ -35,6 +42,10 @@ CONNECT_TIMEOUT, READ_TIMEOUT = 3, 10
 no answer could be settled."""
 
 
+SERVICES = ["dynamodb", "events", "sqs"]
+"""Those that this library calls."""
+
+
 class LazyClient(Generic[ClientT]):
     """The client that the user gave, or else the shared one of its service."""
 
@@ -52,28 +63,73 @@ class LazyClient(Generic[ClientT]):
         return given
 
 
+class Whole(list[Any]):
+    """A list for a request, built here, whole and of checked values: botocore need not check it again."""
+
+
 _clients: dict[str, Any] = {}
 _making = Lock()
+_sessions: list[Any] = []
+"""The session of ours, where boto3 has no default one."""
 
 
 def shared_client(service: str) -> Any:
-    """One low-level client per service and process, from boto3's default configuration but for its timeouts.
+    """One low-level client per service and process, from the default configuration but for its timeouts.
 
-    Made under a lock, because boto3's default session is not safe to use from several threads at once.
+    Of boto3's default session where the program made one, or else of botocore's, which is the same without the import
+    of boto3. Made under a lock, because a session is not safe to use from several threads at once.
     """
     with _making:
         if service not in _clients:
-            import boto3
-
-            patience = Config(connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT)
-            _clients[service] = boto3.client(service, config=patience)  # type: ignore[call-overload]  # literal names only
+            _clients[service] = _made(service)
         return _clients[service]
+
+
+def _made(service: str) -> Any:
+    """A client that checks every request as botocore does, but those of a `Whole`."""
+    patience = Config(connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, parameter_validation=False)
+    client = _maker()(service, config=patience)
+    client.meta.events.register_last("before-parameter-build", _validate)
+    return client
+
+
+def _maker() -> Callable[..., Any]:
+    """What makes clients: boto3's default session, or else one of ours, whose loader doesn't search for services."""
+    default: Any = getattr(sys.modules.get("boto3"), "DEFAULT_SESSION", None)
+    if default is not None:
+        return cast("Callable[..., Any]", default.client)
+    if not _sessions:
+        session = get_session()
+        paths = create_loader(session.get_config_variable("data_path")).search_paths
+        session.register_component("data_loader", _KnowingLoader(paths, include_default_search_paths=False))
+        _sessions.append(session)
+    return cast("Callable[..., Any]", _sessions[0].create_client)
+
+
+class _KnowingLoader(Loader):
+    """botocore's loader, which looks into each of some 400 services' folders to list them, for no more than a check."""
+
+    def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002  # botocore's signature
+        return SERVICES
+
+
+def _validate(params: dict[str, Any], model: Any, **_: Any) -> None:
+    """botocore's own check of a request, for those that the caller had a hand in."""
+    for value in params.values():
+        if type(value) is Whole:
+            return
+    shape = model.input_shape
+    if shape is not None:
+        report = ParamValidator().validate(params, shape)
+        if report.has_errors():
+            raise ParamValidationError(report=report.generate_report())
 
 
 def forget_shared_clients() -> None:
     """Make new clients on next use: for tests that change the environment or begin to mock it."""
     with _making:
         _clients.clear()
+        _sessions.clear()
 
 
 def _encodes_by_itself(client: Any) -> bool:

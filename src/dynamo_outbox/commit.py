@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from .clients import LOST_ANSWER
+from .clients import LOST_ANSWER, Whole
 from .core.actions import cancellation
 from .core.backoff import full_jitter
 from .core.commit_proof import Answer, Step, is_event_of, is_marker, marker_request, next_step
@@ -57,17 +57,19 @@ class Committer:
             TransactionCanceledError: It was refused or made void, and nothing was or will be written.
             CommitUnknownError: No answer came, and it could not be settled.
         """
+        items = [action.request for action in actions]
+        if all(action.is_whole for action in actions):
+            items = Whole(items)
         token = uuid.uuid4().hex
         sent_at = self.clock()
         in_doubt = False
         contended = 0
         doubt_waits = list(DOUBT_WAITS)
+        wait, in_time = 0.0, False
         while True:
             error: Exception | None = None
             try:
-                self.client().transact_write_items(
-                    TransactItems=[action.request for action in actions], ClientRequestToken=token
-                )
+                self.client().transact_write_items(TransactItems=items, ClientRequestToken=token)
             except (ClientError, *LOST_ANSWER) as raised:
                 error = raised
             except BotoCoreError as raised:  # from before it was sent, as for credentials that can't be renewed
@@ -80,7 +82,7 @@ class Committer:
                 wait = full_jitter(contended, draw=self.draw())
                 in_time = contended < retries and self._is_in_time(sent_at, wait, self.retry_for)
                 contended += 1
-            else:
+            elif answer is not Answer.COMMITTED:
                 wait = doubt_waits.pop(0) if doubt_waits else 0.0
                 patience = self.retry_for if answer is Answer.NONE else TOKEN_LIFE
                 in_time = wait > 0 and self._is_in_time(sent_at, wait, min(patience, TOKEN_LIFE))

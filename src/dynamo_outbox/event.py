@@ -14,7 +14,7 @@ from .errors import DecodeError, InvalidEventError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any, Self
 
 __all__ = ["Event"]
@@ -173,12 +173,23 @@ class Event(Frozen):
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed; what was drawn stays marked as drawn unless it is among them."""
+        if changes.keys() <= _CHECKED_ALONE.keys():
+            return self._replaced(changes)
         fields: dict[str, Any] = {name: getattr(self, name) for name in self.FIELDS if name != "data"}
         given: dict[str, Any] = {"data": {}} | fields | changes
         copy = type(self)(**given)
         copy._fill(_drawn=self._drawn - changes.keys())
         if "data" not in changes:
             copy._fill(_data=self._data, _text=self._text)
+        return copy
+
+    def _replaced(self, changes: Mapping[str, Any]) -> Self:
+        """`replace` of fields that no other depends on: what was checked is not checked again."""
+        copy = object.__new__(type(self))
+        for name in self.__slots__:
+            fill(copy, name, getattr(self, name))
+        for name, value in changes.items():
+            fill(copy, name, _CHECKED_ALONE[name](value))
         return copy
 
     def __hash__(self) -> int:
@@ -240,3 +251,12 @@ def _checked_data(value: object) -> dict[str, Any]:
     except BadJsonError as bad:
         raise InvalidEventError(bad.path, bad.problem) from None
     return data
+
+
+_CHECKED_ALONE: dict[str, Callable[[Any], Any]] = {
+    "source": _checked_source,
+    "sequence": lambda value: None if value is None else _checked_int("sequence", value, 0),
+    "correlation_id": lambda value: _optional_text("correlation_id", value),
+    "causation_id": lambda value: _optional_text("causation_id", value),
+}
+"""What checks a field whose value says nothing of any other."""

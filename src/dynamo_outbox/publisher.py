@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 import random
 import time
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from .clients import LOST_ANSWER, LazyClient
+from .clients import LOST_ANSWER, LazyClient, Whole
 from .core.backoff import full_jitter
 from .core.delivery import (
     MAX_REQUEST_BYTES,
     Delivery,
-    check_integers,
+    check_numbers,
     entry_size,
     is_final,
     is_refused_for_an_entry,
     is_refused_for_the_caller,
+    width,
 )
 from .core.envelope import DETAIL_FORMS
 from .domain_event import DomainEvent
@@ -29,7 +31,7 @@ from .event import Event
 from .functions import remaining_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from .typing import Clock, EventBridgeClient, LambdaContext
 
@@ -102,6 +104,9 @@ class EventBridgePublisher:
             tell duplicates), ``cloudevents``.
         retries: How often an entry is sent again that failed for a reason that may pass.
         retry_for: How long one `publish` may go on sending again.
+        concurrency: How many calls may be under way at once, each in a thread that ends with the `publish`. So many are
+            only for many events: each new connection costs some 25 ms of CPU, so four calls take two threads, and fewer
+            take one. A client that is given must be usable from several threads, as boto3's are.
         clock: Tells the time.
         sleep, draw: Wait for seconds, and draw a number from 0 to 1: for the jitter between attempts.
 
@@ -118,6 +123,7 @@ class EventBridgePublisher:
         detail: Literal["envelope", "data", "cloudevents"] = "envelope",
         retries: int = 3,
         retry_for: timedelta = timedelta(seconds=10),
+        concurrency: int = 1,
         clock: Clock = lambda: datetime.now(UTC),
         sleep: Callable[[float], None] = time.sleep,
         draw: Callable[[], float] = random.random,
@@ -128,6 +134,8 @@ class EventBridgePublisher:
             raise ValueError(f"detail is one of {', '.join(DETAIL_FORMS)}, not {detail!r}")
         if retries < 0:
             raise ValueError(f"retries={retries} can't be negative")
+        if concurrency < 1:
+            raise ValueError(f"concurrency={concurrency} has to be 1 at the least")
         if source is not None:
             Event("probe", {}, source=source)  # refuses here what EventBridge would refuse later
         self.bus = bus
@@ -136,6 +144,7 @@ class EventBridgePublisher:
         self._detail = DETAIL_FORMS[detail]
         self._retries = retries
         self._retry_for = retry_for
+        self._concurrency = concurrency
         self._clock = clock
         self._sleep = sleep
         self._draw = draw
@@ -162,8 +171,8 @@ class EventBridgePublisher:
             InvalidEventError: An event has no source; nothing was sent.
         """
         chosen = [event.to_event() if isinstance(event, DomainEvent) else event for event in events]
-        for event in chosen:
-            self._sourced(event)
+        if self.source is None and any(event.source is None for event in chosen):
+            raise InvalidEventError("source", "is missing; give the publisher or the event one")
         order_keys = [event.aggregate if in_order else None for event in chosen]
         result = self._publish_in_order(chosen, order_keys, context)
         if result.failed and on_failure == "raise":
@@ -196,13 +205,16 @@ class EventBridgePublisher:
                 FailedEvent(position, events[position], code, message, retryable=not final, event_refused=refused)
             )
 
-        calls_that_failed = 0
-        while batch := delivery.next_batch():
-            if self._clock() >= answer_by:
+        def next_call(under_way: Iterable[list[int]]) -> list[int]:
+            batch = delivery.next_batch(under_way)
+            if batch and self._clock() >= answer_by:
                 for position in [*batch, *delivery.abandon()]:
                     fail(position, "NotAttempted", "the invocation's time is nearly over, and it has to answer")
-                break
-            outcomes = self._call([entry for position in batch if (entry := entries[position]) is not None])
+                return []
+            return batch
+
+        calls_that_failed = 0
+        for batch, outcomes in self._calls(next_call, entries, width(self._concurrency, sizes)):
             whole = outcomes[0] if isinstance(outcomes[0], CallFailure) else None
             if whole is not None and len(batch) > 1 and is_refused_for_an_entry(whole.code):
                 delivery.separate(batch)
@@ -248,7 +260,7 @@ class EventBridgePublisher:
         refused: dict[int, str] = {}
         for position, event in enumerate(events):
             try:
-                check_integers(event.data, "data")
+                check_numbers(event)
                 entries.append(self._entry(event))
             except (InvalidEventError, DecodeError) as error:
                 entries.append(None)
@@ -260,10 +272,37 @@ class EventBridgePublisher:
         remaining = remaining_time(context)
         return NEVER if remaining is None else self._clock() + remaining - ANSWER_MARGIN
 
+    def _calls(
+        self,
+        next_call: Callable[[Iterable[list[int]]], list[int]],
+        entries: Sequence[Mapping[str, Any] | None],
+        calls: int,
+    ) -> Iterator[tuple[list[int], list[str | EntryFailure | CallFailure]]]:
+        """Each call's entries and what came of them, as it is over; so many at once, and none outlives this."""
+
+        def call(batch: list[int]) -> list[str | EntryFailure | CallFailure]:
+            return self._call([entry for position in batch if (entry := entries[position]) is not None])
+
+        if calls == 1:
+            while batch := next_call(()):
+                yield batch, call(batch)
+            return
+        from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+        under_way: dict[Future[list[str | EntryFailure | CallFailure]], list[int]] = {}
+        with ThreadPoolExecutor(calls, "dynamo-outbox-publisher") as pool:
+            while True:
+                while len(under_way) < calls and (batch := next_call(under_way.values())):
+                    under_way[pool.submit(copy_context().run, call, batch)] = batch
+                if not under_way:
+                    return
+                for done in wait(under_way, return_when=FIRST_COMPLETED).done:
+                    yield under_way.pop(done), done.result()
+
     def _call(self, entries: Sequence[Mapping[str, Any]]) -> list[str | EntryFailure | CallFailure]:
         """One PutEvents: by position, EventBridge's id or the failure; where the whole call failed, that for each."""
         try:
-            answer = self._client().put_events(Entries=entries)
+            answer = self._client().put_events(Entries=Whole(entries))
         except (BotoCoreError, ClientError, *LOST_ANSWER) as error:
             code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
             return [CallFailure(code, str(error))] * len(entries)
@@ -275,20 +314,16 @@ class EventBridgePublisher:
             for outcome in outcomes
         ]
 
-    def _sourced(self, event: Event) -> Event:
-        if event.source is not None:
-            return event
-        if self.source is None:
-            raise InvalidEventError("source", "is missing; give the publisher or the event one")
-        return event.replace(source=self.source)
-
     def _entry(self, event: Event) -> dict[str, Any]:
         """The PutEvents entry of an event, as it is sent.
 
         Raises:
             InvalidEventError: Neither the event nor the publisher names a source.
         """
-        event = self._sourced(event)
+        if event.source is None:
+            if self.source is None:
+                raise InvalidEventError("source", "is missing; give the publisher or the event one")
+            event = event.replace(source=self.source)
         entry = {
             "EventBusName": self.bus,
             "Source": event.source,

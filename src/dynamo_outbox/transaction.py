@@ -13,6 +13,7 @@ from .core.actions import (
     check_action,
     delete_action,
     exists,
+    is_well_formed,
     not_exists,
     put_action,
     update_action,
@@ -283,7 +284,7 @@ class Transaction:
             except DecodeError as error:
                 where = error.within(f"{label or 'action'}.{kind}.{part}").path
                 raise EncodeError(where, f"add() takes DynamoDB's typed values: {error.problem}") from None
-        self._add(action, label)
+        self._add(action, label, is_built=False)
 
     def emit(
         self,
@@ -357,10 +358,16 @@ class Transaction:
             self._versions.append(lock.next)
 
     def _add(
-        self, request: Mapping[str, Mapping[str, Any]], label: str | None, lock: VersionLock | None = None
+        self,
+        request: Mapping[str, Mapping[str, Any]],
+        label: str | None,
+        lock: VersionLock | None = None,
+        *,
+        is_built: bool = True,
     ) -> None:
+        """Take an action; was it built here?"""
         self._refuse_if_ended()
-        self._actions.append(Action(request, label, lock))
+        self._actions.append(Action(request, label, lock, is_built and is_well_formed(request)))
 
     def _refuse_if_ended(self) -> None:
         if self._ended:

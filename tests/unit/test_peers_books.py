@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from dynamo_outbox import parse_event
-from dynamo_outbox.clients import forget_shared_clients
 from dynamo_outbox.pipes import PipeDefinition
 from dynamo_outbox.testing import FakeDynamoDB, FakeDynamoDBStreams, FakeEventBridge, PipeRunner, wire_record
 from local.packaging import EXAMPLE
@@ -100,9 +99,8 @@ def books(clock: FixedClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]
         monkeypatch.setenv(name, value)
     clients = {"dynamodb": example.dynamodb, "events": example.bus}
     monkeypatch.setattr(boto3, "client", lambda service, **_: clients[service])
-    forget_shared_clients()
+    monkeypatch.setattr("dynamo_outbox.clients.shared_client", clients.__getitem__)
     yield example
-    forget_shared_clients()
     for name in example.loaded:
         sys.modules.pop(name, None)
 

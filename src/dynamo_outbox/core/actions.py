@@ -27,6 +27,7 @@ __all__ = [
     "cancellation",
     "check_action",
     "delete_action",
+    "is_well_formed",
     "put_action",
     "update_action",
 ]
@@ -43,6 +44,20 @@ class Action(NamedTuple):
     label: str | None
     lock: VersionLock | None = None
     """The version that it is conditional on, so that a refusal may mean only that somebody was faster."""
+    is_whole: bool = False
+    """Whether it was built here, whole, of values that fit DynamoDB's model."""
+
+
+def is_well_formed(request: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether what the caller named in an action that was built here is text, so that it fits DynamoDB's model."""
+    for kind in request.values():
+        texts = [kind["TableName"], kind.get("ConditionExpression", "text")]
+        for pair in kind.get("ExpressionAttributeNames", {}).items():
+            texts += pair
+        for text in texts:
+            if not isinstance(text, str) or not text:
+                return False
+    return True
 
 
 class VersionLock(NamedTuple):

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevent-size.html
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import deque
 from decimal import Decimal
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from ..event import Event
 
-__all__ = ["MAX_ENTRIES", "MAX_REQUEST_BYTES", "Delivery", "check_integers", "check_sendable", "entry_size", "is_final"]
+__all__ = ["MAX_ENTRIES", "MAX_REQUEST_BYTES", "Delivery", "check_numbers", "check_sendable", "entry_size", "is_final"]
 
 MAX_ENTRIES = 10
 """Entries in one call."""
@@ -32,6 +33,10 @@ LOOKAHEAD = 100
 """How many entries may be set aside while one call is filled."""
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 MAX_NUMBER = Decimal(sys.float_info.max)
+_LONG_NUMBER = re.compile("[0-9]{19}|[0-9][eE]")
+"""What the JSON text of every number has that EventBridge may refuse."""
+_FRAME_BYTES = 1024
+"""More than all of an event's form but its texts, with every number of its own."""
 _TIME_BYTES = 14
 """What an entry's Time counts."""
 
@@ -98,7 +103,9 @@ def check_sendable(event: Event) -> None:
     Raises:
         InvalidEventError: An integer beyond 64 bits, or 1 MB once rendered.
     """
-    check_integers(event.data, "data")
+    check_numbers(event)
+    if _size_at_most(event) < MAX_REQUEST_BYTES:
+        return
     detail = envelope_detail(event)
     rendered = {"Source": event.source or "", "DetailType": event.type, "Detail": detail, "Time": event.time}
     escaped = len(dumps(event.data_json).encode()) - len(event.data_json.encode())  # a pipe passes the data as text
@@ -109,12 +116,29 @@ def check_sendable(event: Event) -> None:
         )
 
 
-def check_integers(value: Any, path: str) -> None:
-    """Refuse an integer that EventBridge refuses; the error names its place."""
+def _size_at_most(event: Event) -> int:
+    """More than any form of an event can have, in bytes: no character has more than 12 once it is escaped and encoded,
+    and none is rendered more than twice."""
+    texts = (event.id, event.type, event.source, event.aggregate_type, event.aggregate_id)
+    more = (event.correlation_id, event.causation_id, event.traceparent)
+    length = len(event.data_json) + sum([len(text) for text in (*texts, *more) if text is not None])
+    return _FRAME_BYTES + 24 * length
+
+
+def check_numbers(event: Event) -> None:
+    """Refuse an event with a number in its data that EventBridge refuses; the error names its place.
+
+    Raises:
+        InvalidEventError: There is one.
+        DecodeError: The data are text that can't be read.
+    """
+    data = event.data
+    if _LONG_NUMBER.search(event.data_json) is None:
+        return
     try:
-        _check_integers(value)
+        _check_integers(data)
     except BadJsonError as bad:
-        raise InvalidEventError(f"{path}{bad.path}", bad.problem) from None
+        raise InvalidEventError(f"data{bad.path}", bad.problem) from None
 
 
 def _check_integers(value: Any) -> None:
@@ -141,6 +165,12 @@ def _is_integer(value: Any) -> bool:
     return isinstance(value, int) or (isinstance(value, Decimal) and str(value).lstrip("-").isdigit())
 
 
+def width(concurrency: int, sizes: Sequence[int]) -> int:
+    """How many calls to have under way at once: at least two for each, or a new connection costs more than it saves."""
+    calls = max(len(sizes) // MAX_ENTRIES, sum(sizes) // MAX_REQUEST_BYTES)
+    return max(1, min(concurrency, calls // 2))
+
+
 class Delivery:
     """The plan of one publication: which entries go into the next call, given how the earlier ones fared.
 
@@ -151,7 +181,7 @@ class Delivery:
     Args:
         sizes: Each entry's size in bytes, by position.
         order_keys: Each entry's order key, by position; None where it follows nothing. A call never holds two
-            entries of one key, because EventBridge may fail the first and take the second.
+            entries of one key, because EventBridge may fail the first and take the second; nor do two at once.
         retries: How often an entry may be tried again.
     """
 
@@ -165,10 +195,15 @@ class Delivery:
         self.held_back: list[int] = []
         self.too_large: list[int] = []
 
-    def next_batch(self) -> list[int]:
-        """The positions of the next call's entries; empty when all have had their turn."""
+    def next_batch(self, under_way: Iterable[Sequence[int]] = ()) -> list[int]:
+        """The positions of the next call's entries; empty when all have had their turn.
+
+        Args:
+            under_way: The batches of calls that aren't over: what has an order key of theirs waits, and may do so also
+                where the next call is empty.
+        """
         batch: list[int] = []
-        keys: set[str] = set()
+        keys = {key for each in under_way for position in each if (key := self._order_keys[position]) is not None}
         aside: list[int] = []
         total = 0
         while self._waiting and len(batch) < MAX_ENTRIES and len(aside) < LOOKAHEAD:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import DecodeError
-from .json_text import BadJsonError, dumps, loads_object
+from .json_text import BadJsonError, dumps, loads_object, quoted
 from .outbox_item import (
     CONTEXT_FIELDS,
     build_event,
@@ -29,16 +29,15 @@ __all__ = ["DETAIL_FORMS", "parse_event"]
 
 def envelope_detail(event: Event) -> str:
     """``{"metadata": …, "data": …}``: the form that `parse_event` reads back whole."""
-    metadata: dict[str, Any] = {
-        "id": event.id,
-        "type": event.type,
-        "version": event.version,
-        "time": time_text(event.time),
-    }
-    if event.aggregate_type is not None:
-        metadata |= {"aggregateType": event.aggregate_type, "aggregateId": event.aggregate_id}
-    metadata |= {wire: getattr(event, name) for wire, name in CONTEXT_FIELDS if getattr(event, name) is not None}
-    return f'{{"metadata":{dumps(metadata)},"data":{event.data_json}}}'
+    aggregate = ""
+    if event.aggregate_type is not None and event.aggregate_id is not None:
+        aggregate = f',"aggregateType":{quoted(event.aggregate_type)},"aggregateId":{quoted(event.aggregate_id)}'
+    context = {wire: value for wire, name in CONTEXT_FIELDS if (value := getattr(event, name)) is not None}
+    more = f",{dumps(context)[1:-1]}" if context else ""
+    return (
+        f'{{"metadata":{{"id":{quoted(event.id)},"type":{quoted(event.type)},"version":{event.version},'
+        f'"time":"{time_text(event.time)}"{aggregate}{more}}},"data":{event.data_json}}}'
+    )
 
 
 def data_detail(event: Event) -> str:

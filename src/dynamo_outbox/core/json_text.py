@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
-from json.encoder import encode_basestring
+from json.encoder import encode_basestring as quoted
 
 from .shown import shown
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, NoReturn
 
-__all__ = ["BadJsonError", "canonical", "dumps", "loads", "loads_data", "loads_object", "normalise"]
+__all__ = ["BadJsonError", "canonical", "dumps", "loads", "loads_data", "loads_object", "normalise", "quoted"]
 
 INFINITY = float("inf")
 BEYOND_TEXT = 10**4300
@@ -120,7 +120,7 @@ def _pieces(value: Any) -> list[str]:
     if isinstance(value, dict):
         out = ["{"]
         for key, member in value.items():
-            out += ["," if len(out) > 1 else "", encode_basestring(key), ":", *_pieces(member)]
+            out += ["," if len(out) > 1 else "", quoted(key), ":", *_pieces(member)]
         return [*out, "}"]
     if isinstance(value, list):
         out = ["["]

@@ -120,7 +120,7 @@ def item_of(event: Event, *, expires_at: int, layout: ItemLayout) -> dict[str, d
         "aggregateType": {"S": event.aggregate_type or ""},
         "aggregateId": {"S": event.aggregate_id or ""},
         "eventData": {"S": event.data_json},
-        "eventContext": {"S": dumps(context)},
+        "eventContext": {"S": dumps(context) if context else "{}"},
         layout.ttl_attribute: {"N": str(expires_at)},
         "outboxFormat": {"N": str(FORMAT)},
     }

@@ -7,9 +7,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/kds_using-shard
 from __future__ import annotations
 
 import json
-from base64 import b64decode
 from collections import namedtuple
-from datetime import UTC, datetime, timedelta
 
 from ..errors import DecodeError
 from .frozen import Frozen, fill
@@ -19,6 +17,7 @@ from .values import decode_item
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
     from typing import Any, Literal, NamedTuple, overload
 
 
@@ -28,7 +27,6 @@ _KNOWN_EVENT_NAMES = frozenset({"INSERT", "MODIFY", "REMOVE"})
 _MAX_SEQUENCE_DIGITS = 129
 """Kinesis's own limit; DynamoDB's numbers have 21 to 40 digits."""
 _TTL_PRINCIPAL = "dynamodb.amazonaws.com"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Absent:
@@ -181,6 +179,8 @@ class StreamRecord(Frozen):
             return record, None
         number = envelope.get("sequenceNumber")
         fill(self, "sequence_number", self._numbered(number, "kinesis.sequenceNumber"))
+        from base64 import b64decode
+
         try:
             inner = json.loads(b64decode(envelope["data"], validate=True))
         except (TypeError, ValueError, RecursionError):
@@ -212,6 +212,8 @@ class StreamRecord(Frozen):
         return value
 
     def _time(self, change: Mapping[str, Any]) -> datetime:
+        from datetime import UTC, datetime, timedelta  # as much to import as all the rest of the decoder
+
         value = change.get("ApproximateCreationDateTime")
         try:
             if isinstance(value, datetime) and value.utcoffset() is not None:
@@ -221,7 +223,7 @@ class StreamRecord(Frozen):
                 if self._from_kinesis:
                     precision = change.get("ApproximateCreationDateTimePrecision", "MILLISECOND")
                     unit = "microseconds" if precision == "MICROSECOND" else "milliseconds"
-                return _EPOCH + timedelta(**{unit: value})
+                return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(**{unit: value})
         except (OverflowError, ValueError):
             pass
         raise self._error(
@@ -286,6 +288,8 @@ class StreamRecord(Frozen):
 def _decoded_again(value: Any) -> Any:
     """Kinesis carries binary as the base64 of its base64. https://github.com/awslabs/amazon-kinesis-client/issues/959"""
     if isinstance(value, bytes):
+        from base64 import b64decode
+
         return b64decode(value, validate=True)
     if isinstance(value, dict):
         return {name: _decoded_again(member) for name, member in value.items()}

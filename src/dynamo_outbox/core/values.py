@@ -7,8 +7,6 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.Nami
 from __future__ import annotations
 
 import re
-from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Set
 from decimal import Context, Decimal, DecimalException, Inexact, Overflow, Rounded, Underflow
 
@@ -110,8 +108,10 @@ def _decode_n(value: Any, _depth: int) -> Decimal:
 def _decode_b(value: Any, _depth: int) -> bytes:
     if isinstance(value, str):
         try:
+            from base64 import b64decode
+
             return b64decode(value, validate=True)
-        except (Base64Error, ValueError):
+        except ValueError:
             raise _BadValueError("", f"{shown(value)} is not base64") from None
     if isinstance(value, (bytes, bytearray)):
         return bytes(value)

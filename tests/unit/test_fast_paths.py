@@ -1,0 +1,150 @@
+"""Each fast path beside the plain way: it never lets through what the plain way refuses, and gives the same."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.exceptions import ParamValidationError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynamo_outbox import Event, TransactionalOutbox
+from dynamo_outbox.clients import Whole, forget_shared_clients, shared_client
+from dynamo_outbox.core import delivery, limits
+from dynamo_outbox.core.envelope import DETAIL_FORMS
+from dynamo_outbox.core.json_text import BadJsonError, dumps
+from dynamo_outbox.core.values import encode_item
+from dynamo_outbox.errors import InvalidEventError
+from tests.strategies import dynamodb_items, events, json_objects
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+EDGES = st.sampled_from([2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 10**18, 10**19, 10**400, 1e300, 1e-300])
+
+
+@given(dynamodb_items)
+def test_an_item_is_never_larger_than_its_bound(item: dict[str, Any]) -> None:
+    """A transaction that the quick bound lets through would pass the exact count too."""
+    typed = encode_item(item)
+    assert limits.item_size(typed) <= limits._size_at_most(typed)
+
+
+@given(events())
+def test_an_event_is_never_larger_than_its_bound(event: Event) -> None:
+    """An event that the quick bound lets through fits in every form, also with its data escaped as text."""
+    escaped = len(dumps(event.data_json).encode())
+    for form in DETAIL_FORMS.values():
+        entry = {"Source": event.source or "", "DetailType": event.type, "Detail": form(event), "Time": event.time}
+        assert delivery.entry_size(entry) + escaped <= delivery._size_at_most(event)
+
+
+def error_of(call: Callable[[], object]) -> Exception | None:
+    try:
+        call()
+    except (BadJsonError, InvalidEventError) as error:
+        return error
+    return None
+
+
+@given(json_objects | st.fixed_dictionaries({"number": EDGES | st.lists(EDGES)}))
+def test_numbers_are_refused_as_by_looking_at_each(data: dict[str, Any]) -> None:
+    """What the glance at the text lets through, the walk over the values lets through too, and no more is refused."""
+    event = Event("A", data)
+    plain = error_of(lambda: delivery._check_integers(event.data))
+    fast = error_of(lambda: delivery.check_numbers(event))
+    expected = (f"data{plain.path}", plain.problem) if isinstance(plain, BadJsonError) else None
+    assert expected == ((fast.field, fast.problem) if isinstance(fast, InvalidEventError) else None)
+
+
+CHANGES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {},
+    optional={
+        "source": st.none() | st.sampled_from(["Books", "aws.books", "", "\ud800"]),
+        "sequence": st.none() | st.integers() | st.just(True),
+        "correlation_id": st.none() | st.text(max_size=3) | st.just(5),
+        "causation_id": st.none() | st.text(max_size=3) | st.just(b""),
+    },
+)
+
+
+@given(events(), CHANGES)
+def test_a_replaced_field_is_checked_as_in_a_new_event(event: Event, changes: dict[str, Any]) -> None:
+    """A copy with other fields is the event that its constructor makes of them, or refused in the same words."""
+    fields = {name: getattr(event, name) for name in Event.FIELDS}
+    plain = error_of(lambda: Event(**{**fields, **changes}))
+    fast = error_of(lambda: event.replace(**changes))
+    assert (plain is None) == (fast is None)
+    if plain is None:
+        copy = event.replace(**changes)
+        assert copy == Event(**{**fields, **changes})
+        assert copy._drawn == event._drawn
+    elif len(changes) == 1:
+        assert str(fast) == str(plain)
+
+
+@pytest.fixture
+def ours(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name, value in {"DEFAULT_REGION": "eu-west-1", "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nothing listens there
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    forget_shared_clients()
+    yield
+    forget_shared_clients()
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_"),
+    [
+        ("get_item", {"TableName": "a", "Key": {"pk": {"S": 1}}}),
+        ("get_item", {"Key": {}}),
+        ("update_item", {"TableName": "a", "Key": {"pk": "a"}, "Unknown": 1}),
+        ("transact_write_items", {"TransactItems": [{"Put": {"TableName": "a"}}]}),
+        ("transact_write_items", {"TransactItems": []}),
+    ],
+)
+@pytest.mark.usefixtures("ours")
+def test_our_client_refuses_in_botocores_words(operation: str, request_: dict[str, Any]) -> None:
+    """What the caller had a hand in is checked by our own client as by any other, before anything is sent."""
+    plain: Any = boto3.client("dynamodb")
+    with pytest.raises(ParamValidationError) as expected:
+        getattr(plain, operation)(**request_)
+    with pytest.raises(ParamValidationError) as raised:
+        getattr(shared_client("dynamodb"), operation)(**request_)
+    assert str(raised.value) == str(expected.value)
+
+
+@pytest.mark.usefixtures("ours")
+@pytest.mark.parametrize(
+    ("table", "options", "said"),
+    [
+        (5, {}, "Invalid type for parameter TransactItems[0].Put.TableName"),
+        ("", {}, "Invalid length for parameter TransactItems[0].Put.TableName"),
+        ("books", {"condition": "#a = :a", "names": {"#a": 5}, "values": {":a": 1}}, "ExpressionAttributeNames.#a"),
+    ],
+)
+def test_a_transaction_that_names_no_text_is_refused_before_it_is_sent(
+    table: Any, options: dict[str, Any], said: str
+) -> None:
+    """A table or an attribute that isn't named by text gets botocore's clear error, though most checks are spared."""
+    outbox = TransactionalOutbox("events", source="Books")
+    with pytest.raises(ParamValidationError, match="Parameter validation failed") as raised, outbox.transaction() as tx:
+        tx.put(table, {"name": "Dune"}, **options)
+    assert said in str(raised.value)
+
+
+@pytest.mark.usefixtures("ours")
+def test_an_action_of_the_users_own_is_checked_by_botocore() -> None:
+    """What `add` takes verbatim may name a parameter that DynamoDB doesn't have: it is refused before it is sent."""
+    outbox = TransactionalOutbox("events", source="Books")
+    with pytest.raises(ParamValidationError, match="Unknown parameter"), outbox.transaction() as tx:
+        tx.add({"Put": {"TableName": "books", "Item": {"name": {"S": "Dune"}}, "Condition": "a"}})
+
+
+def test_a_whole_list_is_a_list_on_the_wire() -> None:
+    """The mark on a request that is not checked again changes nothing of what is sent."""
+    assert json.dumps(Whole([{"a": 1}])) == '[{"a": 1}]'

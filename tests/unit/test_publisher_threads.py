@@ -1,0 +1,90 @@
+"""Several calls of PutEvents at once: what stays as with one."""
+
+from __future__ import annotations
+
+import json
+import threading
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamo_outbox import Event, EventBridgePublisher
+from dynamo_outbox.core.delivery import width
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_calls_at_once_keep_the_order_of_each_aggregate(seed: int) -> None:
+    """Of one aggregate, no two events are ever in calls under way at once, and they go out in their order."""
+    chance = Random(seed)  # noqa: S311  # a seeded one
+    bus = _BusyBus(chance)
+    events = [
+        Event("A", {"n": number}, source="Books", aggregate_type="Book", aggregate_id=str(chance.randrange(60)))
+        for number in range(300)
+    ]
+    publisher = EventBridgePublisher("bus", client=bus, concurrency=8, retries=2, sleep=lambda _: None)
+    result = publisher.publish(events, in_order=True, on_failure="return")
+    assert not bus.overlapped
+    positions = [each.position for each in result.published] + [each.position for each in result.failed]
+    assert sorted(positions) == list(range(300))
+    taken: dict[str | None, list[int]] = {}
+    for each in result.published:
+        taken.setdefault(each.event.aggregate, []).append(each.position)
+    for failure in result.failed:
+        assert all(position < failure.position for position in taken.get(failure.event.aggregate, ()))
+    for aggregate, positions in taken.items():
+        assert [events[position].data["n"] for position in positions] == bus.taken[aggregate or ""]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("dynamo-outbox-publisher")]
+
+
+class _BusyBus:
+    """Fails entries by chance, and notices where two calls hold events of one aggregate at the same time."""
+
+    def __init__(self, chance: Random) -> None:
+        self._chance = chance
+        self._lock = threading.Lock()
+        self._under_way: list[str] = []
+        self.overlapped = False
+        self.most_at_once = 0
+        self.taken: dict[str, list[int]] = {}
+
+    def put_events(self, *, Entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: N803
+        details = [json.loads(entry["Detail"]) for entry in Entries]
+        aggregates = [f"Book#{detail['metadata']['aggregateId']}" for detail in details]
+        with self._lock:
+            self.overlapped |= not set(aggregates).isdisjoint(self._under_way) or len(set(aggregates)) < len(aggregates)
+            self._under_way += aggregates
+            self.most_at_once = max(self.most_at_once, len(self._under_way))
+            fails = [self._chance.random() < 0.05 for _ in aggregates]
+        threading.Event().wait(0.001)  # so that others come in between
+        with self._lock:
+            for aggregate, detail, failed in zip(aggregates, details, fails, strict=True):
+                self._under_way.remove(aggregate)
+                if not failed:
+                    self.taken.setdefault(aggregate, []).append(detail["data"]["n"])
+        return {
+            "Entries": [{"ErrorCode": "InternalFailure"} if failed else {"EventId": "id"} for failed in fails],
+            "FailedEntryCount": sum(fails),
+        }
+
+
+@pytest.mark.parametrize(("events", "threads"), [(39, 1), (40, 2), (160, 8), (1000, 8)])
+def test_threads_are_only_for_many_calls(events: int, threads: int) -> None:
+    """A connection costs more than a call saves, so there are at least two calls for each thread."""
+    assert width(8, [100] * events) == threads
+
+
+def test_what_breaks_a_call_in_a_thread_breaks_the_publication() -> None:
+    """What isn't a failure of the call, as a KeyboardInterrupt, is raised, and no thread outlives it."""
+
+    class Broken:
+        def put_events(self, **_: Any) -> None:
+            raise KeyboardInterrupt
+
+    events = [Event("A", {}, source="Books") for _ in range(100)]
+    with pytest.raises(KeyboardInterrupt):
+        EventBridgePublisher("bus", client=Broken(), concurrency=8).publish(events)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("dynamo-outbox-publisher")]

@@ -50,7 +50,7 @@ class Environment:
 
     def install(self, *arguments: str) -> None:
         """Have pip install, with its arguments."""
-        self.run(["-m", "pip", "--disable-pip-version-check", "install", "--quiet", *arguments])
+        self.run(["-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile", *arguments])
 
 
 @contextmanager

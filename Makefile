@@ -43,7 +43,7 @@ sam = cd examples/books && $(CURDIR)/$(SAM)/bin/sam $(1) --config-env $(2)
 .PHONY: build build-cdc deploy deploy-cdc teardown teardown-cdc check-templates
 
 help: ## show these commands
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
 demo: $(VENV)/.ready $(ENGINE)/.ready build/.ready ## send a book through every mode on a local engine and show each hop
 	@$(LOCAL) demo $(MODES)

@@ -30,7 +30,7 @@ FATES = st.lists(st.sampled_from(list(Fate)), max_size=8)
 SIGNATURE_LIFE = timedelta(minutes=5)
 """How long after its signing AWS takes a request, less than a token lives.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_aws-signing.html"""
-RUNS = {"short": 100, "full": 3000}
+RUNS = {"short": 100, "full": 1000}
 
 
 class CommitStates(RuleBasedStateMachine):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["InboxStates", "run"]
 
-RUNS = {"short": 60, "full": 3000}
+RUNS = {"short": 60, "full": 1000}
 BALANCE = 5
 """Fewer than the events, so that some are refused for good."""
 EVENTS = st.integers(1, 7)

@@ -41,7 +41,7 @@ Mode = Literal["relay", "cdc", "cdc by partition"]
 Place = Literal["table", "table without order", "queue"]
 MODES: tuple[Mode, ...] = ("relay", "cdc", "cdc by partition")
 PLACES: tuple[Place, ...] = ("table", "table without order", "queue")
-RUNS: Mapping[Scale, int] = {"short": 12, "full": 1000}
+RUNS: Mapping[Scale, int] = {"short": 12, "full": 500}
 PLACE = ParkingPlace("parking", "pk", "sk", "")
 
 

@@ -18,7 +18,7 @@ def run(scale: Scale) -> list[Row]:
     return [
         executions.replayed_corpus(),
         executions.mutated_samples(30_000 if full else 300),
-        *([executions.with_coverage(100_000)] if full else []),
+        *([executions.with_coverage(40_000)] if full else []),
         growth.linear_steps(doublings=4 if full else 2),
         growth.within_a_cpu_budget(6_000_000 if full else 300_000),
     ]

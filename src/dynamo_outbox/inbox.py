@@ -8,6 +8,8 @@ from functools import update_wrapper
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, overload
 
+from typing_extensions import override
+
 from .core.actions import Action
 from .core.backoff import full_jitter
 from .core.claims import Met, meet, read_request, what_is_met
@@ -57,6 +59,7 @@ class InboxTransaction(Transaction):
         self._handled = handled
         self._emits = emits
 
+    @override
     def emit(
         self,
         event: Event | DomainEvent,

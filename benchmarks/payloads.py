@@ -29,7 +29,7 @@ def rich_item(number: int) -> dict[str, Any]:
         "available": number % 2 == 0,
         "discontinued": None,
         "tags": {"teams", "flow", f"tag-{number}"},
-        "ratings": {Decimal("4.5"), Decimal(number), Decimal("3.25")},
+        "ratings": {Decimal(4), Decimal(number)},
         "publisher": {
             "name": "IT Revolution",
             "founded": Decimal(2013),

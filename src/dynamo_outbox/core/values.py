@@ -11,6 +11,7 @@ from collections.abc import Set
 from decimal import Context, Decimal, DecimalException, Inexact, Overflow, Rounded, Underflow
 
 from ..errors import DecodeError, EncodeError
+from .fast_values import read_map, write_map
 from .shown import shown
 
 TYPE_CHECKING = False
@@ -61,6 +62,14 @@ def decode_item(attribute_values: Mapping[str, Any]) -> dict[str, Any]:
         DecodeError: A value that DynamoDB never sends: two type tags or none, a tag in lower case, NaN, 39 digits, bad
             base64. Its path says where.
     """
+    try:
+        return read_map(attribute_values, 0)
+    except Exception:  # whatever it is, the plain path says what is wrong, or takes what is rare
+        return decode_plainly(attribute_values)
+
+
+def decode_plainly(attribute_values: Mapping[str, Any]) -> dict[str, Any]:
+    """`decode_item` as its rules are written: slow, and the judge of what the fast path gives up on."""
     if not isinstance(attribute_values, dict):
         raise DecodeError("", f"an item is a map of attributes, not {type(attribute_values).__name__}")
     try:
@@ -196,6 +205,16 @@ def encode_item(item: Item) -> dict[str, Any]:
         EncodeError: A value that DynamoDB has no type for, a number beyond 38 digits, an empty or mixed set, NaN, a key
             that is no text. Its path says where.
     """
+    if type(item) is dict:
+        try:
+            return write_map(item, 0)
+        except Exception:  # noqa: S110  # as above
+            pass
+    return encode_plainly(item)
+
+
+def encode_plainly(item: Item) -> dict[str, Any]:
+    """`encode_item` as its rules are written: the judge of what the fast path gives up on."""
     try:
         encoded: dict[str, Any] = _encode_map(item, 0)["M"]
     except _BadValueError as bad:

@@ -1,6 +1,6 @@
 """Writing JSON whose numbers are exact.
 
-Inside the timed region: a detail of 434 bytes with 13 Decimals to its JSON text. The peer is ``json.dumps`` with
+Inside the timed region: a detail of some 430 bytes with 13 Decimals to its JSON text. The peer is ``json.dumps`` with
 ``default=float``, which is not exact: it is what is written in haste, and the fastest that the standard library has.
 """
 
@@ -17,10 +17,10 @@ from .harness import Benchmark, timed
 __all__ = ["rows"]
 
 DETAIL: dict[str, Any] = {
-    "metadata": {"id": "01936d4a-7f5c-7001-8000-0123456789ab", "type": "OrderPlaced", "version": 1, "sequence": 42},
+    "metadata": {"id": "01936d4a-7f5c-7001-8000-0123456789ab", "type": "OrderPlaced"},
     "data": {
-        "order": "2026-11-24-000042",
-        "customer": {"id": "c-1017", "country": "NL", "discount": Decimal("0.05")},
+        "order": "00000042",
+        "customer": {"id": "c-1017", "discount": Decimal("0.05")},
         "lines": [
             {"sku": "978-1942788812", "price": Decimal("24.95"), "count": Decimal(2), "tax": Decimal("2.06")},
             {"sku": "978-1942788331", "price": Decimal("19.50"), "count": Decimal(1), "tax": Decimal("1.61")},

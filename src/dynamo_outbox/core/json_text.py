@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
+from json.encoder import c_make_encoder  # type: ignore[attr-defined]  # typeshed leaves it out
 from json.encoder import encode_basestring as quoted
 
 from .shown import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any, NoReturn
 
 __all__ = ["BadJsonError", "canonical", "dumps", "loads", "loads_data", "loads_object", "normalise", "quoted"]
@@ -21,6 +22,7 @@ BEYOND_TEXT = 10**4300
 """https://docs.python.org/3/library/stdtypes.html#integer-string-conversion-length-limitation"""
 MAX_DEPTH = 64
 """Deeper than any event is. Python's own recursion limit would end in an error that names nothing."""
+_ONLY_DECIMALS = {Decimal}
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -108,13 +110,41 @@ def _text(value: str) -> str:
 
 def dumps(value: Any) -> str:
     """The compact JSON text of a normalised value; a Decimal is a number with all its digits."""
-    try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    except TypeError:  # a Decimal is in it
-        return "".join(_pieces(value))
+    decimals: list[Any] = []
+    text = _encoded(value, decimals.append)  # what append returns, None, is written where a Decimal belongs
+    if not decimals:
+        return text
+    whole = _filled_in(text.split("null"), decimals)
+    if whole is None:  # the value has a null, or the word, of its own
+        decimals = []
+
+        def mark(decimal: Any) -> str:
+            decimals.append(decimal)
+            return "\0"
+
+        whole = _filled_in(_encoded(value, mark).split('"\\u0000"'), decimals)
+    return "".join(_pieces(value)) if whole is None else whole
+
+
+def _filled_in(parts: list[str], decimals: list[Any]) -> str | None:
+    """The text around the Decimals with them in it, or None where it was parted elsewhere, too."""
+    if len(parts) != len(decimals) + 1 or set(map(type, decimals)) != _ONLY_DECIMALS:
+        return None
+    out = parts + decimals
+    out[::2] = parts
+    out[1::2] = map(str, decimals)
+    return "".join(out)
+
+
+def _encoded(value: Any, default: Callable[[Any], object]) -> str:
+    if c_make_encoder is None:  # not CPython
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=default)
+    encode = c_make_encoder(None, default, quoted, None, ":", ",", False, False, False)
+    return "".join(encode(value, 0))
 
 
 def _pieces(value: Any) -> list[str]:
+    """The text in pieces, by a pass of its own: for what `dumps` can't tell apart, and its judge."""
     if isinstance(value, Decimal):
         return [str(value)]
     if isinstance(value, dict):

@@ -24,6 +24,9 @@ ROWS: tuple[str, ...] = (
     "own_record",
     "encode",
     "exact_json",
+    "imports",
+    "calls",
+    "idempotency",
 )
 """The modules of this package with ``rows() -> list[Benchmark]``, in the order of the table."""
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import inspect
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["is_method", "name_of", "refuse_awaitable", "refuse_unfit", "remaining_time"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["argument_binder", "is_method", "name_of", "refuse_awaitable", "refuse_unfit", "remaining_time"]
 
 
 def refuse_unfit(function: object, purpose: str, *, allow_async: bool = False) -> None:
@@ -44,6 +47,28 @@ def refuse_awaitable(returned: object, name: str) -> None:
 def is_method(function: Any) -> bool:
     """Whether a function's first argument is its object or class."""
     return next(iter(inspect.signature(function).parameters), None) in ("self", "cls")
+
+
+def argument_binder(function: Any, skipped: int) -> Callable[[tuple[Any, ...], dict[str, Any]], dict[str, Any]]:
+    """What gives a call's arguments by name, in the function's order.
+
+    Args:
+        function: The function.
+        skipped: How many of its first arguments to leave out.
+    """
+    signature = inspect.signature(function)
+    plain = all(each.kind is each.POSITIONAL_OR_KEYWORD for each in signature.parameters.values())
+    names = tuple(signature.parameters)
+
+    def arguments_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        if plain and len(args) + len(kwargs) == len(names) and all(name in kwargs for name in names[len(args) :]):
+            arguments = dict(zip(names[skipped:], args[skipped:], strict=False))
+            for name in names[max(skipped, len(args)) :]:
+                arguments[name] = kwargs[name]
+            return arguments
+        return dict(list(signature.bind(*args, **kwargs).arguments.items())[skipped:])
+
+    return arguments_of
 
 
 def name_of(function: Any) -> str | None:

@@ -42,7 +42,7 @@ from .core.claims import (
 from .core.json_text import canonical
 from .errors import AlreadyInProgressError, LeaseLostError, MissingIdempotencyKeyError, ResultError
 from .failures import leaves_outcome_open, read_failure, write_failure
-from .functions import is_method, name_of, refuse_awaitable, refuse_unfit, remaining_time
+from .functions import argument_binder, is_method, name_of, refuse_awaitable, refuse_unfit, remaining_time
 from .identity import content_of, key_of
 from .results import ResultCodec, StoredResult
 
@@ -327,12 +327,11 @@ def idempotent(
                 "a lambda, a partial or a callable object has no name to remember its calls by; give scope="
             )
         codec = ResultCodec(function)
-        signature = inspect.signature(function)
         skipped = 1 if is_method(function) else 0
+        arguments_of = argument_binder(function, skipped)
 
         def attempt_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Attempt | None:
-            bound = signature.bind(*args, **kwargs)
-            arguments = dict(list(bound.arguments.items())[skipped:])
+            arguments = arguments_of(args, kwargs)
             try:
                 identity = key_of(key, arguments, args[skipped:], kwargs, name)
             except MissingIdempotencyKeyError:
@@ -398,8 +397,11 @@ def idempotent(
                 return cast("Returned", replayed(attempt.claim, told, args, kwargs))
             before = sys.exception()
             try:
-                with _fenced(told.fence):
+                reset = _fence.set(told.fence)
+                try:
                     result = function(*args, **kwargs)
+                finally:
+                    _fence.reset(reset)
                 refuse_awaitable(result, name)
             except BaseException as error:
                 fail(attempt.claim, error, before)

@@ -70,14 +70,17 @@ def content_of(
         http = context.get("http", payload)  # the payload's version 2.0 has it there, 1.0 in the request itself
         method = http.get("method", payload.get("httpMethod"))
         return [method, payload.get("rawPath", payload.get("path")), payload.get("body")]
-    with suppress(DecodeError):
-        event = parse_event(payload)
-        return [event.type, event.data]
+    if isinstance(payload, dict) and ("detail" in payload or "specversion" in payload):  # else it is no event
+        with suppress(DecodeError):
+            event = parse_event(payload)
+            return [event.type, event.data]
     contexts = [name for name, value in arguments.items() if hasattr(value, "get_remaining_time_in_millis")]
     return {name: _plain(value) for name, value in arguments.items() if name not in contexts}
 
 
 def _search(expression: str, payload: object) -> object:
+    if isinstance(payload, dict) and expression.isidentifier() and expression.isascii():
+        return payload.get(expression)
     import jmespath
 
     found: object = jmespath.search(expression, payload)

@@ -15,7 +15,6 @@ from .core.commit_proof import Proof
 from .core.delivery import check_sendable
 from .core.limits import check_event_item, check_limits
 from .core.outbox_item import ItemLayout, item_of
-from .domain_event import DomainEvent
 from .errors import (
     CommitUnknownError,
     ConditionFailedError,
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from .core.actions import Action
+    from .domain_event import DomainEvent
     from .transaction import DeleteOptions, PutOptions, UpdateOptions
     from .typing import Clock, DynamoDBClient, Item
 
@@ -229,7 +229,7 @@ class TransactionalOutbox:
 
     def _sourced(self, event: Event | DomainEvent) -> Event:
         """The event, with this outbox's source where it names none."""
-        chosen = event.to_event() if isinstance(event, DomainEvent) else event
+        chosen = event if isinstance(event, Event) else event.to_event()
         return chosen if chosen.source is not None or self.source is None else chosen.replace(source=self.source)
 
     def _event_action(self, event: Event) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from .core.outbox_item import event_of, is_outbox_image
 from .core.parked_item import ParkedRecord
 from .core.records import StreamRecord, decode_records
 from .core.relaying import Intake, Reason, decide, why_unpublished
-from .domain_event import DomainEvent
 from .errors import DecodeError, ParkingError
 from .event import Event
 
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from typing_extensions import TypeIs
+
+    from .domain_event import DomainEvent
     from .parking import Parking
     from .publisher import EventBridgePublisher, FailedEvent
 
@@ -284,7 +286,7 @@ class ChangeProcessor(_Processor):
         mapped = self._changes(record)
         if mapped is None:
             return []
-        several = [mapped] if isinstance(mapped, (Event, DomainEvent)) else mapped
+        several = [mapped] if _is_one(mapped) else mapped
         return [_identified(each, record, position) for position, each in enumerate(several)]
 
     def _order_key(self, raw: Mapping[str, Any]) -> str:
@@ -296,8 +298,13 @@ class ChangeProcessor(_Processor):
         return f"{self._order_by}={keys[self._order_by]!r}"
 
 
+def _is_one(mapped: Event | DomainEvent | Iterable[Event | DomainEvent]) -> TypeIs[Event | DomainEvent]:
+    """Whether it is one event; a `DomainEvent` is known by its method, as an instance would cost pydantic's import."""
+    return isinstance(mapped, Event) or hasattr(mapped, "to_event")
+
+
 def _identified(mapped: Event | DomainEvent, record: StreamRecord, position: int) -> Event:
-    event = mapped.to_event() if isinstance(mapped, DomainEvent) else mapped
+    event = mapped if isinstance(mapped, Event) else mapped.to_event()
     derived = {"id": change_event_id(record, position), "time": record.time}
     return event.replace(**{name: value for name, value in derived.items() if name in event._drawn})
 

@@ -25,7 +25,6 @@ from .core.delivery import (
     width,
 )
 from .core.envelope import DETAIL_FORMS
-from .domain_event import DomainEvent
 from .errors import DecodeError, InvalidEventError, PublishError
 from .event import Event
 from .functions import remaining_time
@@ -33,6 +32,7 @@ from .functions import remaining_time
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from .domain_event import DomainEvent
     from .typing import Clock, EventBridgeClient, LambdaContext
 
 __all__ = ["EventBridgePublisher", "FailedEvent", "PublishResult", "PublishedEvent"]
@@ -170,7 +170,7 @@ class EventBridgePublisher:
             PublishError: Some events failed; its result says which, and which were published all the same.
             InvalidEventError: An event has no source; nothing was sent.
         """
-        chosen = [event.to_event() if isinstance(event, DomainEvent) else event for event in events]
+        chosen = [event if isinstance(event, Event) else event.to_event() for event in events]
         if self.source is None and any(event.source is None for event in chosen):
             raise InvalidEventError("source", "is missing; give the publisher or the event one")
         order_keys = [event.aggregate if in_order else None for event in chosen]

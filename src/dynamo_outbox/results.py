@@ -68,13 +68,13 @@ class ResultCodec:
         return json.loads(stored.text) if adapter is None else adapter.validate_json(stored.text)
 
     def _make_adapter(self) -> TypeAdapter[Any] | None:
-        from pydantic import ConfigDict, PydanticUserError, TypeAdapter
-
-        config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants")
         try:
             annotation = get_type_hints(self._function).get("return", Any)
             if annotation in _PLAIN:
                 return None
+            from pydantic import ConfigDict, PydanticUserError, TypeAdapter
+
+            config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants")
             try:
                 return TypeAdapter(annotation, config=config)
             except PydanticUserError:  # a model, or a dataclass, which brings its own configuration

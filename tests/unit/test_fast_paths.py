@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import jmespath
 import pytest
 from botocore.exceptions import ParamValidationError
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from dynamo_outbox import Event, TransactionalOutbox
+from dynamo_outbox import Event, TransactionalOutbox, identity
 from dynamo_outbox.clients import Whole, forget_shared_clients, shared_client
-from dynamo_outbox.core import delivery, limits
+from dynamo_outbox.core import delivery, json_text, limits
 from dynamo_outbox.core.envelope import DETAIL_FORMS
-from dynamo_outbox.core.json_text import BadJsonError, dumps
+from dynamo_outbox.core.json_text import BadJsonError, canonical, dumps
+from dynamo_outbox.core.outbox_item import CONTEXT_FIELDS, time_text
 from dynamo_outbox.core.values import encode_item
 from dynamo_outbox.errors import InvalidEventError
+from dynamo_outbox.functions import argument_binder
 from tests.strategies import dynamodb_items, events, json_objects
 
 if TYPE_CHECKING:
@@ -148,3 +154,81 @@ def test_an_action_of_the_users_own_is_checked_by_botocore() -> None:
 def test_a_whole_list_is_a_list_on_the_wire() -> None:
     """The mark on a request that is not checked again changes nothing of what is sent."""
     assert json.dumps(Whole([{"a": 1}])) == '[{"a": 1}]'
+
+
+_keys = st.text(max_size=3) | st.integers(-3, 12) | st.none() | st.booleans()
+_payloads = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=4)
+    | st.decimals("-1e5", "1e5"),
+    lambda members: st.lists(members, max_size=3) | st.dictionaries(_keys, members, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(_payloads)
+def test_a_fingerprints_text_is_the_same_either_way(payload: Any) -> None:
+    """The encoder in C writes what the walk over the values would, wherever it is trusted with it."""
+    assert canonical(payload) == json_text._canonical(payload)
+
+
+@given(st.integers(-(10**30), 10**30))
+def test_equal_numbers_have_one_text(number: int) -> None:
+    """An integer, its Decimal, and a Decimal with zeros behind its point are the same content."""
+    assert canonical([number]) == canonical([Decimal(number)]) == canonical([Decimal(f"{number}.00")])
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [
+        ((1, 2), {}),
+        ((1,), {"b": 2}),
+        ((), {"a": 1, "b": 2}),
+        ((), {"b": 1, "a": 2}),
+        ((1,), {}),
+        ((1,), {"c": 2}),
+        ((1, 2), {"b": 2}),
+    ],
+)
+@pytest.mark.parametrize("skipped", [0, 1])
+def test_arguments_are_those_that_the_signature_binds(args: Any, kwargs: Any, skipped: int) -> None:
+    """A call's arguments are found without the signature only where that would find the same, in the same order."""
+
+    def function(a: int, b: int = 5) -> None: ...
+
+    bind = argument_binder(function, skipped)
+    try:
+        expected = list(inspect.signature(function).bind(*args, **kwargs).arguments.items())[skipped:]
+    except TypeError as refused:
+        with pytest.raises(TypeError, match=re.escape(str(refused))):
+            bind(args, kwargs)
+    else:
+        assert list(bind(args, kwargs).items()) == expected
+
+
+@given(
+    st.dictionaries(st.sampled_from(["id", "a_b", "é", "true"]), json_objects | st.text()),
+    st.sampled_from(["id", "a_b", "é", "true"]),
+)
+def test_a_simple_expression_finds_what_jmespath_finds(payload: dict[str, Any], expression: str) -> None:
+    """A bare name is looked up as JMESPath would."""
+    assume(expression.isascii())
+    assert identity._search(expression, payload) == jmespath.search(expression, payload)
+
+
+@given(events())
+def test_the_envelope_is_json_of_the_events_fields(event: Event) -> None:
+    """The envelope is written out piece by piece, and is the text that the encoder makes of the same fields."""
+    metadata: dict[str, Any] = {
+        "id": event.id,
+        "type": event.type,
+        "version": event.version,
+        "time": time_text(event.time),
+    }
+    if event.aggregate_type is not None:
+        metadata |= {"aggregateType": event.aggregate_type, "aggregateId": event.aggregate_id}
+    metadata |= {wire: getattr(event, name) for wire, name in CONTEXT_FIELDS if getattr(event, name) is not None}
+    assert DETAIL_FORMS["envelope"](event) == f'{{"metadata":{dumps(metadata)},"data":{event.data_json}}}'

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from ..errors import AlreadyInProgressError, PayloadMismatchError, ResultError, UnknownOutcomeError
@@ -117,6 +118,19 @@ CLAIM_CONDITIONS: dict[OnExpiredLease, str] = {
     "raise": _CLAIM_CONDITION.format(_TAKEABLE),
 }
 """The rows of `ON_MEETING` and of `AT_MOST_ONCE` in which a call takes the key."""
+_CLAIM_NAMES = {
+    f"#{name}": name
+    for name in (
+        "status",
+        "claimToken",
+        "fingerprint",
+        "leaseExpiresAt",
+        "fence",
+        "result",
+        "resultByAnnotation",
+        "failure",
+    )
+}
 CLAIM_UPDATE = (
     "SET #status = :inProgress, #claimToken = :token, #fingerprint = :fingerprint, #leaseExpiresAt = :leaseExpiresAt, "
     "#expiresAt = :expiresAt, #fence = if_not_exists(#fence, :nowMilliseconds) + :one "
@@ -207,16 +221,6 @@ def claim_request(
     }
     if on_expired_lease == "rerun":
         values[":overdue"] = {"N": str(milliseconds - int(margin.total_seconds() * 1000))}
-    names = (
-        "status",
-        "claimToken",
-        "fingerprint",
-        "leaseExpiresAt",
-        "fence",
-        "result",
-        "resultByAnnotation",
-        "failure",
-    )
     return {
         "TableName": where.table,
         "Key": where.key_of(claim),
@@ -225,7 +229,7 @@ def claim_request(
         "ExpressionAttributeNames": {
             "#key": where.partition_key,
             "#expiresAt": where.ttl_attribute,
-            **{f"#{name}": name for name in names},
+            **_CLAIM_NAMES,
         },
         "ExpressionAttributeValues": values,
         "ReturnValues": "UPDATED_NEW",
@@ -379,20 +383,29 @@ def release_request(claim: Claim, where: Place) -> dict[str, Any]:
 
 
 def _ending_request(claim: Claim, where: Place, changes: Mapping[str, Any]) -> dict[str, Any]:
-    ids = {name: "expiresAt" if name == where.ttl_attribute else name for name in changes}
+    update, names, values = _ending(tuple(changes), where.ttl_attribute)
     return {
         "TableName": where.table,
         "Key": where.key_of(claim),
-        "UpdateExpression": "SET " + ", ".join(f"#{ids[name]} = :{ids[name]}" for name in changes),
+        "UpdateExpression": update,
         "ConditionExpression": ENDING_CONDITION,
-        "ExpressionAttributeNames": {"#claimToken": "claimToken", **{f"#{ids[name]}": name for name in changes}},
+        "ExpressionAttributeNames": {"#claimToken": "claimToken", **names},
         "ExpressionAttributeValues": {
             ":token": {"S": claim.token},
             ":inProgress": {"S": IN_PROGRESS},
-            **{f":{ids[name]}": value for name, value in changes.items()},
+            **dict(zip(values, changes.values(), strict=True)),
         },
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
+
+
+@cache
+def _ending(attributes: tuple[str, ...], ttl_attribute: str) -> tuple[str, dict[str, str], tuple[str, ...]]:
+    """The update of attributes, with what it calls them and their values."""
+    ids = ["expiresAt" if name == ttl_attribute else name for name in attributes]
+    update = "SET " + ", ".join(f"#{each} = :{each}" for each in ids)
+    names = {f"#{each}": name for each, name in zip(ids, attributes, strict=True)}
+    return update, names, tuple(f":{each}" for each in ids)
 
 
 def has_ended_so(claim: Claim, record: Mapping[str, Any], ending: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ import re
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from json.encoder import c_make_encoder  # type: ignore[attr-defined]  # typeshed leaves it out
 from json.encoder import encode_basestring as quoted
+from operator import itemgetter
 
 from .shown import shown
 
@@ -18,11 +19,15 @@ if TYPE_CHECKING:
 __all__ = ["BadJsonError", "canonical", "dumps", "loads", "loads_data", "loads_object", "normalise", "quoted"]
 
 INFINITY = float("inf")
-BEYOND_TEXT = 10**4300
+MAX_INTEGER_DIGITS = 4300
+BEYOND_TEXT = 10**MAX_INTEGER_DIGITS
 """https://docs.python.org/3/library/stdtypes.html#integer-string-conversion-length-limitation"""
 MAX_DEPTH = 64
 """Deeper than any event is. Python's own recursion limit would end in an error that names nothing."""
 _ONLY_DECIMALS = {Decimal}
+_canonical_without_fractions = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_FRACTION = re.compile(r"(?:^|[:\[,])-?[0-9]+[.eE]")
+"""What each number that is no integer's has in JSON text, and perhaps a text, too."""
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -166,18 +171,42 @@ def canonical(value: Any) -> str:
     Raises:
         TypeError: A value in it is neither JSON's nor a Decimal.
     """
+    try:
+        text = _canonical_without_fractions(value)
+    except (TypeError, ValueError):  # a Decimal, keys that can't be sorted, an integer beyond text
+        return _canonical(value)
+    return text if _FRACTION.search(text) is None else _canonical(value)
+
+
+def _canonical(value: Any) -> str:
     if isinstance(value, dict):
-        members = sorted((json.dumps(str(key)), canonical(member)) for key, member in value.items())
-        return "{" + ",".join(f"{key}:{member}" for key, member in members) + "}"
+        members = ",".join(f"{json.dumps(_key(key))}:{_canonical(member)}" for key, member in _sorted(value))
+        return f"{{{members}}}"
     if isinstance(value, (list, tuple)):
-        return "[" + ",".join(map(canonical, value)) + "]"
+        return "[" + ",".join(map(_canonical, value)) + "]"
     if value is None or isinstance(value, (bool, str)):
         return json.dumps(value)
     if isinstance(value, (int, float, Decimal)):
         number = Decimal(float.__repr__(value)) if isinstance(value, float) else Decimal(value)
         exact = Context(prec=max(1, len(number.as_tuple().digits)), Emax=MAX_EMAX, Emin=MIN_EMIN)
-        return str(number.normalize(exact)) if number else "0"
+        normal = number.normalize(exact) if number else Decimal(0)
+        is_integer = (
+            normal.is_finite() and normal == normal.to_integral_value() and normal.adjusted() < MAX_INTEGER_DIGITS
+        )
+        return format(normal, "f") if is_integer else str(normal)
     raise TypeError(f"{type(value).__name__} has no JSON form; give a fingerprint of what has")
+
+
+def _sorted(value: dict[Any, Any]) -> list[tuple[Any, Any]]:
+    try:
+        return sorted(value.items(), key=itemgetter(0))
+    except TypeError:
+        return sorted(value.items(), key=lambda member: str(member[0]))
+
+
+def _key(key: object) -> str:
+    """A key's text, as Python's JSON writes it."""
+    return {True: "true", False: "false", None: "null"}[key] if key is None or isinstance(key, bool) else str(key)
 
 
 def loads(text: str, path: str) -> Any:

@@ -24,10 +24,10 @@ BEYOND_TEXT = 10**MAX_INTEGER_DIGITS
 """https://docs.python.org/3/library/stdtypes.html#integer-string-conversion-length-limitation"""
 MAX_DEPTH = 64
 """Deeper than any event is. Python's own recursion limit would end in an error that names nothing."""
-_ONLY_DECIMALS = {Decimal}
 _canonical_without_fractions = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _FRACTION = re.compile(r"(?:^|[:\[,])-?[0-9]+[.eE]")
 """What each number that is no integer's has in JSON text, and perhaps a text, too."""
+_digits = Decimal.__str__  # the number itself, also of a subclass
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -133,11 +133,14 @@ def dumps(value: Any) -> str:
 
 def _filled_in(parts: list[str], decimals: list[Any]) -> str | None:
     """The text around the Decimals with them in it, or None where it was parted elsewhere, too."""
-    if len(parts) != len(decimals) + 1 or set(map(type, decimals)) != _ONLY_DECIMALS:
+    if len(parts) != len(decimals) + 1:
         return None
     out = parts + decimals
     out[::2] = parts
-    out[1::2] = map(str, decimals)
+    try:
+        out[1::2] = map(_digits, decimals)
+    except TypeError:  # one is no Decimal
+        return None
     return "".join(out)
 
 
@@ -151,7 +154,7 @@ def _encoded(value: Any, default: Callable[[Any], object]) -> str:
 def _pieces(value: Any) -> list[str]:
     """The text in pieces, by a pass of its own: for what `dumps` can't tell apart, and its judge."""
     if isinstance(value, Decimal):
-        return [str(value)]
+        return [_digits(value)]
     if isinstance(value, dict):
         out = ["{"]
         for key, member in value.items():

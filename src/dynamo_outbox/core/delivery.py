@@ -238,7 +238,8 @@ class Delivery:
         again = [position for position in positions if self._tries_left[position] > 0]
         for position in again:
             self._tries_left[position] -= 1
-        self._put_back(again)
+        if again:
+            self._put_back(again)
         return [position for position in positions if position not in again]
 
     def separate(self, positions: Sequence[int]) -> None:

@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ DEFAULT_PARK_AFTER = timedelta(hours=12)
 """Half of what a stream keeps: the other half is for whoever has to mend what keeps records from being parked."""
 
 
-class _Processor:
+class _Processor(ABC):
     """What relay and change processor share: from a batch to the bus, to where it is parked, and to the answer."""
 
     def __init__(
@@ -98,11 +99,13 @@ class _Processor:
     def _aged(self) -> datetime | None:
         return None if self._parking is None else self._parking.clock() - self._park_after
 
+    @abstractmethod
     def _events_of(self, record: StreamRecord) -> Sequence[Event]:
-        raise NotImplementedError
+        """The events that a record makes."""
 
+    @abstractmethod
     def _order_key(self, raw: Mapping[str, Any]) -> str:
-        raise NotImplementedError
+        """What keeps its order with a raw record."""
 
     def _key_of(self, record: StreamRecord | DecodeError, raw: Any) -> str | None:
         """Whose a record is, also one that can't be decoded; None where that can't be told."""

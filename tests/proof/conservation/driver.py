@@ -248,7 +248,7 @@ class Driver:
             while time.monotonic() < until:
                 self._restart_the_dead()
                 self._deliver_late(0.2)
-                time.sleep(TICK)
+                time.sleep(TICK)  # ok: polling
             for process in self._processes:
                 if self._chance.random() < self.plan.outage_rate:
                     process.outage_until = time.monotonic() + OUTAGE
@@ -271,7 +271,7 @@ class Driver:
         while time.monotonic() - begun < PATIENCE and still < 3:
             self._restart_the_dead()
             self._deliver_late(1.0)
-            time.sleep(5 * TICK)
+            time.sleep(5 * TICK)  # ok: polling
             still = still + 1 if is_quiet(streams, sqs, self._world, Path(self._folder)) else 0
         for process in self._processes:
             process.stop(PATIENCE)

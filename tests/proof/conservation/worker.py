@@ -39,7 +39,7 @@ LONGEST_WAIT, IDLE = 0.05, 0.02
 
 def briefly(seconds: float) -> None:
     """Wait, but not for long."""
-    time.sleep(min(seconds, LONGEST_WAIT))
+    time.sleep(min(seconds, LONGEST_WAIT))  # ok: polling
 
 
 def outbox_of(settings: Settings) -> TransactionalOutbox:
@@ -97,7 +97,7 @@ def settled(outbox: TransactionalOutbox, error: CommitUnknownError) -> bool:
             return outbox.settle(error)
         except CommitUnknownError:
             tell(outcome="settle asked again")
-            time.sleep(LONGEST_WAIT)
+            time.sleep(LONGEST_WAIT)  # ok: polling
 
 
 def relay(settings: Settings, stopping: Flag) -> None:
@@ -131,7 +131,7 @@ def serve(mapping: StreamMapping | QueueMapping, stopping: Flag) -> None:
             tell(outcome=f"poll failed: {type(error).__name__}")
             done = 0
         if not done:
-            time.sleep(IDLE)
+            time.sleep(IDLE)  # ok: polling
 
 
 ROLES: Mapping[str, Any] = {"writer": write, "relay": relay, "consumer": consume}

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from dynamo_outbox import TransactionalOutbox
 from dynamo_outbox.testing import FakeDynamoDB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["FixedClock", "StubBus", "StubDynamoDB", "client_error", "fake_dynamodb"]
+__all__ = ["FixedClock", "StubBus", "StubDynamoDB", "client_error", "fake_dynamodb", "waiting_outbox"]
 
 
 class FixedClock:
@@ -126,6 +127,18 @@ class StubBus:
     def sent(self) -> list[str]:
         """The detail types of all entries, in the order in which they were sent."""
         return [detail_type for call in self.types for detail_type in call]
+
+
+def waiting_outbox(client: Any, clock: FixedClock, *, source: str) -> TransactionalOutbox:
+    """An outbox with the events table ``events``, whose waiting moves the clock, as far as it can draw."""
+    return TransactionalOutbox(
+        "events",
+        source=source,
+        client=client,
+        clock=clock,
+        sleep=lambda seconds: clock.advance(timedelta(seconds=seconds)),
+        draw=lambda: 1.0,
+    )
 
 
 def fake_dynamodb(

@@ -22,7 +22,7 @@ from dynamo_outbox.errors import (
     TransactionConflictError,
 )
 
-from ..doubles import client_error, fake_dynamodb
+from ..doubles import client_error, fake_dynamodb, waiting_outbox
 
 if TYPE_CHECKING:
     from dynamo_outbox.testing import FakeDynamoDB
@@ -39,14 +39,7 @@ def fake(clock: FixedClock) -> FakeDynamoDB:
 
 @pytest.fixture
 def outbox(fake: FakeDynamoDB, clock: FixedClock) -> TransactionalOutbox:
-    return TransactionalOutbox(
-        "events",
-        source="Accounts",
-        client=fake,
-        clock=clock,
-        sleep=lambda seconds: clock.advance(timedelta(seconds=seconds)),
-        draw=lambda: 1.0,
-    )
+    return waiting_outbox(fake, clock, source="Accounts")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from dynamo_outbox import Event, Transaction, TransactionalOutbox
 from dynamo_outbox.core.values import encode_item
 from dynamo_outbox.errors import ConditionFailedError, EncodeError, InvalidEventError, TransactionLimitError
 
-from ..doubles import fake_dynamodb
+from ..doubles import fake_dynamodb, waiting_outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,14 +31,7 @@ def fake(clock: FixedClock) -> FakeDynamoDB:
 
 @pytest.fixture
 def outbox(fake: FakeDynamoDB, clock: FixedClock) -> TransactionalOutbox:
-    return TransactionalOutbox(
-        "events",
-        source="Demo",
-        client=fake,
-        clock=clock,
-        sleep=lambda seconds: clock.advance(timedelta(seconds=seconds)),
-        draw=lambda: 1.0,
-    )
+    return waiting_outbox(fake, clock, source="Demo")
 
 
 def write(fake: FakeDynamoDB, **attributes: Any) -> None:

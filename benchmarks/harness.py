@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import gc
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from time import process_time
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["Benchmark", "Measure", "Result", "fresh", "measure", "peer_over_ours", "timed"]
+__all__ = [
+    "SOURCE",
+    "Benchmark",
+    "Measure",
+    "Result",
+    "Spread",
+    "alternate",
+    "collector_off",
+    "measure",
+    "spread_of",
+    "timed",
+    "timed_on",
+]
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 ROUNDS = 21
@@ -25,6 +36,8 @@ TOLERANCE = 1.05
 Measure: TypeAlias = "Callable[[], float]"
 """Does the work once, or often, and returns what it cost."""
 Costs: TypeAlias = "Mapping[str, float]"
+Name = TypeVar("Name")
+Input = TypeVar("Input")
 
 
 def peer_over_ours(costs: Costs) -> float:
@@ -48,7 +61,8 @@ class Benchmark:
         sense: ``≥``: the ratio is the peer's cost over ours; ``≤``: ours over the peer's.
         measures: The contenders by name: ``ours``, ``peer``, whatever else `ratio` uses, and perhaps ``floor``: code
             that does the same checks as ours, and no more.
-        check: Raises where the contenders don't do the same work. It runs before anything is timed.
+        check: Raises where the contenders, the floor among them, don't do the same work: where they make the same
+            thing, by comparing what they make. It runs before anything is timed.
         ratio: The ratio of a round's costs, where it isn't the plain one.
         rounds: How many rounds.
     """
@@ -73,6 +87,7 @@ class Result:
         low, high: Its interval.
         floor: The ratio that the floor reaches against the peer, or None where there is no floor.
         above_floor: Ours over the floor, or None.
+        costs: Each contender's median cost.
     """
 
     benchmark: Benchmark
@@ -93,24 +108,54 @@ class Result:
 
 
 def measure(benchmark: Benchmark) -> Result:
-    """Run the rounds. The order of the contenders turns with each round, so that none is always the first."""
+    """Check that the contenders do the same work, and run the rounds."""
     benchmark.check()
-    names = list(benchmark.measures)
-    for name in names:
-        benchmark.measures[name]()  # warm: caches, lazy imports, connections
-    rounds: list[dict[str, float]] = []
-    for number in range(benchmark.rounds):
-        turned = names[number % len(names) :] + names[: number % len(names)]
-        rounds.append({name: benchmark.measures[name]() for name in turned})
+    rounds = alternate(benchmark.measures, benchmark.rounds)
     ratio = benchmark.ratio or (peer_over_ours if benchmark.sense == "≥" else ours_over_peer)
-    ratios = sorted(ratio(costs) for costs in rounds)
-    low, high = _ranks(len(ratios))
-    costs = {name: median(each[name] for each in rounds) for name in names}
+    ratios = [ratio(costs) for costs in rounds]
+    costs = {name: median(each[name] for each in rounds) for name in benchmark.measures}
     if "floor" not in benchmark.measures:
-        return Result(benchmark, median(ratios), ratios[low], ratios[high], costs=costs)
+        return Result(benchmark, *spread_of(ratios), costs=costs)
     floors = [ratio({**each, "ours": each["floor"]}) for each in rounds]
-    above = [each["ours"] / each["floor"] for each in rounds]
-    return Result(benchmark, median(ratios), ratios[low], ratios[high], median(floors), median(above), costs)
+    pairs = zip(floors, ratios, strict=True) if benchmark.sense == "≥" else zip(ratios, floors, strict=True)
+    above = [more / less for more, less in pairs]  # of ratios: what `ratio` takes off ours, it takes off the floor
+    return Result(benchmark, *spread_of(ratios), median(floors), median(above), costs)
+
+
+def alternate(measures: Mapping[Name, Measure], rounds: int) -> list[dict[Name, float]]:
+    """What each cost, by round, after a first run that doesn't count: for caches, lazy imports, connections.
+
+    The order turns with each round, so that none is always the first. What there is when the rounds begin is kept from
+    the collector meanwhile, so that collecting before each measurement costs next to nothing.
+    """
+    names = list(measures)
+    for name in names:
+        measures[name]()
+    gc.collect()
+    gc.freeze()
+    try:
+        out: list[dict[Name, float]] = []
+        for number in range(rounds):
+            first = number % len(names)
+            out.append({name: measures[name]() for name in [*names[first:], *names[:first]]})
+        return out
+    finally:
+        gc.unfreeze()
+
+
+class Spread(NamedTuple):
+    """A median, and the interval in which it lies with 95 %."""
+
+    got: float
+    low: float
+    high: float
+
+
+def spread_of(values: Sequence[float]) -> Spread:
+    """The median of what was measured. The interval is one of ranks, so nothing is supposed of how it is spread."""
+    ordered = sorted(values)
+    low, high = _ranks(len(ordered))
+    return Spread(median(ordered), ordered[low], ordered[high])
 
 
 def _ranks(count: int) -> tuple[int, int]:
@@ -124,6 +169,22 @@ def _ranks(count: int) -> tuple[int, int]:
     return rank, count - 1 - rank
 
 
+@contextmanager
+def collector_off() -> Iterator[None]:
+    """A block without garbage collection: what there is to collect goes before it.
+
+    As in the standard library's timeit. A collection walks all that is in the process, and whom it hits is chance.
+    """
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 def timed(work: Callable[[], object], *, repeat: int = 1, clock: Callable[[], float] = process_time) -> Measure:
     """Measures work in this process: seconds by the clock, by default CPU time of all its threads, for one run.
 
@@ -134,39 +195,38 @@ def timed(work: Callable[[], object], *, repeat: int = 1, clock: Callable[[], fl
     """
 
     def once() -> float:
-        begin = clock()
-        for _ in range(repeat):
-            work()
-        return (clock() - begin) / repeat
+        with collector_off():
+            begin = clock()
+            for _ in range(repeat):
+                work()
+            return (clock() - begin) / repeat
 
     return once
 
 
-def fresh(code: str, environment: Mapping[str, str] | None = None) -> Measure:
-    """Measures a fresh interpreter that runs the code: CPU seconds, user's and system's, of the whole process.
+def timed_on(
+    make: Callable[[], Input],
+    work: Callable[[Input], object],
+    *,
+    repeat: int = 1,
+    clock: Callable[[], float] = process_time,
+) -> Measure:
+    """Measures work as `timed` does, each run on an input of its own.
 
     Args:
-        code: Python.
-        environment: Variables beside ``PYTHONPATH`` and ``PATH``.
+        make: Makes a run's input, just before it and outside of the timed region.
+        work: The timed region. What it returns is thrown away inside it.
+        repeat, clock: As for `timed`. The clock is read for each run, so one run has to take much longer than that.
     """
-    variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCE), **(environment or {})}
 
     def once() -> float:
-        with subprocess.Popen([sys.executable, "-c", code], env=variables) as process:  # noqa: S603  # this interpreter
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise RuntimeError(f"ended with {process.returncode}: {code}")
-        return usage.ru_utime + usage.ru_stime
+        spent = 0.0
+        with collector_off():
+            for _ in range(repeat):
+                subject = make()
+                begin = clock()
+                work(subject)
+                spent += clock() - begin
+        return spent / repeat
 
     return once
-
-
-def all_of(works: Sequence[Callable[[], object]]) -> Callable[[], object]:
-    """One piece of work that is several."""
-
-    def work() -> None:
-        for each in works:
-            each()
-
-    return work

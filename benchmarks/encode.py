@@ -1,22 +1,32 @@
 """Encoding an item.
 
 Inside the timed region: 100 items of Python values to typed ones, outputs equal; by boto3, TypeSerializer for each
-attribute.
+attribute. By pynamodb, 100 models to typed values; the models are there before, and ours encodes the values that are in
+them: numbers as ``int`` and ``float``, and no NULL. Its sets are lists in an order of their own, so those outputs are
+compared as the values that they hold.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeSerializer
 
-from dynamo_outbox import encode_item
+from dynamo_outbox import decode_item, encode_item
 
 from .harness import Benchmark, timed
-from .payloads import rich_item
+from .models import RichItem, SmallItem, values_of
+from .payloads import rich_item, small_item
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pynamodb.models import Model
 
 __all__ = ["rows"]
 
+ITEMS = 100
 _serialize = TypeSerializer().serialize
 Items = list[dict[str, Any]]
 
@@ -31,28 +41,53 @@ def boto3s(items: Items) -> Items:
     return [{name: _serialize(value) for name, value in item.items()} for item in items]
 
 
+def pynamodbs(models: list[Model]) -> Items:
+    """Typed by pynamodb."""
+    return [model.serialize() for model in models]
+
+
 def check(items: Items) -> None:
     """Raises unless the outputs are equal."""
     if ours(items) != boto3s(items):
         raise AssertionError("the typed items differ")
 
 
+def check_models(items: Items, models: list[Model]) -> None:
+    """Raises unless the outputs hold the same values."""
+    if [decode_item(typed) for typed in ours(items)] != [decode_item(typed) for typed in pynamodbs(models)]:
+        raise AssertionError("the typed items differ")
+
+
+def against_boto3(kind: str, items: Items) -> Benchmark:
+    return Benchmark(
+        what=f"encode: a {kind} item",
+        against="boto3's TypeSerializer",
+        target=3.0,
+        sense="≥",
+        measures={"ours": timed(partial(ours, items), repeat=5), "peer": timed(partial(boto3s, items), repeat=5)},
+        check=partial(check, items),
+    )
+
+
+def against_pynamodb(kind: str, items: Items, model: type[Model]) -> Benchmark:
+    models = [model.from_raw_data(typed) for typed in ours(items)]
+    held = [values_of(each) for each in models]
+    return Benchmark(
+        what=f"encode: a {kind} item",
+        against="pynamodb's Model.serialize",
+        target=1.0,
+        sense="≥",
+        measures={"ours": timed(partial(ours, held), repeat=5), "peer": timed(partial(pynamodbs, models), repeat=5)},
+        check=partial(check_models, held, models),
+    )
+
+
 def rows() -> list[Benchmark]:
-    """A rich item and a small one."""
-    small = [{"pk": f"Book#{n}", "sk": "stock", "count": n, "place": "Utrecht", "open": True} for n in range(100)]
-    out = []
-    for kind, items in (("rich", [rich_item(number) for number in range(100)]), ("small", small)):
-        out.append(
-            Benchmark(
-                what=f"encode: a {kind} item",
-                against="boto3's TypeSerializer",
-                target=3.0,
-                sense="≥",
-                measures={
-                    "ours": timed(lambda items=items: ours(items), repeat=5),  # type: ignore[misc]
-                    "peer": timed(lambda items=items: boto3s(items), repeat=5),  # type: ignore[misc]
-                },
-                check=lambda items=items: check(items),  # type: ignore[misc]
-            )
-        )
+    """Against each peer, a rich item and a small one."""
+    kinds: tuple[tuple[str, Callable[[int], dict[str, Any]], type[Model]], ...]
+    kinds = (("rich", rich_item, RichItem), ("small", small_item, SmallItem))
+    out: list[Benchmark] = []
+    for kind, item, model in kinds:
+        items = [item(number) for number in range(ITEMS)]
+        out += [against_boto3(kind, items), against_pynamodb(kind, items, model)]
     return out

@@ -11,7 +11,16 @@ from typing import Any
 from dynamo_outbox import Event, encode_item
 from dynamo_outbox.core.outbox_item import ItemLayout, item_of
 
-__all__ = ["diverse", "from_lambda", "outbox_records", "record", "rich_item", "rich_records", "small_records"]
+__all__ = [
+    "diverse",
+    "from_lambda",
+    "outbox_records",
+    "record",
+    "rich_item",
+    "rich_records",
+    "small_item",
+    "small_records",
+]
 
 RECORDS = 100
 SHAPES = 362
@@ -40,6 +49,11 @@ def rich_item(number: int) -> dict[str, Any]:
             {"isbn": f"978-1942788{number + 1:03d}", "pages": Decimal(238), "format": "ebook"},
         ],
     }
+
+
+def small_item(number: int) -> dict[str, Any]:
+    """What is in stock: a key and three attributes."""
+    return {"pk": f"Book#{number}", "sk": "stock", "count": Decimal(number), "place": "Utrecht", "open": True}
 
 
 def record(number: int, image: dict[str, Any], keys: tuple[str, ...] = ("pk", "sk")) -> dict[str, Any]:
@@ -73,11 +87,8 @@ def rich_records(count: int = RECORDS) -> dict[str, Any]:
 
 
 def small_records(count: int = RECORDS) -> dict[str, Any]:
-    """A batch of records of items with a key and three attributes."""
-    items = (
-        {"pk": f"Book#{n}", "sk": "stock", "count": Decimal(n), "place": "Utrecht", "open": True} for n in range(count)
-    )
-    return {"Records": [record(number, encode_item(item)) for number, item in enumerate(items)]}
+    """A batch of records of small items."""
+    return {"Records": [record(number, encode_item(small_item(number))) for number in range(count)]}
 
 
 def outbox_event(number: int) -> Event:

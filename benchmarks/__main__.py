@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--write] [names]``: measures, and prints the table of targets and what was got.
+"""``python -m benchmarks [--write] [names]``: measures, and prints the tables of what was to be and what was got.
 
 Ends with 1 where a row is neither met nor has a floor that shows why.
 """
@@ -11,14 +11,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import growth_report, report
+from .growth import Grown, Growth, grow
 from .harness import Benchmark, Result, measure
-from .report import circumstances, markdown, plot, table, written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-ROWS: tuple[str, ...] = (
+COMPARED: tuple[str, ...] = (
     "decode",
     "decode_hot",
     "own_record",
@@ -29,34 +30,61 @@ ROWS: tuple[str, ...] = (
     "idempotency",
 )
 """The modules of this package with ``rows() -> list[Benchmark]``, in the order of the table."""
+GROWING: tuple[str, ...] = ("sizes", "shapes")
+"""Those with ``rows() -> list[Growth]``."""
+ALL = (*COMPARED, *GROWING)
 
 
-def run(names: Sequence[str]) -> list[Result]:
-    """The results of the modules named."""
-    results = []
-    for name in names:
-        rows: list[Benchmark] = import_module(f"{__package__}.{name}").rows()
-        for benchmark in rows:
-            print(f"{name}: {benchmark.what} …", file=sys.stderr, flush=True)
-            results.append(measure(benchmark))
-    return results
+def rows_of(names: Sequence[str]) -> list[Benchmark | Growth]:
+    """The rows of the modules named."""
+    return [row for name in names for row in import_module(f"{__package__}.{name}").rows()]
+
+
+def run(rows: Sequence[Benchmark | Growth]) -> tuple[list[Result], list[Grown]]:
+    """What came of comparisons and of growth, each in its order."""
+    results: list[Result] = []
+    all_grown: list[Grown] = []
+    for row in rows:
+        print(f"{row.what} …", file=sys.stderr, flush=True)
+        if isinstance(row, Benchmark):
+            results.append(measure(row))
+        else:
+            all_grown.append(grow(row))
+    return results, all_grown
+
+
+def write(results: Sequence[Result], all_grown: Sequence[Grown]) -> None:
+    """Tables and pictures, into the docs."""
+    page = DOCS / "benchmarks.md"
+    measured = report.markdown(report.HEADINGS, [report.cells(result) for result in results])
+    growth = report.markdown(growth_report.HEADINGS, [growth_report.cells(grown) for grown in all_grown])
+    text = report.written(page.read_text(encoding="utf-8"), "measured", f"{measured}\n{report.circumstances()}")
+    text = report.written(text, "growth", f"{growth}\n![How cost grows with size](growth.svg)\n")
+    page.write_text(text, encoding="utf-8")
+    (DOCS / "benchmarks.svg").write_text(report.plot(results), encoding="utf-8")
+    (DOCS / "growth.svg").write_text(growth_report.panels(all_grown), encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and say by the exit status whether each row is met or has its floor."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", default=ROWS, help=f"of these rows only: {', '.join(ROWS)}")
-    parser.add_argument("--write", action="store_true", help="write table and plot into docs/benchmarks.md, too")
+    parser.add_argument("names", nargs="*", help=f"of these rows only: {', '.join(ALL)}")
+    parser.add_argument("--write", action="store_true", help="write all tables and plots into docs, too")
     given = parser.parse_args(arguments)
-    results = run(given.names)
-    print(table(results))
-    print(f"\n{circumstances()}", end="")
+    if unknown := set(given.names) - set(ALL):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(ALL)}")
+    if given.write and given.names:
+        parser.error("--write is for all rows: the page would lose the others")
+    results, all_grown = run(rows_of(given.names or ALL))
+    if results:
+        print(report.columns(report.HEADINGS, [report.cells(result) for result in results]), end="\n\n")
+    if all_grown:
+        print(report.columns(growth_report.HEADINGS, [growth_report.cells(each) for each in all_grown]), end="\n\n")
+    print(report.circumstances(), end="")
     if given.write:
-        page = DOCS / "benchmarks.md"
-        text = f"{markdown(results)}\n{circumstances()}"
-        page.write_text(written(page.read_text(encoding="utf-8"), "measured", text), encoding="utf-8")
-        (DOCS / "benchmarks.svg").write_text(plot(results), encoding="utf-8")
-    return 0 if all(result.met != "no" for result in results) else 1
+        write(results, all_grown)
+    met = [result.met for result in results] + [grown.met for grown in all_grown]
+    return 1 if "no" in met else 0
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def small_records(count: int = RECORDS) -> dict[str, Any]:
     return {"Records": [record(number, encode_item(small_item(number))) for number in range(count)]}
 
 
-def outbox_event(number: int) -> Event:
+def outbox_event(number: int, book: int) -> Event:
     """An event of a book."""
     return Event(
         "BookAdded",
@@ -100,16 +100,17 @@ def outbox_event(number: int) -> Event:
         time=datetime(2026, 11, 24, 9, 0, number % 60, 123456, tzinfo=UTC),
         source="OutboxDemo.Books",
         aggregate_type="Book",
-        aggregate_id=f"978-1942788{number:03d}",
+        aggregate_id=f"978-1942788{book:03d}",
         sequence=number + 1,
         correlation_id="6f9619ff-8b86-d011-b42d-00c04fc964ff",
     )
 
 
-def outbox_records(count: int = RECORDS) -> dict[str, Any]:
-    """A batch of records of our own outbox items."""
+def outbox_records(count: int = RECORDS, books: int | None = None) -> dict[str, Any]:
+    """A batch of records of our own outbox items, each of a book of its own, or of so many books."""
     layout = ItemLayout()
-    items = (item_of(outbox_event(number), expires_at=1796097600, layout=layout) for number in range(count))
+    events = (outbox_event(number, number % (books or count)) for number in range(count))
+    items = (item_of(event, expires_at=1796097600, layout=layout) for event in events)
     return {"Records": [record(number, item) for number, item in enumerate(items)]}
 
 

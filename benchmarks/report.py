@@ -1,4 +1,4 @@
-"""The table and the plot that are made of the results. Absolute times are in neither: they are the machine's."""
+"""The tables and the plot that are made of the results. Absolute times are in none: they are the machine's."""
 
 from __future__ import annotations
 
@@ -13,47 +13,64 @@ if TYPE_CHECKING:
 
     from .harness import Result
 
-__all__ = ["circumstances", "markdown", "plot", "table", "written"]
+__all__ = [
+    "HEADINGS",
+    "cells",
+    "circumstances",
+    "columns",
+    "escaped",
+    "markdown",
+    "number",
+    "opening",
+    "plot",
+    "written",
+]
 
 HEADINGS = ("what", "against", "target", "got [95 %]", "floor", "met")
+NUMBERS = {"target", "at most", "got [95 %]", "floor"}
 PEERS = ("boto3", "aws-lambda-powertools", "pynamodb")
 STYLE = (
-    "text{font:13px sans-serif;fill:#57606a}.bar{fill:#2f81c7}.no{fill:#c9622f}.floor{fill:#8b7fd1}"
-    ".mark{stroke:#57606a;stroke-width:2}.range{stroke:#8c959f;stroke-width:1.5}"
-    "@media(prefers-color-scheme:dark){text{fill:#c9d1d9}.mark{stroke:#c9d1d9}}"
+    "text{font:13px sans-serif;fill:#57606a}.less{font-size:11px}"
+    ".bar{fill:#2f81c7}.no{fill:#c9622f}.floor{fill:#8b7fd1}"
+    ".mark{stroke:#57606a;stroke-width:2}.range{stroke:#24292f;stroke-width:2}.grid{stroke:#8c959f;stroke-width:.5}"
+    ".line{fill:none;stroke:#2f81c7;stroke-width:2}.line.no{fill:none;stroke:#c9622f}"
+    ".limit{stroke:#8c959f;stroke-width:1.5;stroke-dasharray:4 3}"
+    "@media(prefers-color-scheme:dark){text{fill:#c9d1d9}.mark{stroke:#c9d1d9}.range{stroke:#f0f6fc}}"
 )
 
 
-def _cells(result: Result) -> tuple[str, ...]:
+def cells(result: Result) -> tuple[str, ...]:
+    """A result's row under the headings."""
     benchmark = result.benchmark
-    floor = "" if result.floor is None else f"{_number(result.floor)} ({(result.above_floor or 0) - 1:+.0%})"
+    floor = "" if result.floor is None else f"{number(result.floor)} ({(result.above_floor or 0) - 1:+.0%})"
     return (
         benchmark.what,
         benchmark.against,
-        f"{benchmark.sense} {_number(benchmark.target)}",
-        f"{_number(result.got)} [{_number(result.low)}, {_number(result.high)}]",
+        f"{benchmark.sense} {number(benchmark.target)}",
+        f"{number(result.got)} [{number(result.low)}, {number(result.high)}]",
         floor,
         result.met,
     )
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """With as many digits as it is worth."""
     return f"{value:.2f}" if value >= 0.1 else f"{value:.4f}"
 
 
-def table(results: Sequence[Result]) -> str:
-    """The results as text, in columns."""
-    lines = [HEADINGS, *map(_cells, results)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
+def columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table for a terminal."""
+    lines = [headings, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
 
 
-def markdown(results: Sequence[Result]) -> str:
-    """The results as a table of the docs."""
-    rows = [HEADINGS, ("---", "---", "--:", "--:", "--:", "---"), *map(_cells, results)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table for the docs; columns whose cells are numbers are set to the right."""
+    rules = ["--:" if heading in NUMBERS else "---" for heading in headings]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (headings, rules, *rows))
 
 
 def circumstances() -> str:
@@ -73,34 +90,43 @@ def written(page: str, name: str, text: str) -> str:
 
 
 def plot(results: Sequence[Result]) -> str:
-    """How far each target is surpassed, as SVG: a bar from the target's line, on a scale of powers of two."""
-    left, width, step, top = 430, 320, 26, 34
-    height = top + step * len(results) + 12
+    """How far each target is surpassed, as SVG: a bar from the target's line, on a logarithmic scale."""
+    left, width, right, step, top = 470, 260, 140, 38, 34
+    height = top + step * len(results) + 4
     gains = [_gains(result) for result in results]
-    most = max((abs(log10(value)) for each in gains for value in each), default=0.3)
+    most = max((abs(log10(value)) for each in gains for value in each), default=0) or 1
 
     def x(gain: float) -> float:
         return left + width / 2 + log10(gain) / most * width / 2
 
     zero = x(1)
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 70}" height="{height}" '
-        f'viewBox="0 0 {left + width + 70} {height}" role="img"><title>How far each target is surpassed</title>'
-        f"<style>{STYLE}</style>",
-        f'<line class="mark" x1="{zero}" y1="{top - 10}" x2="{zero}" y2="{height - 8}"/>',
+        *opening("How far each target is surpassed", left + width + right, height),
+        f'<line class="mark" x1="{zero}" y1="{top - 10}" x2="{zero}" y2="{height - 4}"/>',
         f'<text x="{zero}" y="16" text-anchor="middle">target</text>',
     ]
     for position, (result, (got, low, high)) in enumerate(zip(results, gains, strict=True)):
-        y = top + step * position
+        y, benchmark = top + step * position, result.benchmark
         begin, end = sorted((zero, x(got)))
         kind = {"yes": "bar", "floor": "floor", "no": "no"}[result.met]
+        goal = f"{benchmark.sense} {number(benchmark.target)}"
         lines += [
-            f'<text x="{left - 8}" y="{y + 13}" text-anchor="end">{_escaped(result.benchmark.what)}</text>',
-            f'<rect class="{kind}" x="{begin:.1f}" y="{y + 2}" width="{max(end - begin, 1):.1f}" height="14"/>',
-            f'<line class="range" x1="{x(low):.1f}" y1="{y + 9}" x2="{x(high):.1f}" y2="{y + 9}"/>',
-            f'<text x="{left + width + 8}" y="{y + 13}">{_number(result.got)}</text>',
+            f'<text x="{left - 8}" y="{y + 13}" text-anchor="end">{escaped(benchmark.what)}</text>',
+            f'<text class="less" x="{left - 8}" y="{y + 27}" text-anchor="end">{escaped(benchmark.against)}</text>',
+            f'<rect class="{kind}" x="{begin:.1f}" y="{y + 8}" width="{max(end - begin, 1):.1f}" height="14"/>',
+            f'<line class="range" x1="{x(low):.1f}" y1="{y + 15}" x2="{x(high):.1f}" y2="{y + 15}"/>',
+            f'<text x="{left + width + 12}" y="{y + 20}">{number(result.got)}'
+            f'<tspan class="less" dx="8">{goal}</tspan></text>',
         ]
     return "\n".join([*lines, "</svg>\n"])
+
+
+def opening(title: str, width: float, height: float) -> list[str]:
+    """How a picture begins. Its own style follows the reader's preference for light or dark."""
+    return [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}" role="img"><title>{title}</title><style>{STYLE}</style>'
+    ]
 
 
 def _gains(result: Result) -> tuple[float, float, float]:
@@ -111,5 +137,5 @@ def _gains(result: Result) -> tuple[float, float, float]:
     return got, min(ends), max(ends)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

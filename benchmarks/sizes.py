@@ -1,0 +1,172 @@
+"""How the cost of a batch, a transaction and a publication grows with what is in it.
+
+Inside the timed region: as many runs of a size as make 1,000 records, events or actions, and one at least, so that a
+measurement of a small size has as much to do. Records are parsed from JSON just before and outside of the timed region,
+all batches of a measurement at once: small items, whose Keys and NewImage are read, and for the relay our own outbox
+items. The clients take everything at once, so that what is measured is this library alone.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dynamo_outbox import Event, EventBridgePublisher, OutboxRelay, Transaction, TransactionalOutbox, decode_records
+
+from .growth import Growth, by_size
+from .harness import Measure, timed_on
+from .payloads import outbox_event, outbox_records, small_item, small_records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["rows"]
+
+MANY = (1, 10, 100, 1_000, 10_000)
+ACTIONS = (1, 3, 10, 30, 100)
+"""Up to DynamoDB's limit for a transaction."""
+AT_LEAST = 1_000
+Input = TypeVar("Input")
+Change = TypeVar("Change")
+
+
+class Taking:
+    """A client that takes everything, and counts it."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def put_events(self, **request: Any) -> dict[str, Any]:
+        count = len(request["Entries"])
+        self.taken += count
+        return {"FailedEntryCount": 0, "Entries": [{"EventId": "0"}] * count}
+
+    def transact_write_items(self, **request: Any) -> dict[str, Any]:
+        self.taken += len(request["TransactItems"])
+        return {}
+
+
+def growth(
+    what: str,
+    per: str,
+    sizes: Sequence[int],
+    make: Callable[[int], Callable[[], Input]],
+    work: Callable[[Input], object],
+    count: Callable[[Input], int],
+) -> Growth:
+    """A line of the table.
+
+    Args:
+        what, per: As in `Growth`.
+        sizes: The sizes.
+        make: Of a size, what makes an input of it anew.
+        work: The timed region.
+        count: Does the work, and counts what was done.
+    """
+
+    def check() -> None:
+        for size in sizes:
+            if (done := count(make(size)())) != size:
+                raise AssertionError(f"{what}: {done} of {size}")
+
+    def measure(size: int) -> Measure:
+        once, runs = make(size), max(1, AT_LEAST // size)
+
+        def all_at_once(inputs: list[Input]) -> None:
+            for each in inputs:
+                work(each)
+
+        of_all = timed_on(lambda: [once() for _ in range(runs)], all_at_once)
+        return lambda: of_all() / runs
+
+    return Growth(what=what, per=per, check=check, series=lambda: by_size({size: measure(size) for size in sizes}))
+
+
+def parsed(payload: Any) -> Callable[[], Any]:
+    """What makes a payload anew from its JSON."""
+    text = json.dumps(payload)
+    return lambda: json.loads(text)
+
+
+def read(payload: Any) -> int:
+    """Keys and NewImage of each record."""
+    records = decode_records(payload)
+    for record in records:
+        _ = record.keys, record.new_image
+    return len(records)
+
+
+def decoding() -> Growth:
+    return growth(
+        "decode_records, both images read",
+        "records a batch",
+        MANY,
+        lambda size: parsed(small_records(size)),
+        read,
+        read,
+    )
+
+
+def relaying(what: str, books: int | None) -> Growth:
+    client = Taking()
+    relay = OutboxRelay(EventBridgePublisher("books", client=client))
+
+    def published(payload: Any) -> int:
+        before = client.taken
+        answer = relay(payload)
+        return 0 if answer["batchItemFailures"] else client.taken - before
+
+    return growth(what, "records a batch", MANY, lambda size: parsed(outbox_records(size, books)), relay, published)
+
+
+def numbered_event(number: int) -> Event:
+    """An event of an aggregate of its own."""
+    return outbox_event(number, number)
+
+
+def publishing() -> Growth:
+    client = Taking()
+    publisher = EventBridgePublisher("books", client=client)
+
+    def events(size: int) -> Callable[[], list[Event]]:
+        made = [numbered_event(number) for number in range(size)]
+        return lambda: made
+
+    def published(events: list[Event]) -> int:
+        return len(publisher.publish(events).published)
+
+    return growth("publish", "events a call", MANY, events, publisher.publish, published)
+
+
+def writing(what: str, change: Callable[[int], Change], apply: Callable[[Transaction, Change], object]) -> Growth:
+    client: Any = Taking()
+    outbox = TransactionalOutbox("books-events", keys={"books": ("pk", "sk")}, client=client)
+
+    def changes(size: int) -> Callable[[], list[Change]]:
+        made = [change(number) for number in range(size)]
+        return lambda: made
+
+    def write(made: list[Change]) -> None:
+        with outbox.transaction() as tx:
+            for each in made:
+                apply(tx, each)
+
+    def written(made: list[Change]) -> int:
+        before: int = client.taken
+        write(made)
+        taken: int = client.taken
+        return taken - before
+
+    return growth(what, "actions a transaction", ACTIONS, changes, write, written)
+
+
+def rows() -> list[Growth]:
+    """What is read, relayed, published and written."""
+    return [
+        decoding(),
+        relaying("relay, each record of its own aggregate", None),
+        relaying("relay, all records of one aggregate", 1),
+        publishing(),
+        writing("transaction of puts", small_item, lambda tx, item: tx.put("books", item, must_not_exist=True)),
+        writing("transaction of events with a sequence", numbered_event, Transaction.emit),
+    ]

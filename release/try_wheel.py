@@ -25,6 +25,7 @@ TESTS = ["tests/unit", "tests/contract"]
 LEFT_OUT = [
     *("-m", "not engine", "-k", "not moto"),
     "--ignore=tests/unit/test_peers_books.py",  # of the example
+    "--ignore=tests/unit/test_benchmark_harness.py",  # of the benchmarks
     "--ignore=tests/unit/test_claims.py",  # a long walk through pure code, which no dependency changes
     "--deselect=tests/unit/test_templates_rendering.py::test_a_resource_stands_in_a_template",  # runs cfn-lint
 ]

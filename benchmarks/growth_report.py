@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HEADINGS", "cells", "panels"]
 
-HEADINGS = ("what", "from, to", "at most", "got [95 %]", "met")
+HEADINGS = ("what", "from, to", "power, at most", "got [95 %]", "met")
 ACROSS = 2
 WIDTH, HEIGHT = 400, 236
 LEFT, RIGHT, TOP, BOTTOM = 44, 18, 46, 44

@@ -91,8 +91,8 @@ def small_records(count: int = RECORDS) -> dict[str, Any]:
     return {"Records": [record(number, encode_item(small_item(number))) for number in range(count)]}
 
 
-def outbox_event(number: int, book: int) -> Event:
-    """An event of a book."""
+def outbox_event(number: int, book: int | None = None) -> Event:
+    """An event of a book: of its own, or of the one named."""
     return Event(
         "BookAdded",
         {"name": f"Team Topologies, volume {number}", "authors": ["Matthew Skelton", "Manuel Pais"], "year": 2019},
@@ -100,7 +100,7 @@ def outbox_event(number: int, book: int) -> Event:
         time=datetime(2026, 11, 24, 9, 0, number % 60, 123456, tzinfo=UTC),
         source="OutboxDemo.Books",
         aggregate_type="Book",
-        aggregate_id=f"978-1942788{book:03d}",
+        aggregate_id=f"978-1942788{number if book is None else book:03d}",
         sequence=number + 1,
         correlation_id="6f9619ff-8b86-d011-b42d-00c04fc964ff",
     )

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 HEADINGS = ("what", "against", "target", "got [95 %]", "floor", "met")
-NUMBERS = {"target", "at most", "got [95 %]", "floor"}
+NUMBERS = {"target", "power, at most", "got [95 %]", "floor"}
 PEERS = ("boto3", "aws-lambda-powertools", "pynamodb")
 STYLE = (
     "text{font:13px sans-serif;fill:#57606a}.less{font-size:11px}"

@@ -3,8 +3,8 @@
 Inside the timed region: `decode_item` of items of ten attributes, each with one of four names and types, so that no two
 have the same. It is a fresh interpreter that meets them, 5,000 at a time, which are made just before and outside of the
 timed region. What they cost is divided by what it cost to make them: a machine that gets slower meanwhile is no growth.
-A round is one such lot of each 100,000. Memory is the most that the process has had so far, all of it:
-of a million shapes kept, a few bytes for each would show.
+A round is one such lot of each 100,000. Memory is the most that the process has had so far, all of it: were the shapes
+kept, a few bytes for each would show.
 """
 
 from __future__ import annotations

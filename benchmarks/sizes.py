@@ -119,17 +119,12 @@ def relaying(what: str, books: int | None) -> Growth:
     return growth(what, "records a batch", MANY, lambda size: parsed(outbox_records(size, books)), relay, published)
 
 
-def numbered_event(number: int) -> Event:
-    """An event of an aggregate of its own."""
-    return outbox_event(number, number)
-
-
 def publishing() -> Growth:
     client = Taking()
     publisher = EventBridgePublisher("books", client=client)
 
     def events(size: int) -> Callable[[], list[Event]]:
-        made = [numbered_event(number) for number in range(size)]
+        made = [outbox_event(number) for number in range(size)]
         return lambda: made
 
     def published(events: list[Event]) -> int:
@@ -168,5 +163,5 @@ def rows() -> list[Growth]:
         relaying("relay, all records of one aggregate", 1),
         publishing(),
         writing("transaction of puts", small_item, lambda tx, item: tx.put("books", item, must_not_exist=True)),
-        writing("transaction of events with a sequence", numbered_event, Transaction.emit),
+        writing("transaction of events with a sequence", outbox_event, Transaction.emit),
     ]

@@ -30,7 +30,7 @@ class Name(str):
 
 
 def outcome(function: Callable[[Any], Any], value: Any) -> tuple[object, ...]:
-    """What comes of a call, comparable: the values with their types and order, or the error with all it says."""
+    """What comes of a call, comparable: the values with their types, or the error with all it says."""
     try:
         return "returned", shown(function(value))
     except OutboxError as error:
@@ -40,7 +40,7 @@ def outcome(function: Callable[[Any], Any], value: Any) -> tuple[object, ...]:
 def shown(value: Any) -> object:
     """A value with its type, all the way down; a Decimal by its digits."""
     if isinstance(value, dict):
-        return type(value), [(name, shown(member)) for name, member in value.items()]
+        return type(value), {name: shown(member) for name, member in value.items()}  # a map has no order
     if isinstance(value, list):
         return type(value), [shown(member) for member in value]
     if isinstance(value, set):

@@ -71,6 +71,16 @@ def read_list(value: Any, depth: int) -> list[Any]:
     return out
 
 
+def read_value(typed: Any, depth: int) -> Any:
+    """One typed value; `depth` is its own."""
+    ((tag, member),) = typed.items()
+    if get(typed, "S") is member and type(member) is str:
+        return member
+    if tag == "N" and not member.strip(NUMERIC):
+        return read_number(member)
+    return READERS[tag](member, depth)
+
+
 def read_bool(value: Any, _depth: int) -> bool:
     if value is True or value is False:
         return value

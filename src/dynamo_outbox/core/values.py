@@ -12,6 +12,7 @@ from decimal import Context, Decimal, DecimalException, Inexact, Overflow, Round
 
 from ..errors import DecodeError, EncodeError
 from .fast_values import read_map, write_map
+from .hot_shapes import HotShapes
 from .shown import shown
 
 TYPE_CHECKING = False
@@ -29,7 +30,8 @@ MAX_DIGITS = 38
 MIN_EXPONENT, MAX_EXPONENT = -130, 125
 """A number's magnitude is 0 or between 1E-130 and 9.99…E+125."""
 
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
+_NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?"
+"""Compiled on first use, if there is one: it would be half of what importing this module costs."""
 _read_number = Context(prec=MAX_DIGITS, Emin=-9999, Emax=9999, traps=[Inexact, Overflow, Underflow]).create_decimal
 _write_number = Context(
     prec=MAX_DIGITS, Emin=-9999, Emax=9999, traps=[Overflow, Inexact, Rounded, Underflow]
@@ -63,9 +65,28 @@ def decode_item(attribute_values: Mapping[str, Any]) -> dict[str, Any]:
             base64. Its path says where.
     """
     try:
-        return read_map(attribute_values, 0)
-    except Exception:  # whatever it is, the plain path says what is wrong, or takes what is rare
+        reader = _shapes.readers[len(attribute_values)]
+        if reader is not None:
+            return reader(attribute_values)  # type: ignore[arg-type]  # it finds out
+        item = read_map(attribute_values, 0)
+    except Exception:  # whatever it is, one of these says what is wrong, or takes what is rare
+        return _decode_otherwise(attribute_values)
+    _shapes.unsampled -= 1
+    if _shapes.unsampled <= 0:
+        _shapes.sample(attribute_values)  # type: ignore[arg-type]  # a dict, as it was read
+    return item
+
+
+_shapes = HotShapes()
+
+
+def _decode_otherwise(attribute_values: Any) -> dict[str, Any]:
+    try:
+        item = read_map(attribute_values, 0)
+    except Exception:
         return decode_plainly(attribute_values)
+    _shapes.gave_up(attribute_values)
+    return item
 
 
 def decode_plainly(attribute_values: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,7 +124,7 @@ def _decode_s(value: Any, _depth: int) -> str:
 def _decode_n(value: Any, _depth: int) -> Decimal:
     if not isinstance(value, str):
         raise _BadValueError("", f"expected a number as text, got {shown(value)}")
-    if _NUMBER.fullmatch(value) is None:
+    if re.fullmatch(_NUMBER, value) is None:
         raise _BadValueError("", f"{shown(value)} is no number")
     try:
         number = _read_number(value)

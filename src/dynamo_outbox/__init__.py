@@ -7,9 +7,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .core.changed_attributes import ABSENT, Change
     from .core.envelope import parse_event
     from .core.messages import Message, parse_events
-    from .core.records import ABSENT, Change, SequenceNumber, StreamRecord, decode_record, decode_records
+    from .core.records import SequenceNumber, StreamRecord, decode_record, decode_records
     from .core.values import decode_item, encode_item
     from .domain_event import DomainEvent
     from .event import Event
@@ -72,8 +73,8 @@ _HOME = {
     "encode_item": "core.values",
     "StreamRecord": "core.records",
     "SequenceNumber": "core.records",
-    "Change": "core.records",
-    "ABSENT": "core.records",
+    "Change": "core.changed_attributes",
+    "ABSENT": "core.changed_attributes",
     "EventBridgePublisher": "publisher",
     "PublishResult": "publisher",
     "PublishedEvent": "publisher",

@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/kds_using-shard
 from __future__ import annotations
 
 import json
-from collections import namedtuple
+from functools import lru_cache
 
 from ..errors import DecodeError
 from .frozen import Frozen, fill
@@ -18,49 +18,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
-    from typing import Any, Literal, NamedTuple, overload
+    from typing import Any, Literal, overload
 
+    from .changed_attributes import Change
 
-__all__ = ["ABSENT", "Change", "SequenceNumber", "StreamRecord", "decode_record", "decode_records"]
+__all__ = ["SequenceNumber", "StreamRecord", "decode_record", "decode_records"]
 
 _KNOWN_EVENT_NAMES = frozenset({"INSERT", "MODIFY", "REMOVE"})
 _MAX_SEQUENCE_DIGITS = 129
 """Kinesis's own limit; DynamoDB's numbers have 21 to 40 digits."""
+_MAX_SECONDS = 2.0**37
+"""Beyond the year 6000: as epoch seconds, whatever is between 0 and this is a time."""
 _TTL_PRINCIPAL = "dynamodb.amazonaws.com"
-
-
-class _Absent:
-    """What an attribute is that isn't there; false, and not None, which is DynamoDB's NULL."""
-
-    def __repr__(self) -> str:
-        return "ABSENT"
-
-    def __bool__(self) -> bool:
-        return False
-
-    def __reduce__(self) -> str:
-        return "ABSENT"  # there is one, after copy and pickle too
-
-
-ABSENT = _Absent()
-
-if TYPE_CHECKING:
-
-    class Change(NamedTuple):
-        old: Any
-        new: Any
-else:
-    Change = namedtuple("Change", ["old", "new"])  # typing's own costs the decoder an import
-    Change.__doc__ = "One attribute of a changed item, before and after; `ABSENT` where it was or is not there."
-
-
-class _Unread:
-    def __reduce__(self) -> str:
-        return "_UNREAD"
-
-
-_UNREAD: Any = _Unread()
-"""What an image is before it is read."""
 
 
 class SequenceNumber(str):
@@ -103,70 +72,51 @@ class StreamRecord(Frozen):
             replicated from another Region can't be told apart.
         keys, new_image, old_image: The item's key and images as Python values; an image that the record doesn't carry
             is None, and an empty one is empty. Decoded on first access, which raises `DecodeError` if malformed.
-        raw: The record as it came.
+        raw: The record as it came. Not to be changed: what is asked for later is read from it.
     """
 
     __slots__ = (
+        "_change",
         "_from_kinesis",
-        "_keys",
-        "_new_image",
-        "_old_image",
+        "_number",
+        "_read",
         "event_id",
         "event_name",
-        "event_source_arn",
         "index",
-        "is_ttl_delete",
         "raw",
-        "region",
-        "sequence_number",
-        "size_bytes",
-        "stream_view_type",
-        "table",
-        "time",
     )
     FIELDS = ("event_id", "event_name", "table", "time", "sequence_number", "is_ttl_delete", "raw")
 
     event_id: str
     event_name: str
-    table: str | None
-    region: str | None
-    event_source_arn: str | None
-    time: datetime
-    sequence_number: SequenceNumber | None
-    stream_view_type: str | None
-    size_bytes: int | None
-    is_ttl_delete: bool
     raw: Mapping[str, Any]
     index: int | None
+    _change: Mapping[str, Any]
     _from_kinesis: bool
-    _keys: dict[str, Any]
-    _new_image: dict[str, Any] | None
-    _old_image: dict[str, Any] | None
+    _number: str | None
+    """The sequence number, as text of its digits."""
+    _read: dict[str, Any]
+    """The images, and the time, once they were asked for."""
 
     def __init__(self, raw: Mapping[str, Any], index: int | None = None) -> None:
         fill(self, "index", index)
-        fill(self, "sequence_number", None)
+        fill(self, "_number", None)
         raw, number = self._unwrapped(raw)
         change = raw.get("dynamodb")
         if not isinstance(change, dict):
             raise self._error("dynamodb", "is missing or no map: this is no DynamoDB stream record")
         fill(self, "raw", raw)
+        fill(self, "_change", change)
         fill(self, "_from_kinesis", number is not None)
-        fill(self, "sequence_number", self._numbered(change.get("SequenceNumber") if number is None else number))
-        arn = None if self._from_kinesis else self._optional(raw, "eventSourceARN", str)
-        fill(self, "event_source_arn", arn)
-        region, table = (None, None) if arn is None else _region_and_table(arn)
-        told_table, told_region = (self._optional(raw, name, str) for name in ("tableName", "awsRegion"))
-        fill(self, "table", table or told_table)
-        fill(self, "region", region or told_region)
+        fill(self, "_number", self._digits(change.get("SequenceNumber") if number is None else number))
+        names = ("tableName", "awsRegion") if self._from_kinesis else ("eventSourceARN", "tableName", "awsRegion")
+        for name in names:
+            self._check_optional(raw, name, str)
         fill(self, "event_id", self._required(raw, "eventID"))
         fill(self, "event_name", self._required(raw, "eventName"))
-        fill(self, "stream_view_type", self._optional(change, "StreamViewType", str, "dynamodb."))
-        fill(self, "size_bytes", self._optional(change, "SizeBytes", int, "dynamodb."))
-        fill(self, "is_ttl_delete", self.event_name == "REMOVE" and _is_ttl(raw.get("userIdentity")))
-        fill(self, "time", self._time(change))
-        for name in ("_keys", "_new_image", "_old_image"):
-            fill(self, name, _UNREAD)
+        self._check_optional(change, "StreamViewType", str, "dynamodb.")
+        self._check_optional(change, "SizeBytes", int, "dynamodb.")
+        fill(self, "_read", {"time": self._time()})
         if not isinstance(change.get("Keys"), dict):
             raise self._error("dynamodb.Keys", "is missing or no map, and every change has it")
 
@@ -178,7 +128,7 @@ class StreamRecord(Frozen):
         if "dynamodb" in record or not isinstance(envelope, dict) or "data" not in envelope:
             return record, None
         number = envelope.get("sequenceNumber")
-        fill(self, "sequence_number", self._numbered(number, "kinesis.sequenceNumber"))
+        fill(self, "_number", self._digits(number, "kinesis.sequenceNumber"))
         from base64 import b64decode
 
         try:
@@ -189,11 +139,11 @@ class StreamRecord(Frozen):
             raise self._error("kinesis.data", "is no DynamoDB record in an envelope with a sequence number")
         return inner, number
 
-    def _numbered(self, number: object, path: str = "dynamodb.SequenceNumber") -> SequenceNumber | None:
+    def _digits(self, number: object, path: str = "dynamodb.SequenceNumber") -> str | None:
         if number is None:
             return None
         if isinstance(number, str) and number.isascii() and number.isdigit() and len(number) <= _MAX_SEQUENCE_DIGITS:
-            return SequenceNumber(number)
+            return number
         raise self._error(path, f"needs digits, got {shown(number)}")
 
     def _error(self, path: str, problem: str) -> DecodeError:
@@ -205,23 +155,22 @@ class StreamRecord(Frozen):
             raise self._error(name, f"needs text, got {shown(value)}")
         return value
 
-    def _optional(self, holder: Mapping[str, Any], name: str, kind: type, prefix: str = "") -> Any:
+    def _check_optional(self, holder: Mapping[str, Any], name: str, kind: type, prefix: str = "") -> None:
         value = holder.get(name)
         if value is not None and not isinstance(value, kind):
             raise self._error(prefix + name, f"needs {kind.__name__}, got {shown(value)}")
-        return value
 
-    def _time(self, change: Mapping[str, Any]) -> datetime:
+    def _time(self) -> datetime:
         from datetime import UTC, datetime, timedelta  # as much to import as all the rest of the decoder
 
-        value = change.get("ApproximateCreationDateTime")
+        value = self._change.get("ApproximateCreationDateTime")
         try:
             if isinstance(value, datetime) and value.utcoffset() is not None:
                 return value.astimezone(UTC)
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 unit = "seconds"
                 if self._from_kinesis:
-                    precision = change.get("ApproximateCreationDateTimePrecision", "MILLISECOND")
+                    precision = self._change.get("ApproximateCreationDateTimePrecision", "MILLISECOND")
                     unit = "microseconds" if precision == "MICROSECOND" else "milliseconds"
                 return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(**{unit: value})
         except (OverflowError, ValueError):
@@ -235,33 +184,74 @@ class StreamRecord(Frozen):
         return self.event_name in _KNOWN_EVENT_NAMES
 
     @property
+    def event_source_arn(self) -> str | None:
+        return None if self._from_kinesis else self.raw.get("eventSourceARN")
+
+    @property
+    def table(self) -> str | None:
+        return _region_and_table(self.event_source_arn or "")[1] or self.raw.get("tableName")
+
+    @property
+    def region(self) -> str | None:
+        return _region_and_table(self.event_source_arn or "")[0] or self.raw.get("awsRegion")
+
+    @property
+    def time(self) -> datetime:
+        read = self._read
+        if "time" not in read:
+            read["time"] = self._time()
+        when: datetime = read["time"]
+        return when
+
+    @property
+    def sequence_number(self) -> SequenceNumber | None:
+        return None if self._number is None else SequenceNumber(self._number)
+
+    @property
+    def stream_view_type(self) -> str | None:
+        return self._change.get("StreamViewType")
+
+    @property
+    def size_bytes(self) -> int | None:
+        return self._change.get("SizeBytes")
+
+    @property
+    def is_ttl_delete(self) -> bool:
+        return self.event_name == "REMOVE" and _is_ttl(self.raw.get("userIdentity"))
+
+    @property
     def keys(self) -> dict[str, Any]:
-        if self._keys is _UNREAD:
-            fill(self, "_keys", self._image("Keys"))
-        return self._keys
+        if "Keys" not in self._read:
+            self._read_image("Keys")
+        keys: dict[str, Any] = self._read["Keys"]
+        return keys
 
     @property
     def new_image(self) -> dict[str, Any] | None:
-        if self._new_image is _UNREAD:
-            fill(self, "_new_image", self._image("NewImage"))
-        return self._new_image
+        if "NewImage" not in self._read:
+            self._read_image("NewImage")
+        image: dict[str, Any] | None = self._read["NewImage"]
+        return image
 
     @property
     def old_image(self) -> dict[str, Any] | None:
-        if self._old_image is _UNREAD:
-            fill(self, "_old_image", self._image("OldImage"))
-        return self._old_image
+        if "OldImage" not in self._read:
+            self._read_image("OldImage")
+        image: dict[str, Any] | None = self._read["OldImage"]
+        return image
 
-    def _image(self, name: str) -> dict[str, Any] | None:
-        typed = self.raw["dynamodb"].get(name)
-        if typed is None:
-            return None
-        try:
-            image = decode_item(typed)
-        except DecodeError as error:
-            raise self._error(error.within(f"dynamodb.{name}").path, error.problem) from None
-        if not self._from_kinesis:
-            return image
+    def _read_image(self, name: str) -> None:
+        image: Any = self._change.get(name)
+        if image is not None:
+            try:
+                image = decode_item(image)
+            except DecodeError as error:
+                raise self._error(error.within(f"dynamodb.{name}").path, error.problem) from None
+            if self._from_kinesis:
+                image = self._without_second_base64(image, name)
+        self._read[name] = image
+
+    def _without_second_base64(self, image: dict[str, Any], name: str) -> dict[str, Any]:
         try:
             return {attribute: _decoded_again(value) for attribute, value in image.items()}
         except ValueError:
@@ -278,6 +268,8 @@ class StreamRecord(Frozen):
         if old is None or new is None:
             missing = "OldImage" if old is None else "NewImage"
             raise self._error(f"dynamodb.{missing}", "is missing; a MODIFY of NEW_AND_OLD_IMAGES has both images")
+        from .changed_attributes import ABSENT, Change
+
         pairs = ((name, Change(old.get(name, ABSENT), new.get(name, ABSENT))) for name in {**old, **new})
         return {name: change for name, change in pairs if change.old != change.new}
 
@@ -306,6 +298,7 @@ def _is_ttl(identity: object) -> bool:
     return kind == "Service" and principal == _TTL_PRINCIPAL
 
 
+@lru_cache(maxsize=64)
 def _region_and_table(arn: str) -> tuple[str | None, str | None]:
     """From ``arn:aws:dynamodb:eu-west-1:123456789012:table/books/stream/2026-11-23T00:00:00.000``."""
     parts = arn.split(":", 5)
@@ -314,13 +307,66 @@ def _region_and_table(arn: str) -> tuple[str | None, str | None]:
     return parts[3] or None, parts[5].split("/")[1] or None
 
 
+class _Unfrozen(Frozen):
+    """A record while it is made: plain assignments cost a tenth of those around `Frozen`."""
+
+    __slots__ = StreamRecord.__slots__
+    if not TYPE_CHECKING:  # both: C's own way of setting is taken only where neither is Python's
+        __setattr__ = object.__setattr__
+        __delattr__ = object.__delattr__
+
+
+def _record_at_once(raw: Any, index: int | None) -> StreamRecord:
+    """A record as Lambda has it, with all that it always has; anything else raises."""
+    change = raw["dynamodb"]
+    event_id, event_name, number = raw["eventID"], raw["eventName"], change["SequenceNumber"]
+    seconds = change["ApproximateCreationDateTime"]
+    if not (
+        type(raw) is dict
+        and type(change) is dict
+        and type(change["Keys"]) is dict
+        and type(event_id) is str
+        and event_id
+        and type(event_name) is str
+        and event_name
+        and type(raw["eventSourceARN"]) is str
+        and type(raw["awsRegion"]) is str
+        and type(change["StreamViewType"]) is str
+        and type(change["SizeBytes"]) is int
+        and (type(seconds) is float or type(seconds) is int)
+        and seconds >= 0.0
+        and seconds <= _MAX_SECONDS
+        and type(number) is str
+        and number.isdigit()
+        and number.isascii()
+        and len(number) <= _MAX_SEQUENCE_DIGITS
+        and "tableName" not in raw
+    ):
+        raise ValueError
+    record: Any = _Unfrozen()
+    record.raw = raw
+    record.index = index
+    record.event_id = event_id
+    record.event_name = event_name
+    record._change = change
+    record._number = number
+    record._from_kinesis = False
+    record._read = {}
+    record.__class__ = StreamRecord
+    made: StreamRecord = record
+    return made
+
+
 def decode_record(record: Mapping[str, Any]) -> StreamRecord:
     """One stream record, in any of the shapes that `decode_records` takes.
 
     Raises:
         DecodeError: Not one; the path says what is wrong. A malformed image raises when it is read.
     """
-    return StreamRecord(record)
+    try:
+        return _record_at_once(record, None)
+    except Exception:  # whatever it is, the plain path says what is wrong, or takes what is rare
+        return StreamRecord(record)
 
 
 if TYPE_CHECKING:
@@ -356,9 +402,12 @@ def decode_records(payload: object, *, on_error: str = "raise") -> Sequence[Stre
     decoded: list[StreamRecord | DecodeError] = []
     for index, record in enumerate(records):
         try:
-            decoded.append(StreamRecord(record, index))
-        except DecodeError as error:
-            if on_error == "raise":
-                raise
-            decoded.append(error)
+            decoded.append(_record_at_once(record, index))
+        except Exception:  # as above
+            try:
+                decoded.append(StreamRecord(record, index))
+            except DecodeError as error:
+                if on_error == "raise":
+                    raise
+                decoded.append(error)
     return decoded

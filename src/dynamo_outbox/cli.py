@@ -240,7 +240,7 @@ def _event_or_change(record: StreamRecord) -> Event | StreamRecord | DecodeError
 def _event_in(image: Any, path: str) -> Event | DecodeError:
     try:
         event = event_of(image)
-        event.data  # noqa: B018  # read now
+        event._read_texts()
     except DecodeError as error:
         return error.within(path) if path else error
     return event

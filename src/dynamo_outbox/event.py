@@ -6,6 +6,7 @@ import os
 import time as _time
 from datetime import UTC, datetime
 
+from .core.event_context import MAX_SEQUENCE, NO_CONTEXT, context_at_once, context_plainly
 from .core.frozen import Frozen, fill
 from .core.ids import uuid7
 from .core.json_text import BadJsonError, dumps, loads_data, normalise
@@ -14,15 +15,15 @@ from .errors import DecodeError, InvalidEventError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any, Self
+
+    from .core.event_context import Context
 
 __all__ = ["Event"]
 
 MAX_DETAIL_TYPE_LENGTH = 128
 """https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsRequestEntry.html"""
-MAX_SEQUENCE = 2**63 - 1
-"""What a signed 64-bit integer holds: more, and most consumers' JSON readers would round it."""
 
 
 class Event(Frozen):
@@ -50,18 +51,15 @@ class Event(Frozen):
     """
 
     __slots__ = (
+        "_context",
         "_data",
         "_drawn",
         "_text",
         "aggregate_id",
         "aggregate_type",
-        "causation_id",
-        "correlation_id",
         "id",
-        "sequence",
         "source",
         "time",
-        "traceparent",
         "type",
         "version",
     )
@@ -87,10 +85,8 @@ class Event(Frozen):
     version: int
     aggregate_type: str | None
     aggregate_id: str | None
-    sequence: int | None
-    correlation_id: str | None
-    causation_id: str | None
-    traceparent: str | None
+    _context: Context | str
+    """Sequence, correlation, causation and traceparent; their JSON text where they were read from an outbox item."""
     _drawn: frozenset[str]
     """Which of ``id`` and ``time`` were drawn here rather than given."""
     _data: dict[str, Any] | None
@@ -121,10 +117,7 @@ class Event(Frozen):
             version=_checked_int("version", version, 1),
             aggregate_type=_optional_text("aggregate_type", aggregate_type),
             aggregate_id=_optional_text("aggregate_id", aggregate_id),
-            sequence=None if sequence is None else _checked_int("sequence", sequence, 0),
-            correlation_id=_optional_text("correlation_id", correlation_id),
-            causation_id=_optional_text("causation_id", causation_id),
-            traceparent=_optional_text("traceparent", traceparent),
+            _context=_checked_context(sequence, correlation_id, causation_id, traceparent),
             _drawn=frozenset(drawn),
             _data=_checked_data(data),
             _text=None,
@@ -139,38 +132,47 @@ class Event(Frozen):
             fill(self, name, value)
 
     @classmethod
-    def _from_text(cls, type: str, data_json: str, **fields: Any) -> Event:  # noqa: A002
-        """An event whose data are JSON text already, as an outbox item holds them; the text is read when asked for."""
+    def _from_texts(cls, type: str, data: str, context: str = "{}", **fields: Any) -> Event:  # noqa: A002
+        """An event whose data and context are JSON texts, as an outbox item holds them; read when asked for."""
         event = cls(type, {}, **fields)
-        event._fill(_data=None, _text=_unicode("data", data_json))
+        event._fill(_data=None, _text=_unicode("data", data), _context=_unicode("context", context))
         return event
 
-    @classmethod
-    def _of_checked(
-        cls,
-        head: tuple[str, str, str | None, int],
-        id: str,  # noqa: A002
-        time: datetime,
-        aggregate_id: str | None,
-        data_json: str,
-        context: Mapping[str, Any],
-    ) -> Event:
-        """An event of fields that were all checked; for reading outbox items, where each call counts."""
-        event: Any = _Unfrozen()
-        event.type, event.source, event.aggregate_type, event.version = head
-        event.id = id
-        event.time = time
-        event.aggregate_id = aggregate_id
-        event.sequence = context.get("sequence")
-        event.correlation_id = context.get("correlationId")
-        event.causation_id = context.get("causationId")
-        event.traceparent = context.get("traceparent")
-        event._drawn = _NONE_DRAWN
-        event._data = None
-        event._text = data_json
-        event.__class__ = cls  # which has the same slots
-        made: Event = event
-        return made
+    def _read_texts(self) -> None:
+        """Read data and context now.
+
+        Raises:
+            DecodeError: One of them can't be read.
+        """
+        self._told()
+        self.data  # noqa: B018  # reading raises
+
+    def _told(self) -> Context:
+        text = self._context
+        if not isinstance(text, str):
+            return text
+        try:
+            context = NO_CONTEXT if text == "{}" else context_at_once(text)
+        except Exception:  # whatever it is, the plain path says what is wrong, or takes what is rare
+            context = _context_plainly(text)
+        fill(self, "_context", context)
+        return context
+
+    @property
+    def sequence(self) -> int | None:
+        return self._told()[0]
+
+    @property
+    def correlation_id(self) -> str | None:
+        return self._told()[1]
+
+    @property
+    def causation_id(self) -> str | None:
+        return self._told()[2]
+
+    @property
+    def traceparent(self) -> str | None:
+        return self._told()[3]
 
     @property
     def data(self) -> dict[str, Any]:
@@ -200,8 +202,8 @@ class Event(Frozen):
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed; what was drawn stays marked as drawn unless it is among them."""
-        if changes.keys() <= _CHECKED_ALONE.keys():
-            return self._replaced(changes)
+        if changes.keys() <= _REPLACED_ALONE:
+            return self._replaced(**changes)
         fields: dict[str, Any] = {name: getattr(self, name) for name in self.FIELDS if name != "data"}
         given: dict[str, Any] = {"data": {}} | fields | changes
         copy = type(self)(**given)
@@ -210,24 +212,31 @@ class Event(Frozen):
             copy._fill(_data=self._data, _text=self._text)
         return copy
 
-    def _replaced(self, changes: Mapping[str, Any]) -> Self:
+    def _replaced(self, **changes: Any) -> Self:
         """`replace` of fields that no other depends on: what was checked is not checked again."""
         copy = object.__new__(type(self))
         for name in self.__slots__:
             fill(copy, name, getattr(self, name))
-        for name, value in changes.items():
-            fill(copy, name, _CHECKED_ALONE[name](value))
+        if "source" in changes:
+            fill(copy, "source", _checked_source(changes.pop("source")))
+        if changes:
+            sequence, correlation_id, causation_id, traceparent = self._told()
+            told = {"sequence": sequence, "correlation_id": correlation_id, "causation_id": causation_id, **changes}
+            fill(copy, "_context", _checked_context(**told, traceparent=traceparent))
         return copy
 
     def __hash__(self) -> int:
         return hash((self.type, self.id))
 
 
-_NONE_DRAWN: frozenset[str] = frozenset()
+NONE_DRAWN: frozenset[str] = frozenset()
 
 
-class _Unfrozen(Frozen):
-    """An event while it is made: plain assignments cost a tenth of those around `Frozen`."""
+class UnfrozenEvent(Frozen):
+    """An event while it is made of what was checked already: plain assignments cost a tenth of those around `Frozen`.
+
+    Who makes it sets every slot, and last its class to `Event`.
+    """
 
     __slots__ = Event.__slots__
     if not TYPE_CHECKING:  # both: C's own way of setting is taken only where neither is Python's
@@ -292,10 +301,25 @@ def _checked_data(value: object) -> dict[str, Any]:
     return data
 
 
-_CHECKED_ALONE: dict[str, Callable[[Any], Any]] = {
-    "source": _checked_source,
-    "sequence": lambda value: None if value is None else _checked_int("sequence", value, 0),
-    "correlation_id": lambda value: _optional_text("correlation_id", value),
-    "causation_id": lambda value: _optional_text("causation_id", value),
-}
-"""What checks a field whose value says nothing of any other."""
+def _checked_context(sequence: object, correlation_id: object, causation_id: object, traceparent: object) -> Context:
+    if sequence is correlation_id is causation_id is traceparent is None:
+        return NO_CONTEXT
+    return (
+        None if sequence is None else _checked_int("sequence", sequence, 0),
+        _optional_text("correlation_id", correlation_id),
+        _optional_text("causation_id", causation_id),
+        _optional_text("traceparent", traceparent),
+    )
+
+
+def _context_plainly(text: str) -> Context:
+    try:
+        return _checked_context(*context_plainly(text, "eventContext.S"))
+    except BadJsonError as bad:
+        raise DecodeError(bad.path, bad.problem) from None
+    except InvalidEventError as invalid:
+        raise DecodeError(invalid.field, invalid.problem) from None
+
+
+_REPLACED_ALONE = frozenset({"source", "sequence", "correlation_id", "causation_id"})
+"""Fields whose value says nothing of any other."""

@@ -236,7 +236,7 @@ def _outbox_events(record: StreamRecord) -> list[Event]:
         return []
     try:
         event = event_of(image)
-        event.data  # noqa: B018  # read now: data that are no JSON object must fail here and not at EventBridge
+        event._read_texts()  # now: what is no JSON object must fail here and not at EventBridge
     except DecodeError as error:
         path = error.within("dynamodb.NewImage").path
         raise DecodeError(path, error.problem, index=record.index, sequence_number=record.sequence_number) from None

@@ -213,10 +213,10 @@ def test_a_replaced_field_no_longer_counts_as_drawn() -> None:
 
 def test_text_data_are_read_when_asked_for() -> None:
     """Data given as text are passed on as they stand, and refused when they are read and are no object."""
-    event = Event._from_text("BookAdded", '{"year": 2019}', id="1")
+    event = Event._from_texts("BookAdded", '{"year": 2019}', id="1")
     assert (event.data_json, event.data) == ('{"year": 2019}', {"year": 2019})
     for text in ("[]", "no JSON", '{"price": NaN}', "", "[" * 100_000):
-        broken = Event._from_text("BookAdded", text, id="1")
+        broken = Event._from_texts("BookAdded", text, id="1")
         with pytest.raises(DecodeError) as caught:
             broken.data  # noqa: B018  # reading raises
         assert caught.value.path == "eventData"

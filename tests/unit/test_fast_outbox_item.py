@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamo_outbox import Event
-from dynamo_outbox.core.outbox_item import ItemLayout, _event_at_once, event_of, event_plainly, item_of
+from dynamo_outbox import Event, EventBridgePublisher, OutboxRelay, parse_event
+from dynamo_outbox import event as event_module
+from dynamo_outbox.core import outbox_item
+from dynamo_outbox.core.outbox_item import ItemLayout, event_of, event_plainly, item_of
 from dynamo_outbox.errors import DecodeError
 from tests.strategies import damaged, events, json_values
 
@@ -20,12 +23,20 @@ LAYOUT = ItemLayout()
 
 
 def outcome(function: Callable[[Any], Event], image: Any) -> tuple[object, ...]:
-    """What comes of a reading, comparable: every slot of the event, or the error with all it says."""
+    """What comes of a reading, comparable: all that the event holds, or each error with all it says."""
     try:
         event = function(image)
     except DecodeError as error:
         return type(error), str(error), vars(error)
-    return type(event), [(name, getattr(event, name)) for name in Event.__slots__]
+    return type(event), event._drawn, [held(event, name) for name in (*Event.FIELDS, "data_json", "aggregate")]
+
+
+def held(event: Event, name: str) -> object:
+    try:
+        value = getattr(event, name)
+    except DecodeError as error:
+        return type(error), str(error), vars(error)
+    return type(value), value
 
 
 def image_of(event: Event) -> dict[str, Any]:
@@ -91,10 +102,26 @@ def test_a_damaged_item_is_read_as_by_the_plain_path(data: st.DataObject, event:
         assert outcome(event_of, image) == outcome(event_plainly, image)
 
 
-def test_an_ordinary_item_takes_the_fast_path() -> None:
+def test_an_ordinary_item_takes_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the library writes is not left to the plain path, and what comes of it is frozen."""
     event = Event("BookAdded", {"name": "Ulysses"}, source="Books", aggregate_type="Book", aggregate_id="1", sequence=3)
-    read = _event_at_once(image_of(event))
+    event_of(image_of(event))  # what it shares with others is checked, and remembered
+    monkeypatch.setattr(outbox_item, "event_plainly", None)
+    monkeypatch.setattr(event_module, "_context_plainly", None)
+    read = event_of(image_of(event))
     assert read == event
     with pytest.raises(AttributeError, match="frozen"):
         read.id = "another"
+
+
+def test_texts_are_read_at_once_where_a_broken_one_must_not_go_on() -> None:
+    """A context that can't be read is found when the relay reads the record and when a consumer parses the event."""
+    image = image_of(Event("A", {}, source="B")) | {"eventContext": {"S": '{"sequence":-1}'}}
+    record = {"eventID": "1", "eventName": "INSERT", "dynamodb": {"Keys": {}, "NewImage": image}}
+    with pytest.raises(DecodeError) as caught:
+        parse_event({"detail": record, "source": "Pipe"})
+    assert caught.value.path == "detail.dynamodb.NewImage.sequence"
+    lambda_record = deepcopy(record)
+    lambda_record["dynamodb"] |= {"SequenceNumber": "1", "ApproximateCreationDateTime": 1}  # type: ignore[operator]
+    relay = OutboxRelay(EventBridgePublisher("books", client=None))
+    assert relay({"Records": [lambda_record]}) == {"batchItemFailures": [{"itemIdentifier": "1"}]}

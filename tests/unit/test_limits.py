@@ -205,7 +205,7 @@ def test_an_event_that_could_never_be_stored_or_read_is_refused_when_emitted(eve
 def test_a_number_that_no_reader_holds_is_refused_on_arrival() -> None:
     """JSON text with a number beyond a double is an error, and not infinity."""
     with pytest.raises(DecodeError, match="holds 1e999"):
-        Event._from_text("A", '{"n": 1e999}').data  # noqa: B018  # reading raises
+        Event._from_texts("A", '{"n": 1e999}').data  # noqa: B018  # reading raises
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from ..errors import DecodeError
+from .event_context import CONTEXT_FIELDS, context_fields, context_members, context_text
 from .json_text import BadJsonError, dumps, loads_object, quoted
 from .outbox_item import (
-    CONTEXT_FIELDS,
     build_event,
     check_format,
-    context_fields,
     event_of,
     is_outbox_image,
     time_of,
@@ -32,8 +31,8 @@ def envelope_detail(event: Event) -> str:
     aggregate = ""
     if event.aggregate_type is not None and event.aggregate_id is not None:
         aggregate = f',"aggregateType":{quoted(event.aggregate_type)},"aggregateId":{quoted(event.aggregate_id)}'
-    context = {wire: value for wire, name in CONTEXT_FIELDS if (value := getattr(event, name)) is not None}
-    more = f",{dumps(context)[1:-1]}" if context else ""
+    context = context_text(event._told())
+    more = f",{context}" if context else ""
     return (
         f'{{"metadata":{{"id":{quoted(event.id)},"type":{quoted(event.type)},"version":{event.version},'
         f'"time":"{time_text(event.time)}"{aggregate}{more}}},"data":{event.data_json}}}'
@@ -58,7 +57,7 @@ def cloudevents_detail(event: Event) -> str:
     }
     if event.aggregate_type is not None:
         attributes |= {"aggregatetype": event.aggregate_type, "aggregateid": event.aggregate_id}
-    attributes |= {w.lower(): getattr(event, name) for w, name in CONTEXT_FIELDS if getattr(event, name) is not None}
+    attributes |= {wire.lower(): value for wire, value in context_members(event._told()).items()}
     if event.sequence is not None:
         attributes["sequence"] = str(event.sequence)  # the sequence extension is text, and an integer is 32 bits there
     return f'{dumps(attributes)[:-1]},"data":{event.data_json}}}'
@@ -108,7 +107,7 @@ def _from_envelope(detail: Mapping[str, Any], source: str) -> Event:
     context = _object(metadata, "context", path) if "context" in metadata else metadata
     return build_event(
         _text(metadata, "type", path),
-        data=_object(detail, "data", "detail"),
+        _object(detail, "data", "detail"),
         id=_text(metadata, "id", path),
         time=time_of(metadata.get("time"), f"{path}.time"),
         source=source,
@@ -126,7 +125,7 @@ def _from_cloudevents(attributes: Mapping[str, Any], path: str) -> Event:
         context["sequence"] = version_of(context["sequence"], f"{joint}sequence")
     return build_event(
         _text(attributes, "type", path),
-        data=_object(attributes, "data", path),
+        _object(attributes, "data", path),
         id=_text(attributes, "id", path),
         time=time_of(attributes.get("time"), f"{joint}time"),
         source=_text(attributes, "source", path),
@@ -143,9 +142,11 @@ def _from_stream_record(record: Mapping[str, Any]) -> Event:
     if record.get("eventName") != "INSERT" or not isinstance(image, dict) or not is_outbox_image(image):
         raise DecodeError("detail", "is a change of an item, but not the insertion of an outbox item")
     try:
-        return event_of(image)
+        event = event_of(image)
+        event._told()  # at once: to a consumer, a context that can't be read is a broken event
     except DecodeError as error:
         raise error.within("detail.dynamodb.NewImage") from None
+    return event
 
 
 def _text(holder: Mapping[str, Any], name: str, path: str) -> str:

@@ -6,25 +6,23 @@ so that publishing encodes nothing.
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 
 from ..errors import DecodeError, InvalidEventError
-from ..event import MAX_SEQUENCE, Event
+from ..event import NONE_DRAWN, Event, UnfrozenEvent
+from .event_context import context_text
 from .frozen import Frozen, fill
-from .json_text import BadJsonError, dumps, loads_object
 from .shown import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
 __all__ = ["FORMAT", "ItemLayout", "event_of", "is_outbox_image", "item_of", "time_text"]
 
 FORMAT = 1
 
-_CONTEXT = (("sequence", "sequence"), ("correlationId", "correlation_id"), ("causationId", "causation_id"))
 ATTRIBUTES = frozenset(
     {
         "eventId",
@@ -40,8 +38,6 @@ ATTRIBUTES = frozenset(
     }
 )
 """The attributes whose names are fixed."""
-CONTEXT_FIELDS = (*_CONTEXT, ("traceparent", "traceparent"))
-"""The names of the rest, on the wire and in `Event`."""
 
 
 class ItemLayout(Frozen):
@@ -78,7 +74,9 @@ class ItemLayout(Frozen):
 
 def time_text(moment: datetime) -> str:
     """ISO 8601, UTC, microseconds: one width, so that text sorts as time does."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return f"{moment.isoformat(timespec='microseconds')[:-6]}Z"  # without its +00:00
 
 
 def time_of(text: object, path: str) -> datetime:
@@ -109,7 +107,6 @@ def item_of(event: Event, *, expires_at: int, layout: ItemLayout) -> dict[str, d
     """
     if event.source is None:
         raise InvalidEventError("source", "is missing; give the outbox or the event one")
-    context = {wire: getattr(event, name) for wire, name in CONTEXT_FIELDS if getattr(event, name) is not None}
     return {
         layout.partition_key: {"S": layout.key_prefix + (event.aggregate or event.id)},
         layout.sort_key: {"S": event.id if event.sequence is None else f"{event.sequence:020d}#{event.id}"},
@@ -121,7 +118,7 @@ def item_of(event: Event, *, expires_at: int, layout: ItemLayout) -> dict[str, d
         "aggregateType": {"S": event.aggregate_type or ""},
         "aggregateId": {"S": event.aggregate_id or ""},
         "eventData": {"S": event.data_json},
-        "eventContext": {"S": dumps(context) if context else "{}"},
+        "eventContext": {"S": f"{{{context_text(event._told())}}}"},
         layout.ttl_attribute: {"N": str(expires_at)},
         "outboxFormat": {"N": str(FORMAT)},
     }
@@ -133,56 +130,44 @@ def is_outbox_image(image: object) -> bool:
 
 
 def event_of(image: Mapping[str, Any]) -> Event:
-    """The event in an outbox item's typed image; its data stay text until they are read.
+    """The event in an outbox item's typed image; its data and context stay text until they are read.
 
     Raises:
         DecodeError: An unknown format, or an attribute missing or of the wrong type; the path names it.
     """
     try:
-        return _event_at_once(image)
-    except Exception:  # whatever it is, the plain path says what is wrong, or takes what is rare
-        return event_plainly(image)
-
-
-def _event_at_once(image: Mapping[str, Any]) -> Event:
-    """The event of an item as this library writes it; anything else raises."""
-    head = (
-        image["eventType"]["S"],
-        image["source"]["S"],
-        image["aggregateType"]["S"],
-        image["eventVersion"]["N"],
-        image["outboxFormat"]["N"],
-    )
-    checked = _heads.get(head) or _checked_head(image, head)
-    event_id, name, data = image["eventId"]["S"], image["aggregateId"]["S"], image["eventData"]["S"]
-    if not (type(event_id) is type(name) is type(data) is str and event_id and event_id.isascii() and name.isascii()):
-        raise ValueError
-    if not data.isascii():
-        data.encode()
-    if (not name) is not (checked[2] is None):
-        raise ValueError
-    moment = datetime.fromisoformat(image["eventTime"]["S"])
-    if moment.tzinfo is not UTC:
-        raise ValueError
-    text = image["eventContext"]["S"]
-    return Event._of_checked(
-        checked, event_id, moment, name or None, data, _NO_CONTEXT if text == "{}" else _read(text)
-    )
-
-
-def _read(text: str) -> dict[str, Any]:
-    """The context, if it is of the kind that `item_of` writes."""
-    context: dict[str, Any]
-    context, end = _scan(text, 0)
-    for name, value in context.items():
-        if name == "sequence":
-            if type(value) is not int or not 0 <= value <= MAX_SEQUENCE:
-                raise ValueError
-        elif name not in _TEXTS or type(value) is not str or not value or not value.isascii():
-            raise ValueError
-    if end != len(text):
-        raise ValueError
-    return context
+        head = (
+            image["eventType"]["S"],
+            image["source"]["S"],
+            image["aggregateType"]["S"],
+            image["eventVersion"]["N"],
+            image["outboxFormat"]["N"],
+        )
+        event: Any = UnfrozenEvent()
+        event.type, event.source, event.aggregate_type, event.version = _heads.get(head) or _checked_head(image, head)
+        event.id = event_id = image["eventId"]["S"]
+        event.time = time = datetime.fromisoformat(image["eventTime"]["S"])
+        event._text = data = image["eventData"]["S"]
+        event._context = context = image["eventContext"]["S"]
+        aggregate_id = image["aggregateId"]["S"]
+        event.aggregate_id = aggregate_id or None
+        event._drawn = NONE_DRAWN
+        event._data = None
+        if (
+            event_id
+            and type(event_id) is str
+            and (event_id + aggregate_id + context).isascii()
+            and type(data) is str
+            and (data.isascii() or data.encode())
+            and time.tzinfo is UTC
+            and (not aggregate_id) is (event.aggregate_type is None)
+        ):
+            event.__class__ = Event
+            made: Event = event
+            return made
+    except Exception:  # noqa: S110  # whatever it is, the plain path says what is wrong, or takes what is rare
+        pass
+    return event_plainly(image)
 
 
 def _checked_head(image: Mapping[str, Any], head: tuple[str, ...]) -> tuple[str, str, str | None, int]:
@@ -196,9 +181,6 @@ def _checked_head(image: Mapping[str, Any], head: tuple[str, ...]) -> tuple[str,
     return checked
 
 
-_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
-_NO_CONTEXT: dict[str, Any] = {}
-_TEXTS = frozenset({"correlationId", "causationId", "traceparent"})
 _heads: dict[tuple[str, ...], tuple[str, str, str | None, int]] = {}
 """Type, source, aggregate type, version and format as they were read: as they are in the event."""
 _MOST_HEADS = 256
@@ -208,17 +190,19 @@ _LONGEST_HEAD = 512
 def event_plainly(image: Mapping[str, Any]) -> Event:
     """`event_of` as its rules are written: the judge of what the fast path gives up on."""
     check_format(_typed(image, "outboxFormat", "N"), "outboxFormat.N")
-    return build_event(
-        _typed(image, "eventType", "S"),
-        data_json=_typed(image, "eventData", "S"),
-        id=_typed(image, "eventId", "S"),
-        time=time_of(_typed(image, "eventTime", "S"), "eventTime.S"),
-        source=_typed(image, "source", "S"),
-        version=version_of(_typed(image, "eventVersion", "N"), "eventVersion.N"),
-        aggregate_type=_typed(image, "aggregateType", "S") or None,
-        aggregate_id=_typed(image, "aggregateId", "S") or None,
-        **context_of(_typed(image, "eventContext", "S"), "eventContext.S"),
-    )
+    event_type, data = _typed(image, "eventType", "S"), _typed(image, "eventData", "S")
+    fields: dict[str, Any] = {
+        "id": _typed(image, "eventId", "S"),
+        "time": time_of(_typed(image, "eventTime", "S"), "eventTime.S"),
+        "source": _typed(image, "source", "S"),
+        "version": version_of(_typed(image, "eventVersion", "N"), "eventVersion.N"),
+        "aggregate_type": _typed(image, "aggregateType", "S") or None,
+        "aggregate_id": _typed(image, "aggregateId", "S") or None,
+    }
+    try:
+        return Event._from_texts(event_type, data, _typed(image, "eventContext", "S"), **fields)
+    except InvalidEventError as invalid:
+        raise DecodeError(invalid.field, invalid.problem) from None
 
 
 def check_format(value: object, path: str) -> None:
@@ -236,25 +220,9 @@ def version_of(value: object, path: str) -> int:
     raise DecodeError(path, f"{shown(value)} is no version number")
 
 
-def context_of(text: str, path: str) -> dict[str, Any]:
-    """`Event`'s arguments from the JSON text of the context."""
-    try:
-        context = loads_object(text, path)
-    except BadJsonError as bad:
-        raise DecodeError(bad.path, bad.problem) from None
-    return context_fields(context)
-
-
-def context_fields(context: Mapping[str, Any]) -> dict[str, Any]:
-    """`Event`'s arguments from the wire names of the context."""
-    return {name: context[wire] for wire, name in CONTEXT_FIELDS if context.get(wire) is not None}
-
-
-def build_event(event_type: Any, *, data_json: str | None = None, data: Any = None, **fields: Any) -> Event:
+def build_event(event_type: Any, data: Any, **fields: Any) -> Event:
     """An event from what arrived: a field that is wrong is the sender's fault, and so a `DecodeError`."""
     try:
-        if data_json is not None:
-            return Event._from_text(event_type, data_json, **fields)
         return Event(event_type, data, **fields)
     except InvalidEventError as invalid:
         raise DecodeError(invalid.field, invalid.problem) from None

@@ -258,10 +258,11 @@ class EventBridgePublisher:
         """Each event's entry, or None where it can never be sent, and why not, by position."""
         entries: list[dict[str, Any] | None] = []
         refused: dict[int, str] = {}
+        trace = os.environ.get("_X_AMZN_TRACE_ID")  # Lambda's X-Ray header; it changes with each invocation
         for position, event in enumerate(events):
             try:
                 check_numbers(event)
-                entries.append(self._entry(event))
+                entries.append(self._entry(event, trace))
             except (InvalidEventError, DecodeError) as error:
                 entries.append(None)
                 refused[position] = str(error)
@@ -314,8 +315,8 @@ class EventBridgePublisher:
             for outcome in outcomes
         ]
 
-    def _entry(self, event: Event) -> dict[str, Any]:
-        """The PutEvents entry of an event, as it is sent.
+    def _entry(self, event: Event, trace: str | None = None) -> dict[str, Any]:
+        """The PutEvents entry of an event, as it is sent; `trace` is its TraceHeader.
 
         Raises:
             InvalidEventError: Neither the event nor the publisher names a source.
@@ -331,6 +332,6 @@ class EventBridgePublisher:
             "Detail": self._detail(event),
             "Time": event.time,
         }
-        if trace := os.environ.get("_X_AMZN_TRACE_ID"):  # Lambda's X-Ray header; it changes with each invocation
+        if trace:
             entry["TraceHeader"] = trace
         return entry

@@ -19,8 +19,9 @@ from dynamo_outbox import Event, TransactionalOutbox, identity
 from dynamo_outbox.clients import Whole, forget_shared_clients, shared_client
 from dynamo_outbox.core import delivery, json_text, limits
 from dynamo_outbox.core.envelope import DETAIL_FORMS
-from dynamo_outbox.core.json_text import BadJsonError, canonical, dumps
-from dynamo_outbox.core.outbox_item import CONTEXT_FIELDS, time_text
+from dynamo_outbox.core.event_context import CONTEXT_FIELDS, context_members, context_text
+from dynamo_outbox.core.json_text import BadJsonError, canonical, dumps, loads, loads_plainly
+from dynamo_outbox.core.outbox_item import time_text
 from dynamo_outbox.core.values import encode_item
 from dynamo_outbox.errors import InvalidEventError
 from dynamo_outbox.functions import argument_binder
@@ -28,6 +29,8 @@ from tests.strategies import dynamodb_items, events, json_objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from dynamo_outbox.core.event_context import Context
 
 EDGES = st.sampled_from([2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 10**18, 10**19, 10**400, 1e300, 1e-300])
 
@@ -90,6 +93,39 @@ def test_a_replaced_field_is_checked_as_in_a_new_event(event: Event, changes: di
         assert copy._drawn == event._drawn
     elif len(changes) == 1:
         assert str(fast) == str(plain)
+
+
+_JSON_TEXTS = st.one_of(
+    st.text(max_size=5),
+    json_objects.map(json.dumps),
+    st.sampled_from(
+        ["NaN", "-Infinity", "1e999", "[1e400]", '"\\ud800"', "\ufeff{}", "{", '{"a":1,"a":2}', "[" * 10**5]
+    ),
+)
+
+
+@given(st.sampled_from(["", " ", "\n", "x", "\ufeff"]), _JSON_TEXTS, st.sampled_from(["", " ", "]", ",1"]))
+def test_json_is_read_as_by_the_plain_path(before: str, text: str, after: str) -> None:
+    """A text gives the same value, or is refused in the same words, whichever path reads it."""
+    assert read_by(loads, before + text + after) == read_by(loads_plainly, before + text + after)
+
+
+def read_by(function: Callable[[str, str], object], text: str) -> tuple[object, ...]:
+    try:
+        return "read", repr(function(text, "eventData"))
+    except BadJsonError as bad:
+        return bad.path, bad.problem
+
+
+CONTEXTS = st.tuples(
+    st.none() | st.integers(0, 2**63 - 1), *[st.none() | st.text(min_size=1, max_size=3)] * 3
+)  # sequence, correlation, causation, traceparent
+
+
+@given(CONTEXTS)
+def test_a_context_is_written_as_by_the_plain_encoder(context: Context) -> None:
+    """The text of a context is the members of the JSON object that it is."""
+    assert f"{{{context_text(context)}}}" == dumps(context_members(context))
 
 
 @pytest.fixture

@@ -93,7 +93,8 @@ def entry_size(entry: Mapping[str, Any]) -> int:
     """An entry's size by AWS's formula, in bytes."""
     size = _TIME_BYTES if entry.get("Time") is not None else 0
     for name in ("Source", "DetailType", "Detail"):
-        size += len(entry.get(name, "").encode())
+        text = entry.get(name, "")
+        size += len(text) if text.isascii() else len(text.encode())
     return size + sum(len(resource.encode()) for resource in entry.get("Resources", ()))
 
 
@@ -120,7 +121,7 @@ def _size_at_most(event: Event) -> int:
     """More than any form of an event can have, in bytes: no character has more than 12 once it is escaped and encoded,
     and none is rendered more than twice."""
     texts = (event.id, event.type, event.source, event.aggregate_type, event.aggregate_id)
-    more = (event.correlation_id, event.causation_id, event.traceparent)
+    _, *more = event._told()
     length = len(event.data_json) + sum([len(text) for text in (*texts, *more) if text is not None])
     return _FRAME_BYTES + 24 * length
 

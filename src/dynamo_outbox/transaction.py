@@ -100,6 +100,8 @@ class Transaction:
         self._retries = retries
         self._actions: list[Action] = []
         self._events: list[Event] = []
+        self._places: set[tuple[str | None, int | None]] = set()
+        """Aggregate and sequence of the events that have both."""
         self._versions: list[int] = []
         self._reads: list[Read] = []
         self._proof: Proof | None = None
@@ -321,8 +323,8 @@ class Transaction:
         changes = {name: value for name, value in given.items() if value is not None}
         if changes:
             chosen = chosen.replace(**changes)
-        numbered = chosen.aggregate is not None and chosen.sequence is not None
-        if numbered and any(_place(chosen) == _place(other) for other in self._events):
+        place = chosen.aggregate, chosen.sequence
+        if place in self._places:
             raise InvalidEventError(
                 "sequence", f"{chosen.sequence} is another event's of this aggregate and transaction; give each its own"
             )
@@ -330,6 +332,8 @@ class Transaction:
         self._add(action, label or f"{chosen.type} {chosen.id}")
         self._versions = versions  # not before, for an event that is refused takes none
         self._events.append(chosen)
+        if None not in place:
+            self._places.add(place)
         if self._proof is None:
             self._proof = self._outbox._proof_of(action)
         return chosen
@@ -409,10 +413,6 @@ class Transaction:
         else:
             lock = read.lock
         return lock
-
-
-def _place(event: Event) -> tuple[str | None, int | None]:
-    return event.aggregate, event.sequence
 
 
 def _lock(attribute: str | None, expected: int | None) -> VersionLock | None:

@@ -114,7 +114,7 @@ def the_events(count: int = EVENTS) -> list[Event]:
         for number in range(count)
     ]
     return [
-        Event._from_text(
+        Event._from_texts(
             each.type,
             each.data_json,
             id=each.id,

@@ -1,11 +1,12 @@
-"""Decoding records of items, generic.
+"""Decoding records of items, generic: of shapes of which nothing has been learnt.
 
-Inside the timed region: Keys and NewImage of 100 records to Python values. Each run reads a payload of its own, parsed
-from JSON just before and outside of the timed region, as Lambda delivers it: no value in it has been looked at yet.
+Inside the timed region: Keys and NewImage of 100 records to Python values, by `decode_item`, of records that are read
+again and again ("warm"), or that were parsed from JSON just before, for this one reading, as Lambda delivers them
+("fresh": no value in it has been looked at yet, so that all wait for the memory).
 
-- Against boto3, whose users call TypeDeserializer for each attribute, `decode_item` is called for each image.
-- Against Powertools' data class and its parser, which make a record object, `decode_records` makes ours, and both
-  images are read. The parser's model reads both images whole, as the data class does on access.
+- Against boto3, whose users call TypeDeserializer for each attribute, and Powertools' data class, which does it on
+  access.
+- Against Powertools' parser, whose model reads both images whole, `decode_records` makes record objects, too.
 - Against pynamodb, whose models are made of an item and nothing else, `decode_item` is called for each NewImage.
   Its numbers, and its maps, are made ours outside of the timed region, where the values are compared.
 """
@@ -21,8 +22,10 @@ from aws_lambda_powertools.utilities.parser.models import DynamoDBStreamModel
 from boto3.dynamodb.types import TypeDeserializer
 
 from dynamo_outbox import decode_item, decode_records
+from dynamo_outbox.core import values
+from dynamo_outbox.core.hot_shapes import SAMPLED, HotShapes
 
-from .harness import Benchmark, Measure, timed_on
+from .harness import Benchmark, Measure, timed, timed_on
 from .models import RichItem, SmallItem, exact, values_of
 from .payloads import from_lambda, rich_records, small_records
 
@@ -31,7 +34,22 @@ if TYPE_CHECKING:
 
     from pynamodb.models import Model
 
-__all__ = ["boto3_images", "our_images", "our_items", "powertools_images", "reading", "rows"]
+__all__ = [
+    "KINDS",
+    "Unlearning",
+    "boto3_images",
+    "our_images",
+    "our_items",
+    "powertools_images",
+    "reading",
+    "rows",
+    "same",
+    "with_shapes",
+]
+
+KINDS = ("warm", "fresh")
+READ = 1600
+"""Records that a measurement reads."""
 
 Images = list[tuple[dict[str, Any], dict[str, Any] | None]]
 
@@ -87,10 +105,38 @@ def pynamodb_models(payload: dict[str, Any], kind: type[Model]) -> list[Model]:
     return [kind.from_raw_data(record["dynamodb"]["NewImage"]) for record in payload["Records"]]
 
 
-def reading(read: Callable[[dict[str, Any]], object], payload: dict[str, Any]) -> Measure:
-    """Measures reading a payload that was parsed from its JSON just before, as Lambda does it: anew for each run."""
-    repeat = max(1, 1600 // len(payload["Records"]))
-    return timed_on(partial(json.loads, json.dumps(payload)), read, repeat=repeat)
+class Unlearning(HotShapes):
+    """Learns no shape, so that all are read by the reader for any."""
+
+    def sample(self, item: dict[str, Any]) -> None:  # noqa: ARG002  # as it is called
+        self.unsampled = SAMPLED
+
+
+def with_shapes(make: Callable[[], HotShapes], measure: Measure) -> Measure:
+    """Measures with what `make` gives as all that the decoder has learnt."""
+
+    def once() -> float:
+        before, values._shapes = values._shapes, make()
+        try:
+            return measure()
+        finally:
+            values._shapes = before
+
+    return once
+
+
+def reading(read: Callable[[dict[str, Any]], object], payload: dict[str, Any], kind: str = "fresh") -> Measure:
+    """Measures reading a payload: one that was parsed once, or one that is parsed from its JSON anew for each run."""
+    repeat = max(1, READ // len(payload["Records"]))
+    if kind == "fresh":
+        return timed_on(partial(json.loads, json.dumps(payload)), read, repeat=repeat)
+    copy = from_lambda(payload)
+    return timed(lambda: read(copy), repeat=repeat)
+
+
+def generic(read: Callable[[dict[str, Any]], object], payload: dict[str, Any], kind: str = "fresh") -> Measure:
+    """The same of our reading, with nothing learnt."""
+    return with_shapes(Unlearning, reading(read, payload, kind))
 
 
 def same(payload: dict[str, Any], *reads: Callable[[dict[str, Any]], object]) -> None:
@@ -111,44 +157,52 @@ def same_as_models(payload: dict[str, Any], kind: type[Model]) -> None:
         raise AssertionError("the models hold different values")
 
 
-def against_records(kind: str, payload: dict[str, Any]) -> list[Benchmark]:
-    """Keys and NewImage, against boto3 and against Powertools' two ways."""
+def against_readers(item: str, payload: dict[str, Any]) -> list[Benchmark]:
+    """Keys and NewImage, against boto3 and Powertools' data class."""
     contenders = (
-        ("boto3's TypeDeserializer", our_items, boto3_images, 2.0),
-        ("Powertools' data class", our_images, powertools_images, 3.0),
-        ("Powertools' parser", our_images, parser_images, 1.0),
+        ("boto3's TypeDeserializer", boto3_images, 2.0),
+        ("Powertools' data class", powertools_images, 3.0),
     )
     return [
         Benchmark(
-            what=f"decode, generic: 100 records of a {kind} item",
+            what=f"decode, generic: 100 records of a {item} item, {kind}",
             against=peer,
             target=target,
             sense="≥",
-            measures={"ours": reading(ours, payload), "peer": reading(theirs, payload)},
-            check=partial(same, payload, ours, theirs),
+            measures={"ours": generic(our_items, payload, kind), "peer": reading(theirs, payload, kind)},
+            check=partial(same, payload, our_items, theirs),
         )
-        for peer, ours, theirs, target in contenders
+        for peer, theirs, target in contenders
+        for kind in KINDS
     ]
 
 
-def against_models(kind: str, payload: dict[str, Any], model: type[Model]) -> Benchmark:
-    """NewImage alone, against pynamodb."""
-    return Benchmark(
-        what=f"decode, generic: 100 {kind} items",
-        against="pynamodb's Model.from_raw_data",
-        target=1.0,
-        sense="≥",
-        measures={
-            "ours": reading(our_values, payload),
-            "peer": reading(partial(pynamodb_models, kind=model), payload),
-        },
-        check=partial(same_as_models, payload, model),
-    )
+def against_models(item: str, payload: dict[str, Any], model: type[Model]) -> list[Benchmark]:
+    """Whole records against Powertools' parser, NewImage alone against pynamodb."""
+    theirs = partial(pynamodb_models, kind=model)
+    return [
+        Benchmark(
+            what=f"decode_records, generic: 100 records of a {item} item",
+            against="Powertools' parser",
+            target=1.0,
+            sense="≥",
+            measures={"ours": generic(our_images, payload), "peer": reading(parser_images, payload)},
+            check=partial(same, payload, our_images, parser_images),
+        ),
+        Benchmark(
+            what=f"decode, generic: 100 {item} items",
+            against="pynamodb's Model.from_raw_data",
+            target=1.0,
+            sense="≥",
+            measures={"ours": generic(our_values, payload), "peer": reading(theirs, payload)},
+            check=partial(same_as_models, payload, model),
+        ),
+    ]
 
 
 def rows() -> list[Benchmark]:
     """Against each peer, a rich item and a small one."""
     out: list[Benchmark] = []
-    for kind, payload, model in (("rich", rich_records(), RichItem), ("small", small_records(), SmallItem)):
-        out += [*against_records(kind, payload), against_models(kind, payload, model)]
+    for item, payload, model in (("rich", rich_records(), RichItem), ("small", small_records(), SmallItem)):
+        out += [*against_readers(item, payload), *against_models(item, payload, model)]
     return out

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle, islice, permutations
 from pathlib import Path
 from statistics import median
 from time import process_time
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
     "SOURCE",
@@ -30,6 +31,7 @@ __all__ = [
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 ROUNDS = 21
 """Odd, so that the median is a round that was. Of 21, the 6th and the 16th value hold the median with 97 %."""
+MOST_PERMUTED = 4
 TOLERANCE = 1.05
 """How far from its floor ours may be."""
 
@@ -125,7 +127,8 @@ def measure(benchmark: Benchmark) -> Result:
 def alternate(measures: Mapping[Name, Measure], rounds: int) -> list[dict[Name, float]]:
     """What each cost, by round, after a first run that doesn't count: for caches, lazy imports, connections.
 
-    The order turns with each round, so that none is always the first. What there is when the rounds begin is kept from
+    Each round has another order, until all orders have had their turn: none is always the first, and none comes always
+    after the same one, whose traces in memory it would have to bear. What there is when the rounds begin is kept from
     the collector meanwhile, so that collecting before each measurement costs next to nothing.
     """
     names = list(measures)
@@ -134,13 +137,17 @@ def alternate(measures: Mapping[Name, Measure], rounds: int) -> list[dict[Name, 
     gc.collect()
     gc.freeze()
     try:
-        out: list[dict[Name, float]] = []
-        for number in range(rounds):
-            first = number % len(names)
-            out.append({name: measures[name]() for name in [*names[first:], *names[:first]]})
-        return out
+        orders = cycle(_orders(names))
+        return [{name: measures[name]() for name in order} for order in islice(orders, rounds)]
     finally:
         gc.unfreeze()
+
+
+def _orders(names: Sequence[Name]) -> Iterable[Sequence[Name]]:
+    """All orders of a few; of many, those that begin with each in turn."""
+    if len(names) <= MOST_PERMUTED:
+        return permutations(names)
+    return [[*names[first:], *names[:first]] for first in range(len(names))]
 
 
 class Spread(NamedTuple):

@@ -136,11 +136,24 @@ def test_nothing_is_measured_where_the_contenders_do_different_work() -> None:
     assert order == []
 
 
-def test_the_order_turns_with_each_round() -> None:
-    """Each contender is first in turn, after one run of each that doesn't count."""
+def orders(names: str, rounds: int) -> list[str]:
+    """The orders in which the contenders run, after the one that doesn't count."""
     order: list[str] = []
-    alternate({name: noting(name, order) for name in "abc"}, 3)
-    assert "".join(order) == "abc" + "abc" + "bca" + "cab"
+    alternate({name: noting(name, order) for name in names}, rounds)
+    text = "".join(order)
+    assert text.startswith(names)
+    return [text[at : at + len(names)] for at in range(len(names), len(text), len(names))]
+
+
+def test_few_contenders_run_in_each_of_their_orders() -> None:
+    """None is always the first, and none comes always after the same one."""
+    assert orders("ab", 4) == ["ab", "ba", "ab", "ba"]
+    assert sorted(orders("abc", 6)) == ["abc", "acb", "bac", "bca", "cab", "cba"]
+
+
+def test_of_many_contenders_each_is_the_first_in_turn() -> None:
+    """Where there are too many orders, the order turns."""
+    assert orders("abcde", 3) == ["abcde", "bcdea", "cdeab"]
 
 
 @pytest.mark.parametrize("measured", [timed, lambda work: timed_on(lambda: None, lambda _: work())])

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["argument_binder", "is_method", "name_of", "refuse_awaitable", "refuse_unfit", "remaining_time"]
+__all__ = [
+    "JSON_TYPES",
+    "argument_binder",
+    "is_method",
+    "name_of",
+    "refuse_awaitable",
+    "refuse_unfit",
+    "remaining_time",
+]
+
+JSON_TYPES = frozenset({dict, list, str, int, float, bool, type(None)})
+"""What arguments and results mostly are. None of these types can be awaited, tells a Lambda function's time or is a
+model, so an idempotent call doesn't ask their values."""
 
 
 def refuse_unfit(function: object, purpose: str, *, allow_async: bool = False) -> None:
@@ -40,7 +52,7 @@ def refuse_awaitable(returned: object, name: str) -> None:
     Raises:
         TypeError: It is an awaitable.
     """
-    if inspect.isawaitable(returned):
+    if type(returned) not in JSON_TYPES and inspect.isawaitable(returned):
         raise TypeError(f"{name} returned an awaitable, which has not run: declare it with async def")
 
 
@@ -57,18 +69,28 @@ def argument_binder(function: Any, skipped: int) -> Callable[[tuple[Any, ...], d
         skipped: How many of its first arguments to leave out.
     """
     signature = inspect.signature(function)
-    plain = all(each.kind is each.POSITIONAL_OR_KEYWORD for each in signature.parameters.values())
-    names = tuple(signature.parameters)
+    names = [*signature.parameters]
+    own_names = names[skipped:]
 
-    def arguments_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        if plain and len(args) + len(kwargs) == len(names) and all(name in kwargs for name in names[len(args) :]):
-            arguments = dict(zip(names[skipped:], args[skipped:], strict=False))
-            for name in names[max(skipped, len(args)) :]:
-                arguments[name] = kwargs[name]
-            return arguments
+    def bound(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         return dict(list(signature.bind(*args, **kwargs).arguments.items())[skipped:])
 
-    return arguments_of
+    def matched(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The same, without the signature, where each parameter has an argument."""
+        if [*kwargs] == own_names and len(args) == skipped:
+            return kwargs
+        if skipped <= len(args) == len(names) - len(kwargs):
+            arguments = dict(zip(own_names, args[skipped:], strict=False))
+            try:
+                for name in names[len(args) :]:
+                    arguments[name] = kwargs[name]
+            except KeyError:
+                return bound(args, kwargs)
+            return arguments
+        return bound(args, kwargs)
+
+    plain = all(each.kind is each.POSITIONAL_OR_KEYWORD for each in signature.parameters.values())
+    return matched if plain else bound
 
 
 def name_of(function: Any) -> str | None:

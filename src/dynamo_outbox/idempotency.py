@@ -6,8 +6,8 @@ import asyncio
 import contextvars
 import inspect
 import logging
+import os
 import random
-import secrets
 import sys
 import time
 from contextlib import contextmanager
@@ -27,6 +27,7 @@ from .core.claims import (
     OnExpiredLease,
     Place,
     Replay,
+    Terms,
     claim_request,
     completion_request,
     failed,
@@ -42,8 +43,8 @@ from .core.claims import (
 from .core.json_text import canonical
 from .errors import AlreadyInProgressError, LeaseLostError, MissingIdempotencyKeyError, ResultError
 from .failures import leaves_outcome_open, read_failure, write_failure
-from .functions import argument_binder, is_method, name_of, refuse_awaitable, refuse_unfit, remaining_time
-from .identity import content_of, key_of
+from .functions import JSON_TYPES, argument_binder, is_method, name_of, refuse_awaitable, refuse_unfit, remaining_time
+from .identity import content_finder, key_finder
 from .results import ResultCodec, StoredResult
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ class IdempotencyStore:
         self._place = Place(table, partition_key, sort_key, key_prefix, ttl_attribute)
         self.lease = lease
         self.clock_margin = clock_margin
+        self._terms = Terms(self._place, ttl=ttl, margin=clock_margin)
+        self._own_lease = self._terms.lease(lease)
         self._clock = clock
         self._client: LazyClient[DynamoDBClient] = LazyClient("dynamodb", client)
         self._sleep = sleep
@@ -137,18 +140,23 @@ class IdempotencyStore:
         now = self._clock()
         request = claim_request(
             claim,
-            self._place,
+            self._terms,
             now=now,
-            lease=self.lease if lease is None else lease,
-            margin=self.clock_margin,
-            ttl=self.ttl,
+            lease=self._own_lease if lease is None else self._terms.lease(lease),
             on_expired_lease=on_expired_lease,
         )
         try:
             record = self._client().update_item(**request)["Attributes"]
         except ClientError as error:
             record = _met(error)
-            replay = meet(claim, record, **self._terms(now, on_expired_lease))
+            replay = meet(
+                claim,
+                record,
+                ttl_attribute=self._place.ttl_attribute,
+                now=now,
+                margin=self.clock_margin,
+                on_expired_lease=on_expired_lease,
+            )
             if replay is not None:
                 return replay
         return Claimed(fence_of(record))
@@ -163,19 +171,28 @@ class IdempotencyStore:
             AlreadyInProgressError, PayloadMismatchError, UnknownOutcomeError, ResultError: It may not.
         """
         record = self._client().get_item(**read_request(claim, self._place)).get("Item", {})
-        return look(claim, record, **self._terms(self._clock(), on_expired_lease))
+        return look(
+            claim,
+            record,
+            ttl_attribute=self._place.ttl_attribute,
+            now=self._clock(),
+            margin=self.clock_margin,
+            on_expired_lease=on_expired_lease,
+        )
 
     def complete(self, claim: Claim, result: StoredResult | None) -> bool:
         """Store the result; False where this call doesn't hold the key any more, and nothing was changed."""
-        return self._complete(claim, succeeded(result))
+        ending = succeeded(result)
+        return self._end(claim, completion_request(claim, self._terms, ending=ending, now=self._clock()), ending)
 
     def fail(self, claim: Claim, failure: str) -> bool:
         """Store a permanent failure; False where this call doesn't hold the key any more, and nothing was changed."""
-        return self._complete(claim, failed(failure))
+        ending = failed(failure)
+        return self._end(claim, completion_request(claim, self._terms, ending=ending, now=self._clock()), ending)
 
     def release(self, claim: Claim) -> bool:
         """Give the key back; False where this call doesn't hold it any more, and nothing was changed."""
-        return self._end(claim, release_request(claim, self._place), released())
+        return self._end(claim, release_request(claim, self._terms), released())
 
     def forget(self, key: str, *, token: str) -> bool:
         """Let a call whose outcome was unknown be made again: its effect, you found, did not take place.
@@ -205,24 +222,12 @@ class IdempotencyStore:
         stored = ResultCodec(function or (lambda: None)).write(result)
         return self.complete(Claim(key, token, ""), stored)
 
-    def _complete(self, claim: Claim, ending: Mapping[str, Any]) -> bool:
-        request = completion_request(claim, self._place, ending=ending, now=self._clock(), ttl=self.ttl)
-        return self._end(claim, request, ending)
-
     def _end(self, claim: Claim, request: dict[str, Any], ending: Mapping[str, Any]) -> bool:
         try:
             self._client().update_item(**request)
         except ClientError as error:
             return has_ended_so(claim, _met(error), ending)
         return True
-
-    def _terms(self, now: datetime, on_expired_lease: OnExpiredLease) -> dict[str, Any]:
-        return {
-            "ttl_attribute": self._place.ttl_attribute,
-            "now": now,
-            "margin": self.clock_margin,
-            "on_expired_lease": on_expired_lease,
-        }
 
 
 def _met(error: ClientError) -> Mapping[str, Any]:
@@ -329,28 +334,32 @@ def idempotent(
         codec = ResultCodec(function)
         skipped = 1 if is_method(function) else 0
         arguments_of = argument_binder(function, skipped)
+        key_of = key_finder(key, name)
+        content_of = content_finder(fingerprint)
 
-        def attempt_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Attempt | None:
+        def claim_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Claim | None:
+            """The call's claim; None where it has no key and runs without."""
             arguments = arguments_of(args, kwargs)
+            payload = next(iter(arguments.values()), None)
+            own_args = args[skipped:]
             try:
-                identity = key_of(key, arguments, args[skipped:], kwargs, name)
+                whole_key = key_of(payload, own_args, kwargs)
             except MissingIdempotencyKeyError:
                 if on_missing_key == "run":
                     return None
                 raise
-            content = content_of(fingerprint, arguments, args[skipped:], kwargs)
-            digest = sha256(canonical(content).encode()).hexdigest()
-            claim = Claim(f"{name}#{identity}", secrets.token_hex(16), digest)
+            content = content_of(payload, arguments, own_args, kwargs)
+            # The token is drawn at each call: one that was drawn at import would come out of each restored snapshot.
+            return Claim(whole_key, os.urandom(16).hex(), sha256(canonical(content).encode()).hexdigest())
+
+        def attempt_of(claim: Claim, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Attempt:
             return _Attempt(store, claim, on_expired_lease, wait_for, partial(_lease_of, args, kwargs))
 
         def replayed(claim: Claim, replay: Replay, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if isinstance(replay, FailureReplay):
                 raise read_failure(claim.key, replay.text, permanent)
-            result = codec.read(StoredResult(*replay))
+            result = codec.read(*replay)
             return result if on_duplicate is None else on_duplicate(result, *args, **kwargs)
-
-        def keep(claim: Claim, result: object) -> None:
-            _store_result(store, codec, claim, result)
 
         def fail(claim: Claim, error: BaseException, before: BaseException | None) -> None:
             if isinstance(error, permanent):
@@ -364,37 +373,43 @@ def idempotent(
 
             @wraps(function)
             async def run_async(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Any:
-                attempt = attempt_of(args, kwargs)
-                if attempt is None:
+                claim = claim_of(args, kwargs)
+                if claim is None:
                     with _fenced(None):
                         return await function(*args, **kwargs)
+                attempt = attempt_of(claim, args, kwargs)
                 while not isinstance(told := await _step_unless_cancelled(store, attempt), (Claimed, Replay)):
                     await store._sleep_async(told)
                 if isinstance(told, Replay):
-                    answer = replayed(attempt.claim, told, args, kwargs)
+                    answer = replayed(claim, told, args, kwargs)
                     return await answer if inspect.isawaitable(answer) else answer
                 before = sys.exception()
                 try:
                     with _fenced(told.fence):
                         result = await function(*args, **kwargs)
                 except BaseException as error:
-                    await _in_thread(fail, attempt.claim, error, before)
+                    await _in_thread(fail, claim, error, before)
                     raise
-                await _in_thread(keep, attempt.claim, result)
+                await _in_thread(_store_result, store, codec, claim, result)
                 return result
 
             return cast("Callable[Parameters, Returned]", run_async)
 
         @wraps(function)
         def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
-            attempt = attempt_of(args, kwargs)
-            if attempt is None:
+            claim = claim_of(args, kwargs)
+            if claim is None:
                 with _fenced(None):
                     return function(*args, **kwargs)
-            while not isinstance(told := attempt.step(), (Claimed, Replay)):
-                store._sleep(told)
+            told: Claimed | Replay | float
+            if wait_for is None:  # most calls: the first step is the last
+                told = store.claim(claim, _lease_of(args, kwargs), on_expired_lease=on_expired_lease)
+            else:
+                attempt = attempt_of(claim, args, kwargs)
+                while not isinstance(told := attempt.step(), (Claimed, Replay)):
+                    store._sleep(told)
             if isinstance(told, Replay):
-                return cast("Returned", replayed(attempt.claim, told, args, kwargs))
+                return cast("Returned", replayed(claim, told, args, kwargs))
             before = sys.exception()
             try:
                 reset = _fence.set(told.fence)
@@ -404,9 +419,9 @@ def idempotent(
                     _fence.reset(reset)
                 refuse_awaitable(result, name)
             except BaseException as error:
-                fail(attempt.claim, error, before)
+                fail(claim, error, before)
                 raise
-            keep(attempt.claim, result)
+            _store_result(store, codec, claim, result)
             return result
 
         return run
@@ -490,7 +505,10 @@ async def _to_the_end(function: Callable[[], Returned]) -> tuple[asyncio.Future[
 
 def _lease_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> timedelta | None:
     """How long this call may still run, where a Lambda context among its arguments says so."""
-    return next((time for each in (*args, *kwargs.values()) if (time := remaining_time(each)) is not None), None)
+    for each in (*args, *kwargs.values()):
+        if type(each) not in JSON_TYPES and (time := remaining_time(each)) is not None:
+            return time
+    return None
 
 
 def _release(store: IdempotencyStore, claim: Claim) -> None:

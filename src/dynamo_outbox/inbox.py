@@ -32,7 +32,7 @@ from .identity import MAX_KEY_BYTES
 from .message_batch import each_message
 from .outbox import TransactionalOutbox, is_contention
 from .processors import _outbox_events, _outbox_order_key, batch_response
-from .results import ResultCodec, StoredResult
+from .results import ResultCodec
 from .transaction import Transaction
 
 if TYPE_CHECKING:
@@ -342,7 +342,7 @@ class InboxHandler(Generic[Returned]):
         as_another = claim._replace(token="")  # for one's own record, too, what is stored counts
         replay = meet(as_another, found.record, ttl_attribute=place.ttl_attribute, now=found.now, margin=margin)
         assert replay is not None  # noqa: S101  # as it is for no record but one's own
-        result = self._codec.read(StoredResult(*replay))
+        result = self._codec.read(*replay)
         if found.met is Met.OWN or self._on_duplicate is None:
             return result
         return self._on_duplicate(result, event)

@@ -6,8 +6,10 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
+from .core.json_text import MAX_DEPTH, ready
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from pydantic import TypeAdapter
 
@@ -16,6 +18,10 @@ __all__ = ["MAX_RESULT_BYTES", "ResultCodec", "StoredResult", "as_json"]
 MAX_RESULT_BYTES = 400 * 1024 - 4 * 1024
 """An item's 400 KB, less what the longest key and the other attributes need."""
 
+MIN_PLAIN_NUMBER, MAX_PLAIN_NUMBER = 1e-4, 1e16
+"""Beyond these, Python writes some floats with an exponent, and pydantic doesn't."""
+_OPEN = ((dict[str, Any], dict), (list[Any], list))
+"""Annotations that let a result of this type hold anything, and so say no more of one that is plain than its type."""
 _PLAIN = (type(None), bool, int, float, str, list, dict, Any)
 """Annotations for which JSON alone gives back what was stored."""
 
@@ -38,6 +44,7 @@ class ResultCodec:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
+        self._open_type: type | None = None
         self._adapter = cache(self._make_adapter)
 
     def write(self, result: object) -> StoredResult:
@@ -46,32 +53,30 @@ class ResultCodec:
         Raises:
             ValueError: Neither does, or it is too long for an item.
         """
-        stored = self._by_annotation(result) or as_json(result)
-        if len(stored.text.encode()) > MAX_RESULT_BYTES:
-            raise ValueError(f"{len(stored.text.encode()):,} bytes, and an item leaves room for {MAX_RESULT_BYTES:,}")
-        return stored
-
-    def _by_annotation(self, result: object) -> StoredResult | None:
         adapter = self._adapter()
         if adapter is None:
-            return None
-        try:
-            text = adapter.dump_json(result, warnings="error").decode()
-            fits = _is_same(adapter.validate_json(text), result)
-        except Exception:  # whatever a model's own serializer or validator may raise
-            return None
-        return StoredResult(text, by_annotation=True) if fits else None
+            stored = as_json(result)
+        elif type(result) is self._open_type and (text := _plain(result, _as_pydantic)) is not None:
+            stored = StoredResult(text, True)
+        else:
+            stored = _by_annotation(adapter, result) or as_json(result)
+        if len(stored.text) * 4 > MAX_RESULT_BYTES:  # else it is short enough, whatever it is written in
+            size = len(stored.text.encode())
+            if size > MAX_RESULT_BYTES:
+                raise ValueError(f"{size:,} bytes, and an item leaves room for {MAX_RESULT_BYTES:,}")
+        return stored
 
-    def read(self, stored: StoredResult) -> Any:
-        """The result, as it was returned."""
-        adapter = self._adapter() if stored.by_annotation else None
-        return json.loads(stored.text) if adapter is None else adapter.validate_json(stored.text)
+    def read(self, text: str, by_annotation: bool) -> Any:
+        """A stored result, as it was returned."""
+        adapter = self._adapter() if by_annotation else None
+        return adapter.validate_json(text) if adapter is not None else _loaded(text)
 
     def _make_adapter(self) -> TypeAdapter[Any] | None:
         try:
             annotation = get_type_hints(self._function).get("return", Any)
             if annotation in _PLAIN:
                 return None
+            self._open_type = next((kind for each, kind in _OPEN if annotation == each), None)
             from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 
             config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants")
@@ -85,12 +90,24 @@ class ResultCodec:
             return None
 
 
+def _by_annotation(adapter: TypeAdapter[Any], result: object) -> StoredResult | None:
+    try:
+        text = adapter.dump_json(result, warnings="error").decode()
+        fits = _is_same(adapter.validate_json(text), result)
+    except Exception:  # whatever a model's own serializer or validator may raise
+        return None
+    return StoredResult(text, by_annotation=True) if fits else None
+
+
 def as_json(result: object) -> StoredResult:
     """A value as plain JSON.
 
     Raises:
         ValueError: JSON has no way, or would give it back changed; a tuple may become a list.
     """
+    text = _plain(result, _as_python)
+    if text is not None:
+        return StoredResult(text, by_annotation=False)
     try:
         text = json.dumps(result)
     except (TypeError, RecursionError) as error:
@@ -98,6 +115,51 @@ def as_json(result: object) -> StoredResult:
     if not _is_same(json.loads(text), result, tuples_as_lists=True):
         raise ValueError("JSON would give it back changed; annotate what the function returns")
     return StoredResult(text, by_annotation=False)
+
+
+_as_python = ready(json.JSONEncoder(ensure_ascii=False))
+_as_pydantic = ready(json.JSONEncoder(ensure_ascii=False, separators=(",", ":")))
+_TEXT = frozenset({str})
+_WRITTEN_ONE_WAY = frozenset({str, bool, type(None)})
+_read = json.JSONDecoder().raw_decode
+
+
+def _plain(result: object, write: Callable[[Any], str]) -> str | None:
+    """A value's text, where its types alone say that JSON gives it back as it was; else None, and others decide."""
+    try:
+        text = write(result)  # first, for the walk has no end in what holds itself, and such has no text
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return text if text.isascii() and "\x7f" not in text and _is_plain(result, MAX_DEPTH) else None
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Whether every writer of JSON writes a value in one way; what is nested too deep isn't judged so."""
+    kind = type(value)
+    members: Iterable[object]
+    if kind is dict:
+        if not _TEXT.issuperset(map(type, value)):
+            return False
+        members = value.values()
+    elif kind is list:
+        members = value
+    elif kind is int or kind is float:
+        size = abs(value)
+        return bool(size == 0 or MIN_PLAIN_NUMBER <= size < MAX_PLAIN_NUMBER)
+    else:
+        return kind in _WRITTEN_ONE_WAY
+    if _WRITTEN_ONE_WAY.issuperset(map(type, members)):
+        return True
+    return depth > 0 and all(_is_plain(each, depth - 1) for each in members)
+
+
+def _loaded(text: str) -> Any:
+    """What `json.loads` reads, which first looks for white space round it; there is none in what is written here."""
+    try:
+        value, end = _read(text)
+    except ValueError:
+        return json.loads(text)
+    return value if end == len(text) else json.loads(text)
 
 
 def _is_same(read: object, result: object, *, tuples_as_lists: bool = False) -> bool:

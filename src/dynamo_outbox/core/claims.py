@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from ..errors import AlreadyInProgressError, PayloadMismatchError, ResultError, UnknownOutcomeError
@@ -25,11 +24,13 @@ __all__ = [
     "Claim",
     "Claimed",
     "FailureReplay",
+    "Lease",
     "Met",
     "OnExpiredLease",
     "Outcome",
     "Place",
     "Replay",
+    "Terms",
     "claim_request",
     "completed_item",
     "completion_request",
@@ -52,6 +53,7 @@ OnExpiredLease: TypeAlias = Literal["rerun", "raise"]
 class Met(StrEnum):
     """Which record a call meets, the first that fits."""
 
+    __hash__ = str.__hash__  # for looking it up: Enum's own is a function in Python
     FORGOTTEN = "none, or one past its time to live"
     SPENT = "released, with its own token: the claim was late"
     RELEASED = "released"
@@ -90,6 +92,8 @@ ON_MEETING = {
 }
 AT_MOST_ONCE = {**ON_MEETING, Met.OVERDUE: Outcome.UNKNOWN}
 """The same where an expired lease raises."""
+_DONE, _REPLAY = Met.DONE, Outcome.REPLAY
+"""What each duplicate comes to: Python 3.11 takes its time to find a member in its class."""
 
 LIFE = (
     ("none", "claim", "in progress"),
@@ -139,6 +143,8 @@ CLAIM_UPDATE = (
 """The first fence is the time, so that the numbers go on growing where TTL has deleted the record."""
 ENDING_ATTRIBUTES = ("status", "result", "resultByAnnotation", "failure")
 """What says how a call ended."""
+_COMPLETIONS = (("status",), ("status", "result"), ("status", "result", "resultByAnnotation"), ("status", "failure"))
+"""Those of them that a completed call has: without a result that could be stored, with one, and failed."""
 ENDING_CONDITION = "#claimToken = :token AND #status = :inProgress"
 
 
@@ -185,56 +191,111 @@ class FailureReplay(Replay):
     """The call was made before and failed for good: its text is the stored failure."""
 
 
+class Lease(NamedTuple):
+    """How long a key is held, in milliseconds, and from then on its record kept: always while the call may run."""
+
+    milliseconds: int
+    kept: timedelta
+
+
+class Terms:
+    """What a store's calls have in common, and what in their requests it fixes, made once.
+
+    A request is a shallow copy with its key and its values: nobody writes into the names, botocore neither.
+
+    Args:
+        where: The store's table and keys.
+        ttl: How long a record is kept.
+        margin: How far the clocks of two holders may be apart.
+    """
+
+    __slots__ = (
+        "claims",
+        "completions",
+        "key_prefix",
+        "margin",
+        "margin_milliseconds",
+        "partition_key",
+        "release",
+        "sort_key",
+        "ttl",
+    )
+
+    def __init__(self, where: Place, *, ttl: timedelta, margin: timedelta) -> None:
+        self.partition_key, self.key_prefix = where.partition_key, where.key_prefix
+        self.sort_key = {} if where.sort_key is None else {where.sort_key: {"S": SORT_KEY_VALUE}}
+        self.ttl = ttl
+        self.margin = margin
+        self.margin_milliseconds = _whole_milliseconds(margin)
+        self.claims = {policy: _claim_of(where, condition) for policy, condition in CLAIM_CONDITIONS.items()}
+        self.completions = {
+            tuple(f":{name}" for name in names): _ending_of(where, (*names, where.ttl_attribute))
+            for names in _COMPLETIONS
+        }
+        self.release = _ending_of(where, ("status",))
+
+    def lease(self, duration: timedelta) -> Lease:
+        """A lease of that duration."""
+        return Lease(_whole_milliseconds(duration), max(self.ttl, duration + self.margin))
+
+
+def _claim_of(where: Place, condition: str) -> dict[str, Any]:
+    return {
+        "TableName": where.table,
+        "Key": {},
+        "UpdateExpression": CLAIM_UPDATE,
+        "ConditionExpression": condition,
+        "ExpressionAttributeNames": {"#key": where.partition_key, "#expiresAt": where.ttl_attribute, **_CLAIM_NAMES},
+        "ExpressionAttributeValues": {},
+        "ReturnValues": "UPDATED_NEW",
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+
+
+def _ending_of(where: Place, attributes: tuple[str, ...]) -> dict[str, Any]:
+    names = {f"#{'expiresAt' if name == where.ttl_attribute else name}": name for name in attributes}
+    return {
+        "TableName": where.table,
+        "Key": {},
+        "UpdateExpression": "SET " + ", ".join(f"{each} = :{each[1:]}" for each in names),
+        "ConditionExpression": ENDING_CONDITION,
+        "ExpressionAttributeNames": {"#claimToken": "claimToken", **names},
+        "ExpressionAttributeValues": {},
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+
+
 def claim_request(
-    claim: Claim,
-    where: Place,
-    *,
-    now: datetime,
-    lease: timedelta,
-    margin: timedelta,
-    ttl: timedelta,
-    on_expired_lease: OnExpiredLease = "rerun",
+    claim: Claim, terms: Terms, *, now: datetime, lease: Lease, on_expired_lease: OnExpiredLease = "rerun"
 ) -> dict[str, Any]:
     """UpdateItem that takes the key, unless somebody holds it or has done its work, and counts its fence up.
 
     Args:
         claim: Who takes what.
-        where: The store's table and keys.
+        terms: The store's.
         now: The time at this holder's clock.
         lease: How long the key is held.
-        margin: How far the clocks of two holders may be apart.
-        ttl: How long the record is kept.
         on_expired_lease: Whether it may be taken from a holder whose lease and margin are over.
     """
-    milliseconds = _milliseconds(now)
-    forgotten = now + max(ttl, lease + margin)  # never while the call may still run
+    timestamp = now.timestamp()
+    milliseconds = int(timestamp * 1000)
     values = {
         ":inProgress": {"S": IN_PROGRESS},
         ":released": {"S": RELEASED},
         ":token": {"S": claim.token},
         ":fingerprint": {"S": claim.fingerprint},
-        ":leaseExpiresAt": {"N": str(milliseconds + int(lease.total_seconds() * 1000))},
-        ":expiresAt": {"N": str(int(forgotten.timestamp()))},
-        ":nowSeconds": {"N": str(int(now.timestamp()))},
+        ":leaseExpiresAt": {"N": str(milliseconds + lease.milliseconds)},
+        ":expiresAt": {"N": str(int((now + lease.kept).timestamp()))},
+        ":nowSeconds": {"N": str(int(timestamp))},
         ":nowMilliseconds": {"N": str(milliseconds)},
         ":one": {"N": "1"},
     }
     if on_expired_lease == "rerun":
-        values[":overdue"] = {"N": str(milliseconds - int(margin.total_seconds() * 1000))}
-    return {
-        "TableName": where.table,
-        "Key": where.key_of(claim),
-        "UpdateExpression": CLAIM_UPDATE,
-        "ConditionExpression": CLAIM_CONDITIONS[on_expired_lease],
-        "ExpressionAttributeNames": {
-            "#key": where.partition_key,
-            "#expiresAt": where.ttl_attribute,
-            **_CLAIM_NAMES,
-        },
-        "ExpressionAttributeValues": values,
-        "ReturnValues": "UPDATED_NEW",
-        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-    }
+        values[":overdue"] = {"N": str(milliseconds - terms.margin_milliseconds)}
+    request = terms.claims[on_expired_lease].copy()
+    request["Key"] = {terms.partition_key: {"S": terms.key_prefix + claim.key}, **terms.sort_key}
+    request["ExpressionAttributeValues"] = values
+    return request
 
 
 def fence_of(record: Mapping[str, Any]) -> int:
@@ -251,26 +312,34 @@ def what_is_met(
         claim: Who asks.
         record: The record, in typed values; empty where there is none.
         ttl_attribute: What holds its time to live.
-        now, margin: As for `claim_request`.
+        now: As for `claim_request`.
+        margin: As for `Terms`.
     """
-    held = {name: next(iter(typed.values())) for name, typed in record.items()}
-    if not held or int(held[ttl_attribute]) <= int(now.timestamp()):
+    if not record:
         return Met.FORGOTTEN
-    is_own = held["claimToken"] == claim.token
-    if held["status"] == RELEASED:
+    (expires_at,) = record[ttl_attribute].values()
+    if int(expires_at) <= int(now.timestamp()):
+        return Met.FORGOTTEN
+    (token,) = record["claimToken"].values()
+    (status,) = record["status"].values()
+    is_own = token == claim.token
+    if status == RELEASED:
         return Met.SPENT if is_own else Met.RELEASED
     if is_own:
         return Met.OWN
-    is_completed = held["status"] == COMPLETED
-    if not is_completed and int(held["leaseExpiresAt"]) <= _milliseconds(now) - int(margin.total_seconds() * 1000):
-        return Met.OVERDUE
-    if held["fingerprint"] != claim.fingerprint:
+    is_completed = status == COMPLETED
+    if not is_completed:
+        (lease_expires_at,) = record["leaseExpiresAt"].values()
+        if int(lease_expires_at) <= int(now.timestamp() * 1000) - _whole_milliseconds(margin):
+            return Met.OVERDUE
+    (fingerprint,) = record["fingerprint"].values()
+    if fingerprint != claim.fingerprint:
         return Met.OTHER_PAYLOAD
     if not is_completed:
         return Met.HELD
-    if "failure" in held:
+    if "failure" in record:
         return Met.FAILED
-    return Met.DONE if "result" in held else Met.DONE_WITHOUT_RESULT
+    return _DONE if "result" in record else Met.DONE_WITHOUT_RESULT
 
 
 def meet(
@@ -292,9 +361,10 @@ def meet(
         PayloadMismatchError, AlreadyInProgressError, UnknownOutcomeError, ResultError: As in `ON_MEETING`.
     """
     met = what_is_met(claim, record, ttl_attribute=ttl_attribute, now=now, margin=margin)
-    match _outcome(met, on_expired_lease):
-        case Outcome.REPLAY:
-            return Replay(record["result"]["S"], by_annotation="resultByAnnotation" in record)
+    outcome = _outcome(met, on_expired_lease)
+    if outcome is _REPLAY:
+        return Replay(record["result"]["S"], "resultByAnnotation" in record)
+    match outcome:
         case Outcome.FAIL:
             return FailureReplay(record["failure"]["S"], by_annotation=False)
         case Outcome.MISMATCH:
@@ -337,81 +407,61 @@ def _outcome(met: Met, on_expired_lease: OnExpiredLease) -> Outcome:
     return (AT_MOST_ONCE if on_expired_lease == "raise" else ON_MEETING)[met]
 
 
-def _milliseconds(now: datetime) -> int:
-    return int(now.timestamp() * 1000)
+def _whole_milliseconds(duration: timedelta) -> int:
+    return int(duration.total_seconds() * 1000)
 
 
 def succeeded(result: tuple[str, bool] | None) -> dict[str, Any]:
-    """How a call ended that returned, in typed attributes.
+    """How a call ended that returned, in typed attributes, each named by its value in a request.
 
     Args:
         result: The result's text and whether the annotation reads it; None where it can't be stored.
     """
-    text, by_annotation = result or (None, False)
-    return {
-        "status": {"S": COMPLETED},
-        **({} if text is None else {"result": {"S": text}}),
-        **({"resultByAnnotation": {"BOOL": True}} if by_annotation else {}),
-    }
+    if result is None:
+        return {":status": {"S": COMPLETED}}
+    text, by_annotation = result
+    if by_annotation:
+        return {":status": {"S": COMPLETED}, ":result": {"S": text}, ":resultByAnnotation": {"BOOL": True}}
+    return {":status": {"S": COMPLETED}, ":result": {"S": text}}
 
 
 def failed(failure: str) -> dict[str, Any]:
-    """How a call ended that failed for good, in typed attributes."""
-    return {"status": {"S": COMPLETED}, "failure": {"S": failure}}
+    """How a call ended that failed for good, as `succeeded` says it."""
+    return {":status": {"S": COMPLETED}, ":failure": {"S": failure}}
 
 
 def released() -> dict[str, Any]:
-    """How a call ended that may be made again, in typed attributes."""
-    return {"status": {"S": RELEASED}}
+    """How a call ended that may be made again, as `succeeded` says it."""
+    return {":status": {"S": RELEASED}}
 
 
-def completion_request(
-    claim: Claim, where: Place, *, ending: Mapping[str, Any], now: datetime, ttl: timedelta
-) -> dict[str, Any]:
+def completion_request(claim: Claim, terms: Terms, *, ending: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """UpdateItem that stores how the call ended, if this holder still holds the key.
 
     Args:
-        claim, where, now, ttl: As for `claim_request`.
+        claim, terms, now: As for `claim_request`.
         ending: What `succeeded` or `failed` gives.
     """
-    return _ending_request(claim, where, {**ending, where.ttl_attribute: {"N": str(int((now + ttl).timestamp()))}})
+    expires_at = {"N": str(int((now + terms.ttl).timestamp()))}
+    return _ending_request(claim, terms, terms.completions[tuple(ending)], {**ending, ":expiresAt": expires_at})
 
 
-def release_request(claim: Claim, where: Place) -> dict[str, Any]:
+def release_request(claim: Claim, terms: Terms) -> dict[str, Any]:
     """UpdateItem that gives the key back after a failure, if this holder still holds it; the fence stays."""
-    return _ending_request(claim, where, released())
+    return _ending_request(claim, terms, terms.release, released())
 
 
-def _ending_request(claim: Claim, where: Place, changes: Mapping[str, Any]) -> dict[str, Any]:
-    update, names, values = _ending(tuple(changes), where.ttl_attribute)
-    return {
-        "TableName": where.table,
-        "Key": where.key_of(claim),
-        "UpdateExpression": update,
-        "ConditionExpression": ENDING_CONDITION,
-        "ExpressionAttributeNames": {"#claimToken": "claimToken", **names},
-        "ExpressionAttributeValues": {
-            ":token": {"S": claim.token},
-            ":inProgress": {"S": IN_PROGRESS},
-            **dict(zip(values, changes.values(), strict=True)),
-        },
-        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-    }
-
-
-@cache
-def _ending(attributes: tuple[str, ...], ttl_attribute: str) -> tuple[str, dict[str, str], tuple[str, ...]]:
-    """The update of attributes, with what it calls them and their values."""
-    ids = ["expiresAt" if name == ttl_attribute else name for name in attributes]
-    update = "SET " + ", ".join(f"#{each} = :{each}" for each in ids)
-    names = {f"#{each}": name for each, name in zip(ids, attributes, strict=True)}
-    return update, names, tuple(f":{each}" for each in ids)
+def _ending_request(claim: Claim, terms: Terms, form: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    request = form.copy()
+    request["Key"] = {terms.partition_key: {"S": terms.key_prefix + claim.key}, **terms.sort_key}
+    request["ExpressionAttributeValues"] = {":token": {"S": claim.token}, ":inProgress": {"S": IN_PROGRESS}, **changes}
+    return request
 
 
 def has_ended_so(claim: Claim, record: Mapping[str, Any], ending: Mapping[str, Any]) -> bool:
     """Whether a record that refused a call's ending has that very ending: its first answer was lost."""
     return record.get("claimToken") == {"S": claim.token} and all(
-        record.get(name) == ending.get(name) for name in ENDING_ATTRIBUTES
+        record.get(name) == ending.get(f":{name}") for name in ENDING_ATTRIBUTES
     )
 
 
@@ -421,7 +471,8 @@ def completed_item(
     """The record of a call that is done, in typed values: to be put where the call and its record are one transaction.
 
     Args:
-        claim, where, now, ttl: As for `claim_request`.
+        claim, now: As for `claim_request`.
+        where, ttl: As for `Terms`.
         result: As for `succeeded`.
     """
     return {
@@ -429,7 +480,7 @@ def completed_item(
         "claimToken": {"S": claim.token},
         "fingerprint": {"S": claim.fingerprint},
         where.ttl_attribute: {"N": str(int((now + ttl).timestamp()))},
-        **succeeded(result),
+        **{name[1:]: typed for name, typed in succeeded(result).items()},
     }
 
 

@@ -7,6 +7,7 @@ import re
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from json.encoder import c_make_encoder  # type: ignore[attr-defined]  # typeshed leaves it out
 from json.encoder import encode_basestring as quoted
+from json.encoder import encode_basestring_ascii as quoted_in_ascii
 from operator import itemgetter
 
 from .shown import shown
@@ -16,7 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, NoReturn
 
-__all__ = ["BadJsonError", "canonical", "dumps", "loads", "loads_data", "loads_object", "normalise", "quoted"]
+__all__ = [
+    "BadJsonError",
+    "canonical",
+    "dumps",
+    "loads",
+    "loads_data",
+    "loads_object",
+    "normalise",
+    "quoted",
+    "ready",
+]
 
 INFINITY = float("inf")
 MAX_INTEGER_DIGITS = 4300
@@ -24,9 +35,8 @@ BEYOND_TEXT = 10**MAX_INTEGER_DIGITS
 """https://docs.python.org/3/library/stdtypes.html#integer-string-conversion-length-limitation"""
 MAX_DEPTH = 64
 """Deeper than any event is. Python's own recursion limit would end in an error that names nothing."""
-_canonical_without_fractions = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
-_FRACTION = re.compile(r"(?:^|[:\[,])-?[0-9]+[.eE]")
-"""What each number that is no integer's has in JSON text, and perhaps a text, too."""
+_FRACTION = re.compile(r"[:\[,]-?[0-9]+[.e]")
+"""What each float in a list or an object has in compact JSON text, and perhaps a text, too."""
 _digits = Decimal.__str__  # the number itself, also of a subclass
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -168,6 +178,32 @@ def _pieces(value: Any) -> list[str]:
     return [json.dumps(value, ensure_ascii=False)]
 
 
+def ready(encoder: json.JSONEncoder) -> Callable[[Any], str]:
+    """What writes as the encoder's `encode` does, and isn't set up anew for each text.
+
+    A value that holds itself may be a RecursionError to it, and not a ValueError: the note of what is being written
+    would be shared among threads.
+    """
+    if c_make_encoder is None:  # not CPython
+        return encoder.encode
+    pieces = c_make_encoder(
+        None,
+        encoder.default,
+        quoted_in_ascii if encoder.ensure_ascii else quoted,
+        None,
+        encoder.key_separator,
+        encoder.item_separator,
+        encoder.sort_keys,
+        encoder.skipkeys,
+        encoder.allow_nan,
+    )
+    join = "".join
+    return lambda value: join(pieces(value, 0))
+
+
+_with_sorted_keys = ready(json.JSONEncoder(sort_keys=True, separators=(",", ":")))
+
+
 def canonical(value: Any) -> str:
     """One text for all that are equal: keys sorted, numbers by value, no white space. For fingerprints.
 
@@ -175,10 +211,15 @@ def canonical(value: Any) -> str:
         TypeError: A value in it is neither JSON's nor a Decimal.
     """
     try:
-        text = _canonical_without_fractions(value)
-    except (TypeError, ValueError):  # a Decimal, keys that can't be sorted, an integer beyond text
+        text = _with_sorted_keys(value)
+    except (TypeError, ValueError, RecursionError):  # a Decimal, keys that can't be sorted, an integer beyond text
         return _canonical(value)
-    return text if _FRACTION.search(text) is None else _canonical(value)
+    return _canonical(value) if _may_hold_a_float(text) else text
+
+
+def _may_hold_a_float(text: str) -> bool:
+    """Whether compact JSON text may hold a number that its value's equals are written differently from."""
+    return text[0] not in '{["' or _FRACTION.search(text) is not None
 
 
 def _canonical(value: Any) -> str:

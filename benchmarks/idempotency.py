@@ -4,20 +4,31 @@ Inside the timed region: CPU of 100 decorated calls of a function that returns a
 with a client that answers at once. Off each contender's cost goes that of its own client calls, made by hand with
 ready requests: what is left is the decorator's own. The store is empty for a first call; for a duplicate, the record is
 there and completed. Both compare a duplicate's payload with the first one's (Powertools: payload validation on), and
-Powertools is told of the Lambda context.
+Powertools is told of the Lambda context. The floor is straight-line code for this one function: the checks and the two
+requests of ours, and no more; what isn't as it is here it refuses.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import sys
 from contextlib import suppress
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer, IdempotencyConfig, idempotent_function
 from botocore.exceptions import ClientError
+from pydantic import TypeAdapter
 
-from dynamo_outbox import IdempotencyStore, idempotent
+from dynamo_outbox import Event, IdempotencyStore, idempotent
+from dynamo_outbox.core.json_text import _FRACTION, _with_sorted_keys
+from dynamo_outbox.functions import JSON_TYPES
+from dynamo_outbox.identity import _OF_REQUESTS_AND_EVENTS, MAX_KEY_BYTES
+from dynamo_outbox.results import _TEXT, _WRITTEN_ONE_WAY, MAX_RESULT_BYTES, _as_pydantic
 
 from .harness import Benchmark, Measure, timed
 
@@ -100,6 +111,91 @@ def powertools(client: Memory) -> Callable[..., Any]:
     return lambda order: decorated(order=order)
 
 
+def floor(client: Any) -> Callable[..., Any]:
+    """What `ours` does for this function and payload, in one piece."""
+    probe = Memory()
+    ours(probe)(order=ORDER)
+    (_, claiming), (_, completing) = probe.asked
+    scope = f"{act.__module__}.{act.__qualname__}#"
+    fence: ContextVar[int | None] = ContextVar("fence", default=None)
+    adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
+    ttl = timedelta(days=8)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if args or [*kwargs] != ["order"] or not JSON_TYPES.issuperset(map(type, kwargs.values())):
+            raise NotImplementedError
+        order = kwargs["order"]
+        if isinstance(order, Event) or not isinstance(order, dict) or not _OF_REQUESTS_AND_EVENTS.isdisjoint(order):
+            raise NotImplementedError
+        found = order.get("id")
+        if type(found) is not str or not found:
+            raise NotImplementedError
+        key = scope + found
+        if not (key.isascii() and len(key) <= MAX_KEY_BYTES):
+            raise NotImplementedError
+        content = _with_sorted_keys(kwargs)
+        if content[0] not in '{["' or _FRACTION.search(content) is not None:
+            raise NotImplementedError
+        fingerprint = sha256(content.encode()).hexdigest()
+        token = os.urandom(16).hex()
+        now = datetime.now(UTC)
+        timestamp = now.timestamp()
+        milliseconds = int(timestamp * 1000)
+        request = claiming.copy()
+        request["Key"] = {"pk": {"S": key}}
+        request["ExpressionAttributeValues"] = {
+            ":inProgress": {"S": "IN_PROGRESS"},
+            ":released": {"S": "RELEASED"},
+            ":token": {"S": token},
+            ":fingerprint": {"S": fingerprint},
+            ":leaseExpiresAt": {"N": str(milliseconds + 900_000)},
+            ":expiresAt": {"N": str(int((now + ttl).timestamp()))},
+            ":nowSeconds": {"N": str(int(timestamp))},
+            ":nowMilliseconds": {"N": str(milliseconds)},
+            ":one": {"N": "1"},
+            ":overdue": {"N": str(milliseconds - 1000)},
+        }
+        try:
+            record = client.update_item(**request)["Attributes"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            old: Any = error.response.get("Item", {})
+            if not old or int(old["expiresAt"]["N"]) <= int(timestamp) or old["claimToken"]["S"] == token:
+                raise
+            if old["status"]["S"] != "COMPLETED" or old["fingerprint"]["S"] != fingerprint:
+                raise
+            if "failure" in old or "result" not in old or "resultByAnnotation" not in old:
+                raise
+            return adapter.validate_json(old["result"]["S"])
+        number = int(record["fence"]["N"])
+        sys.exception()
+        reset = fence.set(number)
+        try:
+            result = act(*args, **kwargs)
+        finally:
+            fence.reset(reset)
+        text = _as_pydantic(result)
+        if type(result) is not dict or not text.isascii() or "\x7f" in text or len(text) * 4 > MAX_RESULT_BYTES:
+            raise NotImplementedError
+        if not _TEXT.issuperset(map(type, result)) or not _WRITTEN_ONE_WAY.issuperset(map(type, result.values())):
+            raise NotImplementedError
+        request = completing.copy()
+        request["Key"] = {"pk": {"S": key}}
+        request["ExpressionAttributeValues"] = {
+            ":token": {"S": token},
+            ":inProgress": {"S": "IN_PROGRESS"},
+            ":status": {"S": "COMPLETED"},
+            ":result": {"S": text},
+            ":resultByAnnotation": {"BOOL": True},
+            ":expiresAt": {"N": str(int((datetime.now(UTC) + ttl).timestamp()))},
+        }
+        client.update_item(**request)
+        return result
+
+    return call
+
+
 def costs(decorate: Callable[[Memory], Callable[..., Any]], *, duplicate: bool) -> dict[str, Measure]:
     """Measures the decorated calls, and the client calls that they make."""
     client = Memory()
@@ -119,12 +215,26 @@ def costs(decorate: Callable[[Memory], Callable[..., Any]], *, duplicate: bool) 
 
 
 def check() -> None:
-    """Both run once per key, and give the duplicate what the first call returned."""
-    for decorate in (ours, powertools):
-        function = decorate(Memory())
+    """All run once per key and give the duplicate what the first call returned; the floor asks for what ours does."""
+    asked = {}
+    for decorate in (ours, powertools, floor):
+        function = decorate(client := Memory())
         answers = [json.dumps(function(order=ORDER), sort_keys=True) for _ in range(2)]
         if answers[0] != answers[1] or json.loads(answers[0]) != act(ORDER):
             raise AssertionError(f"{decorate.__name__} answers {answers}")
+        asked[decorate] = [_lasting(request) for _, request in client.asked]
+    if asked[ours] != asked[floor]:
+        raise AssertionError(f"ours asks for {asked[ours]}, the floor for {asked[floor]}")
+
+
+def _lasting(request: dict[str, Any]) -> dict[str, Any]:
+    """A request without what differs from call to call: its token and its times."""
+    values = request.get("ExpressionAttributeValues", {})
+    return request | {
+        "ExpressionAttributeValues": {
+            name: None if "N" in value or name == ":token" else value for name, value in values.items()
+        }
+    }
 
 
 def rows() -> list[Benchmark]:
@@ -143,6 +253,7 @@ def rows() -> list[Benchmark]:
                     "hand": mine["hand"],
                     "peer": theirs["call"],
                     "peer hand": theirs["hand"],
+                    "floor": costs(floor, duplicate=duplicate)["call"],
                 },
                 check=check,
                 ratio=lambda cost: (cost["ours"] - cost["hand"]) / (cost["peer"] - cost["peer hand"]),

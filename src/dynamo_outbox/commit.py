@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -60,7 +60,7 @@ class Committer:
         items = [action.request for action in actions]
         if all(action.is_whole for action in actions):
             items = Whole(items)
-        token = uuid.uuid4().hex
+        token = secrets.token_hex(16)
         sent_at = self.clock()
         in_doubt = False
         contended = 0

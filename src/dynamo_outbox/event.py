@@ -202,7 +202,7 @@ class Event(Frozen):
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed; what was drawn stays marked as drawn unless it is among them."""
-        if changes.keys() <= _REPLACED_ALONE:
+        if type(self) is Event and changes.keys() <= _REPLACED_ALONE:
             return self._replaced(**changes)
         fields: dict[str, Any] = {name: getattr(self, name) for name in self.FIELDS if name != "data"}
         given: dict[str, Any] = {"data": {}} | fields | changes
@@ -214,16 +214,25 @@ class Event(Frozen):
 
     def _replaced(self, **changes: Any) -> Self:
         """`replace` of fields that no other depends on: what was checked is not checked again."""
-        copy = object.__new__(type(self))
-        for name in self.__slots__:
-            fill(copy, name, getattr(self, name))
-        if "source" in changes:
-            fill(copy, "source", _checked_source(changes.pop("source")))
+        copy: Any = UnfrozenEvent()
+        copy.type = self.type
+        copy.id = self.id
+        copy.time = self.time
+        copy.source = _checked_source(changes.pop("source")) if "source" in changes else self.source
+        copy.version = self.version
+        copy.aggregate_type = self.aggregate_type
+        copy.aggregate_id = self.aggregate_id
+        copy._context = self._context
+        copy._drawn = self._drawn
+        copy._data = self._data
+        copy._text = self._text
         if changes:
             sequence, correlation_id, causation_id, traceparent = self._told()
             told = {"sequence": sequence, "correlation_id": correlation_id, "causation_id": causation_id, **changes}
-            fill(copy, "_context", _checked_context(**told, traceparent=traceparent))
-        return copy
+            copy._context = _checked_context(**told, traceparent=traceparent)
+        copy.__class__ = Event
+        copied: Self = copy
+        return copied
 
     def __hash__(self) -> int:
         return hash((self.type, self.id))
@@ -259,6 +268,8 @@ def _checked_source(value: object) -> str | None:
 
 
 def _required_text(field: str, value: object) -> str:
+    if type(value) is str and value and value.isascii():  # most are
+        return value
     if not isinstance(value, str) or not value:
         raise InvalidEventError(field, f"needs text that isn't empty, got {shown(value)}")
     return _unicode(field, str.__str__(value))  # the text itself, also of an enum's member

@@ -53,15 +53,17 @@ def check_event_item(item: Mapping[str, Mapping[str, str]], partition_key: str, 
 
 def _size_at_most(item: Mapping[str, Any]) -> int:
     """No less than `item_size`, and sooner found: text by its characters, of which none has more than four bytes."""
-    size = 0
+    characters = 0
+    others = 0
     for name, typed in item.items():
-        size += 4 * len(name)
-        for tag, value in typed.items():
-            if tag == "S" or tag == "N":  # on the way of every transaction
-                size += 4 * len(value) + 2
-            else:
-                size += _value_size(typed)
-    return size
+        text = typed.get("S")
+        if text is None:
+            text = typed.get("N")
+        if text is None:
+            text = ""
+            others += _value_size(typed)
+        characters += len(name) + len(text) + 1  # a number has at most a byte more than it has digits
+    return 4 * characters + others
 
 
 def _value_size(typed: Mapping[str, Any]) -> int:

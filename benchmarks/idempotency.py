@@ -120,6 +120,8 @@ def floor(client: Any) -> Callable[..., Any]:
     fence: ContextVar[int | None] = ContextVar("fence", default=None)
     adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
     ttl = timedelta(days=8)
+    in_progress, completed, released = {"S": "IN_PROGRESS"}, {"S": "COMPLETED"}, {"S": "RELEASED"}
+    one, true = {"N": "1"}, {"BOOL": True}
 
     def call(*args: Any, **kwargs: Any) -> Any:
         if args or [*kwargs] != ["order"] or not JSON_TYPES.issuperset(map(type, kwargs.values())):
@@ -139,20 +141,19 @@ def floor(client: Any) -> Callable[..., Any]:
         fingerprint = sha256(content.encode()).hexdigest()
         token = os.urandom(16).hex()
         now = datetime.now(UTC)
-        timestamp = now.timestamp()
-        milliseconds = int(timestamp * 1000)
+        milliseconds = int(now.timestamp() * 1000)
         request = claiming.copy()
         request["Key"] = {"pk": {"S": key}}
         request["ExpressionAttributeValues"] = {
-            ":inProgress": {"S": "IN_PROGRESS"},
-            ":released": {"S": "RELEASED"},
+            ":inProgress": in_progress,
+            ":released": released,
             ":token": {"S": token},
             ":fingerprint": {"S": fingerprint},
             ":leaseExpiresAt": {"N": str(milliseconds + 900_000)},
             ":expiresAt": {"N": str(int((now + ttl).timestamp()))},
-            ":nowSeconds": {"N": str(int(timestamp))},
+            ":nowSeconds": {"N": str(milliseconds // 1000)},
             ":nowMilliseconds": {"N": str(milliseconds)},
-            ":one": {"N": "1"},
+            ":one": one,
             ":overdue": {"N": str(milliseconds - 1000)},
         }
         try:
@@ -161,7 +162,7 @@ def floor(client: Any) -> Callable[..., Any]:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
             old: Any = error.response.get("Item", {})
-            if not old or int(old["expiresAt"]["N"]) <= int(timestamp) or old["claimToken"]["S"] == token:
+            if not old or int(old["expiresAt"]["N"]) <= milliseconds // 1000 or old["claimToken"]["S"] == token:
                 raise
             if old["status"]["S"] != "COMPLETED" or old["fingerprint"]["S"] != fingerprint:
                 raise
@@ -184,10 +185,10 @@ def floor(client: Any) -> Callable[..., Any]:
         request["Key"] = {"pk": {"S": key}}
         request["ExpressionAttributeValues"] = {
             ":token": {"S": token},
-            ":inProgress": {"S": "IN_PROGRESS"},
-            ":status": {"S": "COMPLETED"},
+            ":inProgress": in_progress,
+            ":status": completed,
             ":result": {"S": text},
-            ":resultByAnnotation": {"BOOL": True},
+            ":resultByAnnotation": true,
             ":expiresAt": {"N": str(int((datetime.now(UTC) + ttl).timestamp()))},
         }
         client.update_item(**request)

@@ -112,6 +112,9 @@ LIFE = (
 IN_PROGRESS = "IN_PROGRESS"
 COMPLETED = "COMPLETED"
 RELEASED = "RELEASED"
+_IN_PROGRESS, _COMPLETED, _RELEASED = {"S": IN_PROGRESS}, {"S": COMPLETED}, {"S": RELEASED}
+_TRUE, _ONE = {"BOOL": True}, {"N": "1"}
+"""Typed values that requests share, as they share their names: nobody writes into them."""
 SORT_KEY_VALUE = "idempotency"
 
 _TAKEABLE = "#status = :released"
@@ -277,18 +280,17 @@ def claim_request(
         lease: How long the key is held.
         on_expired_lease: Whether it may be taken from a holder whose lease and margin are over.
     """
-    timestamp = now.timestamp()
-    milliseconds = int(timestamp * 1000)
+    milliseconds = int(now.timestamp() * 1000)
     values = {
-        ":inProgress": {"S": IN_PROGRESS},
-        ":released": {"S": RELEASED},
+        ":inProgress": _IN_PROGRESS,
+        ":released": _RELEASED,
         ":token": {"S": claim.token},
         ":fingerprint": {"S": claim.fingerprint},
         ":leaseExpiresAt": {"N": str(milliseconds + lease.milliseconds)},
         ":expiresAt": {"N": str(int((now + lease.kept).timestamp()))},
-        ":nowSeconds": {"N": str(int(timestamp))},
+        ":nowSeconds": {"N": str(milliseconds // 1000)},
         ":nowMilliseconds": {"N": str(milliseconds)},
-        ":one": {"N": "1"},
+        ":one": _ONE,
     }
     if on_expired_lease == "rerun":
         values[":overdue"] = {"N": str(milliseconds - terms.margin_milliseconds)}
@@ -418,21 +420,21 @@ def succeeded(result: tuple[str, bool] | None) -> dict[str, Any]:
         result: The result's text and whether the annotation reads it; None where it can't be stored.
     """
     if result is None:
-        return {":status": {"S": COMPLETED}}
+        return {":status": _COMPLETED}
     text, by_annotation = result
     if by_annotation:
-        return {":status": {"S": COMPLETED}, ":result": {"S": text}, ":resultByAnnotation": {"BOOL": True}}
-    return {":status": {"S": COMPLETED}, ":result": {"S": text}}
+        return {":status": _COMPLETED, ":result": {"S": text}, ":resultByAnnotation": _TRUE}
+    return {":status": _COMPLETED, ":result": {"S": text}}
 
 
 def failed(failure: str) -> dict[str, Any]:
     """How a call ended that failed for good, as `succeeded` says it."""
-    return {":status": {"S": COMPLETED}, ":failure": {"S": failure}}
+    return {":status": _COMPLETED, ":failure": {"S": failure}}
 
 
 def released() -> dict[str, Any]:
     """How a call ended that may be made again, as `succeeded` says it."""
-    return {":status": {"S": RELEASED}}
+    return {":status": _RELEASED}
 
 
 def completion_request(claim: Claim, terms: Terms, *, ending: Mapping[str, Any], now: datetime) -> dict[str, Any]:
@@ -442,8 +444,9 @@ def completion_request(claim: Claim, terms: Terms, *, ending: Mapping[str, Any],
         claim, terms, now: As for `claim_request`.
         ending: What `succeeded` or `failed` gives.
     """
-    expires_at = {"N": str(int((now + terms.ttl).timestamp()))}
-    return _ending_request(claim, terms, terms.completions[tuple(ending)], {**ending, ":expiresAt": expires_at})
+    request = _ending_request(claim, terms, terms.completions[tuple(ending)], ending)
+    request["ExpressionAttributeValues"][":expiresAt"] = {"N": str(int((now + terms.ttl).timestamp()))}
+    return request
 
 
 def release_request(claim: Claim, terms: Terms) -> dict[str, Any]:
@@ -451,10 +454,10 @@ def release_request(claim: Claim, terms: Terms) -> dict[str, Any]:
     return _ending_request(claim, terms, terms.release, released())
 
 
-def _ending_request(claim: Claim, terms: Terms, form: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def _ending_request(claim: Claim, terms: Terms, form: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     request = form.copy()
     request["Key"] = {terms.partition_key: {"S": terms.key_prefix + claim.key}, **terms.sort_key}
-    request["ExpressionAttributeValues"] = {":token": {"S": claim.token}, ":inProgress": {"S": IN_PROGRESS}, **changes}
+    request["ExpressionAttributeValues"] = {":token": {"S": claim.token}, ":inProgress": _IN_PROGRESS, **changes}
     return request
 
 

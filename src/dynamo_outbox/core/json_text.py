@@ -35,8 +35,8 @@ BEYOND_TEXT = 10**MAX_INTEGER_DIGITS
 """https://docs.python.org/3/library/stdtypes.html#integer-string-conversion-length-limitation"""
 MAX_DEPTH = 64
 """Deeper than any event is. Python's own recursion limit would end in an error that names nothing."""
-_FRACTION = re.compile(r"[:\[,]-?[0-9]+[.e]")
-"""What each float in a list or an object has in compact JSON text, and perhaps a text, too."""
+_FRACTION = re.compile(r"[.e][-+]?[0-9]+[,\]}]")
+"""How each float in a list or an object ends in compact JSON text, and perhaps something in a text, too."""
 _digits = Decimal.__str__  # the number itself, also of a subclass
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 

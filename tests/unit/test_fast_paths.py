@@ -5,14 +5,16 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from collections import OrderedDict
 from decimal import Decimal
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import jmespath
 import pytest
 from botocore.exceptions import ParamValidationError
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from dynamo_outbox import Event, TransactionalOutbox, identity
@@ -20,12 +22,20 @@ from dynamo_outbox.clients import Whole, forget_shared_clients, shared_client
 from dynamo_outbox.core import delivery, json_text, limits
 from dynamo_outbox.core.envelope import DETAIL_FORMS
 from dynamo_outbox.core.event_context import CONTEXT_FIELDS, context_members, context_text
-from dynamo_outbox.core.json_text import BadJsonError, canonical, dumps, loads, loads_plainly
+from dynamo_outbox.core.json_text import (
+    BadJsonError,
+    canonical,
+    dumps,
+    loads,
+    loads_plainly,
+    normalise,
+    normalise_plainly,
+)
 from dynamo_outbox.core.outbox_item import time_text
 from dynamo_outbox.core.values import encode_item
 from dynamo_outbox.errors import InvalidEventError
 from dynamo_outbox.functions import argument_binder
-from tests.strategies import dynamodb_items, events, json_objects
+from tests.strategies import dynamodb_items, events, json_objects, json_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -115,6 +125,58 @@ def read_by(function: Callable[[str, str], object], text: str) -> tuple[object, 
         return "read", repr(function(text, "eventData"))
     except BadJsonError as bad:
         return bad.path, bad.problem
+
+
+class Kind(StrEnum):
+    NOVEL = "novel"
+
+
+_PLAIN_OR_NOT = st.recursive(
+    json_values
+    | EDGES
+    | st.decimals(allow_nan=True)
+    | st.sampled_from([float("nan"), float("inf"), "\ud800", Kind.NOVEL, (), b"", object(), {1}]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(st.text(max_size=2) | st.sampled_from(["\ud800", Kind.NOVEL, 1, None]), inner, max_size=3)
+        | st.dictionaries(st.text(max_size=2), inner, max_size=3).map(OrderedDict)
+    ),
+    max_leaves=10,
+)
+
+
+@example({Kind.NOVEL: 1})
+@example({"a": Kind.NOVEL})
+@given(_PLAIN_OR_NOT)
+def test_data_are_copied_as_by_the_plain_path(value: object) -> None:
+    """Whatever is given as data is copied to the same values of the same types, or refused in the same words."""
+    assert copied_by(normalise, value) == copied_by(normalise_plainly, value)
+
+
+@pytest.mark.parametrize("levels", [63, 64, 65, 10**5])
+def test_data_are_copied_as_deep_as_by_the_plain_path(levels: int) -> None:
+    """Both take data of 64 levels, and refuse more in the same words."""
+    value: object = "innermost"
+    for _ in range(levels):
+        value = [value]
+    assert copied_by(normalise, value) == copied_by(normalise_plainly, value)
+
+
+def copied_by(function: Callable[[object, str], object], value: object) -> object:
+    try:
+        return typed(function(value, "data"))
+    except BadJsonError as bad:
+        return bad.path, bad.problem
+
+
+def typed(value: object) -> object:
+    """A value with the types of all that is in it."""
+    if isinstance(value, dict):
+        return type(value), [(type(name), name, typed(member)) for name, member in value.items()]
+    if isinstance(value, list):
+        return type(value), [typed(member) for member in value]
+    return type(value), repr(value)
 
 
 CONTEXTS = st.tuples(

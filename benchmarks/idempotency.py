@@ -25,7 +25,7 @@ from botocore.exceptions import ClientError
 from pydantic import TypeAdapter
 
 from dynamo_outbox import Event, IdempotencyStore, idempotent
-from dynamo_outbox.core.json_text import _FRACTION, _with_sorted_keys
+from dynamo_outbox.core.json_text import _may_hold_a_float, _with_sorted_keys
 from dynamo_outbox.functions import JSON_TYPES
 from dynamo_outbox.identity import _OF_REQUESTS_AND_EVENTS, MAX_KEY_BYTES
 from dynamo_outbox.results import _TEXT, _WRITTEN_ONE_WAY, MAX_RESULT_BYTES, _as_pydantic
@@ -136,7 +136,7 @@ def floor(client: Any) -> Callable[..., Any]:
         if not (key.isascii() and len(key) <= MAX_KEY_BYTES):
             raise NotImplementedError
         content = _with_sorted_keys(kwargs)
-        if content[0] not in '{["' or _FRACTION.search(content) is not None:
+        if _may_hold_a_float(content):
             raise NotImplementedError
         fingerprint = sha256(content.encode()).hexdigest()
         token = os.urandom(16).hex()

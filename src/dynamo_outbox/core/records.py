@@ -221,26 +221,23 @@ class StreamRecord(Frozen):
 
     @property
     def keys(self) -> dict[str, Any]:
-        if "Keys" not in self._read:
-            self._read_image("Keys")
-        keys: dict[str, Any] = self._read["Keys"]
+        read = self._read
+        keys: dict[str, Any] = read["Keys"] if "Keys" in read else self._image("Keys")
         return keys
 
     @property
     def new_image(self) -> dict[str, Any] | None:
-        if "NewImage" not in self._read:
-            self._read_image("NewImage")
-        image: dict[str, Any] | None = self._read["NewImage"]
+        read = self._read
+        image: dict[str, Any] | None = read["NewImage"] if "NewImage" in read else self._image("NewImage")
         return image
 
     @property
     def old_image(self) -> dict[str, Any] | None:
-        if "OldImage" not in self._read:
-            self._read_image("OldImage")
-        image: dict[str, Any] | None = self._read["OldImage"]
+        read = self._read
+        image: dict[str, Any] | None = read["OldImage"] if "OldImage" in read else self._image("OldImage")
         return image
 
-    def _read_image(self, name: str) -> None:
+    def _image(self, name: str) -> Any:
         image: Any = self._change.get(name)
         if image is not None:
             try:
@@ -250,6 +247,7 @@ class StreamRecord(Frozen):
             if self._from_kinesis:
                 image = self._without_second_base64(image, name)
         self._read[name] = image
+        return image
 
     def _without_second_base64(self, image: dict[str, Any], name: str) -> dict[str, Any]:
         try:

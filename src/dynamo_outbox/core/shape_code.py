@@ -76,6 +76,7 @@ def weight(shape: Shape) -> int:
 def reader_of(shape: Shape) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """A function that reads an item of the shape as `fast_values.read_map` does, and raises on any other.
 
+    It is given items of as many attributes as the shape has: by that number it is found, and doesn't count them again.
     Of a map it gives the members in the shape's order: DynamoDB keeps none.
     """
     namespace: dict[str, Any] = {
@@ -151,7 +152,7 @@ class _Writer:
 
     def map(self, variable: str, members: Any, depth: int) -> str:
         """Read a map whose members' depth is one more; returns the expression of what was read."""
-        self._unless(f"type({variable}) is dict and len({variable}) == {len(members)}")
+        self._unless(f"type({variable}) is dict" + (f" and len({variable}) == {len(members)}" if depth else ""))
         typed = [(self._new("v"), name, shape) for name, shape in members]
         for each, name, _ in typed:
             self._line(f"{each} = {variable}[{name!r}]")

@@ -58,8 +58,8 @@ def decode_item(attribute_values: Mapping[str, Any]) -> dict[str, Any]:
             delivers them (binary as base64 text).
 
     Returns:
-        Text as ``str``, numbers as ``Decimal`` with all their digits, binary as ``bytes``, sets as ``set``. The order of
-        a map's members means nothing, as in DynamoDB.
+        Text as ``str``, numbers as ``Decimal`` with all their digits, binary as ``bytes``, sets as ``set``. The members
+        of a map come in no order, as in DynamoDB.
 
     Raises:
         DecodeError: A value that DynamoDB never sends: two type tags or none, a tag in lower case, NaN, 39 digits, bad

@@ -7,7 +7,7 @@ import time as _time
 from datetime import UTC, datetime
 
 from .core.event_context import MAX_SEQUENCE, NO_CONTEXT, context_at_once, context_plainly
-from .core.frozen import Frozen, fill
+from .core.frozen import Frozen, fill, unfrozen
 from .core.ids import uuid7
 from .core.json_text import BadJsonError, dumps, loads_data, normalise
 from .core.shown import shown
@@ -31,6 +31,9 @@ class Event(Frozen):
 
     Two events are equal where all their fields are. The data are copied and normalised to JSON values when the event is
     made, so what the caller changes later does not change the event.
+
+    An event that was read from an outbox item holds its data, and what stands from `sequence` on, as texts until one
+    is asked for; that raises `DecodeError` where it can't be read. The relay and `parse_event` read them at once.
 
     Args:
         type: What happened: ``BookAdded``. EventBridge's detail type; at most 128 characters.
@@ -202,36 +205,46 @@ class Event(Frozen):
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed; what was drawn stays marked as drawn unless it is among them."""
-        if type(self) is Event and changes.keys() <= _REPLACED_ALONE:
+        if changes.keys() <= _REPLACED_ALONE:
             return self._replaced(**changes)
         fields: dict[str, Any] = {name: getattr(self, name) for name in self.FIELDS if name != "data"}
         given: dict[str, Any] = {"data": {}} | fields | changes
         copy = type(self)(**given)
-        copy._fill(_drawn=self._drawn - changes.keys())
+        copy._fill(_drawn=frozenset(self._drawn - changes.keys()))
         if "data" not in changes:
             copy._fill(_data=self._data, _text=self._text)
         return copy
 
     def _replaced(self, **changes: Any) -> Self:
         """`replace` of fields that no other depends on: what was checked is not checked again."""
-        copy: Any = UnfrozenEvent()
-        copy.type = self.type
-        copy.id = self.id
-        copy.time = self.time
-        copy.source = _checked_source(changes.pop("source")) if "source" in changes else self.source
-        copy.version = self.version
-        copy.aggregate_type = self.aggregate_type
-        copy.aggregate_id = self.aggregate_id
-        copy._context = self._context
-        copy._drawn = self._drawn
-        copy._data = self._data
-        copy._text = self._text
+        copy = self._copied()
+        if "source" in changes:
+            fill(copy, "source", _checked_source(changes.pop("source")))
         if changes:
             sequence, correlation_id, causation_id, traceparent = self._told()
             told = {"sequence": sequence, "correlation_id": correlation_id, "causation_id": causation_id, **changes}
-            copy._context = _checked_context(**told, traceparent=traceparent)
-        copy.__class__ = Event
-        copied: Self = copy
+            fill(copy, "_context", _checked_context(**told, traceparent=traceparent))
+        return copy
+
+    def _copied(self) -> Self:
+        if type(self) is not Event:  # with whatever a subclass adds
+            from copy import copy
+
+            return copy(self)
+        event = UnfrozenEvent()
+        event.type = self.type
+        event.id = self.id
+        event.time = self.time
+        event.source = self.source
+        event.version = self.version
+        event.aggregate_type = self.aggregate_type
+        event.aggregate_id = self.aggregate_id
+        event._context = self._context
+        event._drawn = self._drawn
+        event._data = self._data
+        event._text = self._text
+        event.__class__ = Event
+        copied: Self = event
         return copied
 
     def __hash__(self) -> int:
@@ -241,16 +254,7 @@ class Event(Frozen):
 NONE_DRAWN: frozenset[str] = frozenset()
 
 
-class UnfrozenEvent(Frozen):
-    """An event while it is made of what was checked already: plain assignments cost a tenth of those around `Frozen`.
-
-    Who makes it sets every slot, and last its class to `Event`.
-    """
-
-    __slots__ = Event.__slots__
-    if not TYPE_CHECKING:  # both: C's own way of setting is taken only where neither is Python's
-        __setattr__ = object.__setattr__
-        __delattr__ = object.__delattr__
+UnfrozenEvent = unfrozen(Event)
 
 
 def _checked_type(value: object) -> str:

@@ -52,7 +52,7 @@ def refuse_awaitable(returned: object, name: str) -> None:
     Raises:
         TypeError: It is an awaitable.
     """
-    if type(returned) not in JSON_TYPES and inspect.isawaitable(returned):
+    if inspect.isawaitable(returned):
         raise TypeError(f"{name} returned an awaitable, which has not run: declare it with async def")
 
 

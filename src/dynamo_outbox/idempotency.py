@@ -119,17 +119,26 @@ class IdempotencyStore:
                 f"ttl={ttl} has to be longer than lease={lease}: a call must not be forgotten while it runs"
             )
         self.table = table
-        self.ttl = ttl
         self._place = Place(table, partition_key, sort_key, key_prefix, ttl_attribute)
-        self.lease = lease
-        self.clock_margin = clock_margin
         self._terms = Terms(self._place, ttl=ttl, margin=clock_margin)
-        self._own_lease = self._terms.lease(lease)
+        self._lease, self._own_lease = lease, self._terms.lease(lease)
         self._clock = clock
         self._client: LazyClient[DynamoDBClient] = LazyClient("dynamodb", client)
         self._sleep = sleep
         self._sleep_async = sleep_async
         self._draw = draw
+
+    @property
+    def ttl(self) -> timedelta:
+        return self._terms.ttl
+
+    @property
+    def lease(self) -> timedelta:
+        return self._lease
+
+    @property
+    def clock_margin(self) -> timedelta:
+        return self._terms.margin
 
     def claim(
         self, claim: Claim, lease: timedelta | None = None, *, on_expired_lease: OnExpiredLease = "rerun"

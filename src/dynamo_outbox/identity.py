@@ -40,11 +40,10 @@ def key_finder(key: str | Callable[..., str] | None, scope: str) -> Finder[str]:
         return lambda payload, _, __: f"{scope}#{(payload if isinstance(payload, Event) else parse_event(payload)).id}"
     find = _finder(key)
     where = repr(key) if isinstance(key, str) else "the key function"
-    name = key if isinstance(key, str) and _is_bare_name(key) else None
     begin = f"{scope}#"
 
     def key_of(payload: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-        found = payload.get(name) if name is not None and type(payload) is dict else find(payload, args, kwargs)
+        found = find(payload, args, kwargs)
         if type(found) is str and found:
             whole = begin + found
             if whole.isascii() and len(whole) <= MAX_KEY_BYTES:
@@ -100,7 +99,7 @@ def _finder(wanted: str | Callable[..., object]) -> Finder[object]:
     """What finds a part of a call: by a function of its arguments, or by an expression into the first of them."""
     if callable(wanted):
         return lambda _, args, kwargs: wanted(*args, **kwargs)
-    is_bare_name = _is_bare_name(wanted)
+    is_bare_name = wanted.isidentifier() and wanted.isascii()
 
     def search(payload: object, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> object:
         if is_bare_name and isinstance(payload, dict):
@@ -111,11 +110,6 @@ def _finder(wanted: str | Callable[..., object]) -> Finder[object]:
         return found
 
     return search
-
-
-def _is_bare_name(expression: str) -> bool:
-    """Whether a JMESPath expression is the name of a member, and nothing more."""
-    return expression.isidentifier() and expression.isascii()
 
 
 def _plain(value: Any) -> object:

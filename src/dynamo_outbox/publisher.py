@@ -315,7 +315,7 @@ class EventBridgePublisher:
             for outcome in outcomes
         ]
 
-    def _entry(self, event: Event, trace: str | None = None) -> dict[str, Any]:
+    def _entry(self, event: Event, trace: str | None) -> dict[str, Any]:
         """The PutEvents entry of an event, as it is sent; `trace` is its TraceHeader.
 
         Raises:

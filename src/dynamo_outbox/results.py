@@ -19,7 +19,7 @@ MAX_RESULT_BYTES = 400 * 1024 - 4 * 1024
 """An item's 400 KB, less what the longest key and the other attributes need."""
 
 MIN_PLAIN_NUMBER, MAX_PLAIN_NUMBER = 1e-4, 1e16
-"""Beyond these, Python writes some floats with an exponent, and pydantic doesn't."""
+"""Beyond these, Python and pydantic may write a number in different ways."""
 _OPEN = ((dict[str, Any], dict), (list[Any], list))
 """Annotations that let a result of this type hold anything, and so say no more of one that is plain than its type."""
 _PLAIN = (type(None), bool, int, float, str, list, dict, Any)
@@ -126,11 +126,13 @@ _read = json.JSONDecoder().raw_decode
 
 def _plain(result: object, write: Callable[[Any], str]) -> str | None:
     """A value's text, where its types alone say that JSON gives it back as it was; else None, and others decide."""
+    if not _is_plain(result, MAX_DEPTH):  # first: what holds itself ends here, and would be written until memory ends
+        return None
     try:
-        text = write(result)  # first, for the walk has no end in what holds itself, and such has no text
+        text = write(result)
     except (TypeError, ValueError, RecursionError):
         return None
-    return text if text.isascii() and "\x7f" not in text and _is_plain(result, MAX_DEPTH) else None
+    return text if text.isascii() and "\x7f" not in text else None
 
 
 def _is_plain(value: Any, depth: int) -> bool:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import RFC_4122, UUID
 
 import pytest
 from hypothesis import given
 
 from dynamo_outbox import Event
+from dynamo_outbox.core.frozen import fill
 from dynamo_outbox.core.ids import uuid7, uuid8
 from dynamo_outbox.errors import DecodeError, InvalidEventError
 
 from ..strategies import json_objects
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BOOK = {"name": "Team Topologies", "authors": ["Matthew Skelton", "Manuel Pais"], "year": 2019}
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -248,3 +253,31 @@ def test_uuid8_is_a_function_of_its_digest() -> None:
     assert (UUID(made).version, UUID(made).variant) == (8, RFC_4122)
     assert made == uuid8(bytes(range(32))) == "00010203-0405-8607-8809-0a0b0c0d0e0f"
     assert made != uuid8(bytes(range(1, 33)))
+
+
+class Told(Event):
+    """An event with a constructor, a slot and attributes of its own."""
+
+    __slots__ = ("__dict__", "extra")
+    extra: int
+    more: int
+
+    def __init__(self, name: str) -> None:
+        super().__init__("Told", {"name": name})
+        fill(self, "extra", 5)
+        fill(self, "more", 6)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda event: event.replace(source="Books", sequence=1)])
+def test_a_subclass_is_copied_with_what_it_adds(copied: Callable[[Told], Any]) -> None:
+    """A subclass with another constructor can be copied and replaced, and so emitted; what it adds goes along."""
+    event = copied(Told("Dune"))
+    assert type(event) is Told
+    assert (event.data, event.extra, event.more) == ({"name": "Dune"}, 5, 6)
+    assert type(event._drawn) is frozenset
+
+
+def test_what_was_drawn_stays_a_frozen_set() -> None:
+    """Replacing a field that others depend on keeps the note of what was drawn unchangeable."""
+    assert Event("A", {}).replace(id="1")._drawn == frozenset({"time"})
+    assert type(Event("A", {}).replace(id="1")._drawn) is frozenset

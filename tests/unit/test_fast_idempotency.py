@@ -7,6 +7,7 @@ import inspect
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from enum import Enum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -252,6 +253,13 @@ def test_a_result_that_holds_itself_is_refused_as_ever() -> None:
             codec.write(result)
 
 
+def test_what_holds_itself_is_not_written() -> None:
+    """Its types are looked at first, which has an end: its text would take all memory before it is refused."""
+    result: dict[str, Any] = {"text": "x"}
+    result["self"] = result
+    assert results._plain(result, pytest.fail) is None
+
+
 @given(MARKS | VALUES.map(repr) | st.sampled_from(["{}", " {}", "{} ", "\ufeff1", "1 2", "NaN", '{"a": 1}', "[" * 9]))
 def test_a_stored_text_is_read_as_json_reads_it(text: str) -> None:
     """White space, a mark of byte order, or what is no JSON: the value or the error is that of `json.loads`."""
@@ -262,6 +270,16 @@ def test_a_stored_text_is_read_as_json_reads_it(text: str) -> None:
 def test_a_fingerprint_is_that_of_the_walk(value: Any) -> None:
     """A text that looks like numbers, or a number in whatever place, changes nothing of the canonical text."""
     assert outcome(lambda: json_text.canonical(value)) == outcome(lambda: json_text._canonical(value))
+
+
+class Name(str, Enum):  # noqa: UP042  # the kind of enum whose str() is its name
+    A = "a"
+
+
+@pytest.mark.parametrize("number", [1, 1.0, Decimal("1.0")])
+def test_a_key_is_its_text_whatever_stands_behind_it(number: object) -> None:
+    """An enum's member as a key is its text, whichever way the value beside it goes."""
+    assert json_text.canonical({Name.A: number}) == '{"a":1}'
 
 
 def test_a_fingerprint_may_have_an_integer_that_python_doesnt_write() -> None:

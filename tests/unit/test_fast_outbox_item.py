@@ -131,6 +131,8 @@ _MEMBERS = st.dictionaries(
 
 
 @example('{"other":NaN}', "")
+@example('{"sequence":NaN,"sequence":1}', "")
+@example('{"correlationId":1e999,"correlationId":"a"}', "")
 @example('{"traceparent":"\\ud800"}', "")
 @given(_MEMBERS.map(json.dumps) | _texts, st.sampled_from(["", " ", "x", "}"]))
 def test_a_context_is_read_as_by_the_plain_path(text: str, behind: str) -> None:

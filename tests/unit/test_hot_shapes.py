@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -243,6 +244,45 @@ def test_an_endless_value_where_a_list_belongs_is_refused() -> None:
     reader = reader_of(shape_of({"M": item(tags=["a"])}))
     with pytest.raises(Exception, match=r"^$"):
         reader({"pk": {"S": "1"}, "tags": {"L": endless()}})
+
+
+class Tag(StrEnum):
+    S = "S"
+
+
+@pytest.mark.usefixtures("eager", "shapes")
+def test_a_tag_of_a_subclass_of_text_is_not_written_into_code() -> None:
+    """A tag that equals one, but isn't plain text, is left to the reader for any."""
+    typed: dict[str, Any] = {"a": {Tag.S: "x"}, "b": {"S": "y"}}
+    assert decode_item(typed) == decode_item(typed) == {"a": "x", "b": "y"}
+
+
+@pytest.mark.usefixtures("eager")
+def test_an_item_in_another_order_makes_the_reader_more_general(shapes: HotShapes) -> None:
+    """What is met in another order and differs in kind widens the shape; its reader stays."""
+    first, second = item(name="Dune", note="new"), item(note=None, name="Dune")
+    decode_item(first)
+    decode_item(second)
+    assert reader_for(shapes, first) is shapes.readers[3]
+    assert shapes._written[tuple(first)][0] == 2
+    assert decode_item(second) == read_map(second, 0)
+
+
+@pytest.mark.parametrize("method", ["sample", "gave_up"])
+def test_learning_never_fails_a_read(shapes: HotShapes, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An item is read although what learns from it raises."""
+    typed = item(name="Dune")
+    if method == "gave_up":
+        for _ in range(SIGHTINGS):
+            decode_item(typed)
+        typed = item(name=None)
+
+    def fail(*_: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(HotShapes, method, fail)
+    shapes.unsampled = 1
+    assert decode_item(typed) == read_map(typed, 0)
 
 
 def test_threads_learn_together(shapes: HotShapes) -> None:

@@ -53,7 +53,7 @@ def test_an_event_is_sent_as_an_envelope() -> None:
 )
 def test_the_detail_has_the_form_that_was_chosen(form: Any, expected: dict[str, Any]) -> None:
     """The bare data, or a CloudEvents object with the publisher's source."""
-    detail = json.loads(publisher_to(StubBus(), detail=form)._entry(Event("BookAdded", {"year": 2019}))["Detail"])
+    detail = json.loads(publisher_to(StubBus(), detail=form)._entry(Event("BookAdded", {"year": 2019}), None)["Detail"])
     assert expected.items() <= detail.items()
 
 

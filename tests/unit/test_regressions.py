@@ -299,7 +299,7 @@ class Lost(Moved, version=2):
 def test_a_strict_model_reads_its_own_event() -> None:
     """A date travels as text, and a strict model takes it back."""
     moved = Moved(parcel="7", at=datetime(2026, 11, 23, tzinfo=UTC))
-    entry = EventBridgePublisher("bus", source="Parcels")._entry(moved.to_event())
+    entry = EventBridgePublisher("bus", source="Parcels")._entry(moved.to_event(), None)
     arrived = parse_event({"source": "Parcels", "detail": json.loads(entry["Detail"])})
     assert Moved.from_event(arrived) == moved
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
-from .json_text import loads_object, quoted
+from .json_text import loads_object, quoted, scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any, TypeAlias
 
     Context: TypeAlias = tuple[int | None, str | None, str | None, str | None]
@@ -36,7 +34,6 @@ NO_CONTEXT: Context = (None, None, None, None)
 MAX_SEQUENCE = 2**63 - 1
 """What a signed 64-bit integer holds: more, and most consumers' JSON readers would round it."""
 
-_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # typeshed lacks it
 _WIRE_NAMES = frozenset(wire for wire, _ in CONTEXT_FIELDS)
 
 
@@ -75,7 +72,7 @@ def context_plainly(text: str, path: str) -> Context:
 
 def context_at_once(text: str) -> Context:
     """The checked context in a text as this library writes it; anything else raises."""
-    members, end = _scan(text, 0)
+    members, end = scan(text, 0)
     told = members.get
     sequence, texts = told("sequence"), (told("correlationId"), told("causationId"), told("traceparent"))
     if (

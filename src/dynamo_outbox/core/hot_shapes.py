@@ -5,6 +5,8 @@ Kept are the names and tags of items, never their values, and a bounded number o
 
 from __future__ import annotations
 
+from threading import Lock
+
 from .fast_values import read_map
 
 TYPE_CHECKING = False
@@ -23,8 +25,8 @@ SAMPLED = 13
 """Of so many items without a reader one is counted: where shapes don't repeat, that must cost next to nothing. Odd,
 because keys and images are read in turn."""
 SAMPLES, WINDOW = 5, 256
-"""A reader is written for a shape that so many samples in a row of that length had: after some 64 sightings, if it is
-that of at least a fiftieth of all items. Of rarer ones more would be lost in telling them apart than is won."""
+"""A reader is written for a shape that so many samples of a window had: after some 64 sightings, if it is that of at
+least a fiftieth of all items. Of rarer ones more would be lost in telling them apart than is won."""
 MOST_NAMES, LONGEST_NAMES = 64, 2048
 """The attributes of an item that may get a reader, and the characters of their names."""
 MOST_READERS = 64
@@ -42,26 +44,30 @@ class HotShapes:
             Two threads may count one item between them, which does no harm.
     """
 
-    __slots__ = ("_by_names", "_counted", "_samples", "_shared", "_written", "readers", "unsampled")
+    __slots__ = ("_by_names", "_counted", "_samples", "_shared", "_writing", "_written", "readers", "unsampled")
 
     def __init__(self) -> None:
         self.readers: list[Reader | None] = [None] * (MOST_NAMES + 1)
         self.unsampled = SAMPLED
         self._by_names: dict[Names, Reader] = {}
         self._written: dict[Names, tuple[int, Shape]] = {}
-        self._counted: dict[Names, int] = {}
         self._shared: set[int] = set()
+        """Numbers of attributes that several shapes have."""
+        self._counted: dict[Names, int] = {}
         self._samples = 0
+        self._writing = Lock()
 
     def gave_up(self, item: dict[str, Any]) -> None:
         """Make the reader that gave up on a well-formed item read its like from now on."""
-        names = tuple(item)
-        if len(names) > MOST_NAMES:
+        count = len(item)
+        if count > MOST_NAMES:
             return
-        if names not in self._written:  # the reader was another shape's, of as many attributes
-            self._tell_apart(len(names))
-        else:
-            self._write(names, item)
+        with self._writing:
+            for names in self._written:
+                if len(names) == count and item.keys() == set(names):  # in whichever order
+                    self._write(names, item)
+                    return
+            self._tell_apart(count)  # the reader was another shape's
 
     def _read_by_names(self, item: dict[str, Any]) -> dict[str, Any]:
         """For a number of attributes that several shapes have."""
@@ -86,27 +92,27 @@ class HotShapes:
             return
         self._counted[names] = count = self._counted.get(names, 0) + 1
         if count == SAMPLES and names not in self._written and len(self._written) < MOST_READERS:
-            self._write(names, item)
+            with self._writing:
+                self._write(names, item)
 
     def _write(self, names: Names, item: dict[str, Any]) -> None:
         from .shape_code import NOTHING, bounded, merged, reader_of, shape_of
 
+        count = len(names)
         times, known = self._written.get(names, (0, NOTHING))
         shape = bounded(merged(known, shape_of({"M": item})))
         if shape == known:
             return
         self._written[names] = times + 1, shape
-        count = len(names)
-        if shape is None or times == MOST_WRITINGS:  # its items vary too much
+        if shape is None or times >= MOST_WRITINGS:  # its items vary too much
             self._by_names.pop(names, None)
             self._tell_apart(count)
             return
         reader = self._by_names[names] = reader_of(shape)
-        is_alone = all(len(other) != count for other in self._by_names.keys() - {names})
-        if is_alone and count not in self._shared:
-            self.readers[count] = reader
-        else:
+        if any(len(other) == count and other != names for other in self._by_names):
             self._tell_apart(count)
+        elif count not in self._shared:
+            self.readers[count] = reader
 
     def _tell_apart(self, count: int) -> None:
         """Let items of so many attributes find their readers by all of their names."""

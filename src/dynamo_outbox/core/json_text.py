@@ -27,6 +27,7 @@ __all__ = [
     "normalise",
     "quoted",
     "ready",
+    "scan",
 ]
 
 INFINITY = float("inf")
@@ -294,7 +295,9 @@ def _sorted(value: dict[Any, Any]) -> list[tuple[Any, Any]]:
 
 def _key(key: object) -> str:
     """A key's text, as Python's JSON writes it."""
-    return {True: "true", False: "false", None: "null"}[key] if key is None or isinstance(key, bool) else str(key)
+    if key is None or isinstance(key, bool):
+        return {True: "true", False: "false", None: "null"}[key]
+    return str.__str__(key) if isinstance(key, str) else str(key)  # the text itself, also of an enum's member
 
 
 def loads(text: str, path: str) -> Any:
@@ -304,7 +307,7 @@ def loads(text: str, path: str) -> Any:
         BadJsonError: Not JSON, NaN or Infinity in it, or nested beyond what Python reads.
     """
     try:
-        value, end = _scan(text, 0)
+        value, end = scan(text, 0)
         if end == len(text):
             return value
     except Exception:  # noqa: S110  # whatever it is, the plain path says what is wrong
@@ -339,7 +342,7 @@ def _finite(token: str) -> float:
     return value
 
 
-_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder(  # made once: to make it takes as long as a short text
+scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder(  # made once: to make it takes as long as a short text
     parse_constant=_no_constant, parse_float=_finite
 ).scan_once  # type: ignore[attr-defined]  # typeshed leaves it out
 

@@ -143,7 +143,7 @@ def event_of(image: Mapping[str, Any]) -> Event:
             image["eventVersion"]["N"],
             image["outboxFormat"]["N"],
         )
-        event: Any = UnfrozenEvent()
+        event = UnfrozenEvent()
         event.type, event.source, event.aggregate_type, event.version = _heads.get(head) or _checked_head(image, head)
         event.id = event_id = image["eventId"]["S"]
         event.time = time = datetime.fromisoformat(image["eventTime"]["S"])

@@ -32,6 +32,8 @@ MOST_WEIGHT = 4096
 def shape_of(typed: dict[str, Any]) -> Shape:
     """The shape of a well-formed typed value; an item's is that of ``{"M": item}``."""
     ((tag, value),) = typed.items()
+    if type(tag) is not str:  # equal to one, but not to be written into code
+        return ANY
     if tag == "M":
         return tag, tuple((name, shape_of(member)) for name, member in value.items())
     if tag == "L":
@@ -90,7 +92,7 @@ def reader_of(shape: Shape) -> Callable[[dict[str, Any]], dict[str, Any]]:
         "len": len,
         "map": map,
     }
-    exec(source_of(shape), namespace)  # noqa: S102  # of names, which are in it as literals, and nothing else
+    exec(source_of(shape), namespace)  # noqa: S102  # of names and tags, all of them str, as literals
     reader: Callable[[dict[str, Any]], dict[str, Any]] = namespace["read"]
     return reader
 
@@ -161,7 +163,7 @@ class _Writer:
 
     def _value(self, typed: str, shape: Shape, depth: int) -> str:
         """Read a typed value; returns the expression of what was read."""
-        if shape is ANY or depth > DEPTH or (shape[0] == "L" and self._loops == MOST_LOOPS):
+        if shape is None or depth > DEPTH or (shape[0] == "L" and self._loops == MOST_LOOPS):
             return f"read_value({typed}, {depth})"
         tag, members = shape if isinstance(shape, tuple) else (shape, NOTHING)
         value = self._new("x")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Set
+from contextlib import suppress
 from decimal import Context, Decimal, DecimalException, Inexact, Overflow, Rounded, Underflow
 
 from ..errors import DecodeError, EncodeError
@@ -70,12 +71,12 @@ def decode_item(attribute_values: Mapping[str, Any]) -> dict[str, Any]:
         if reader is not None:
             return reader(attribute_values)  # type: ignore[arg-type]  # it finds out
         item = read_map(attribute_values, 0)
+        _shapes.unsampled -= 1
+        if _shapes.unsampled <= 0:
+            _shapes.sample(attribute_values)  # type: ignore[arg-type]  # a dict, as it was read
+        return item
     except Exception:  # whatever it is, one of these says what is wrong, or takes what is rare
         return _decode_otherwise(attribute_values)
-    _shapes.unsampled -= 1
-    if _shapes.unsampled <= 0:
-        _shapes.sample(attribute_values)  # type: ignore[arg-type]  # a dict, as it was read
-    return item
 
 
 _shapes = HotShapes()
@@ -86,7 +87,8 @@ def _decode_otherwise(attribute_values: Any) -> dict[str, Any]:
         item = read_map(attribute_values, 0)
     except Exception:
         return decode_plainly(attribute_values)
-    _shapes.gave_up(attribute_values)
+    with suppress(Exception):  # for want of stack or memory, perhaps: what was read is read
+        _shapes.gave_up(attribute_values)
     return item
 
 

@@ -288,17 +288,21 @@ class EventBridgePublisher:
             while batch := next_call(()):
                 yield batch, call(batch)
             return
-        from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+        from concurrent.futures import Future, ThreadPoolExecutor
+        from queue import SimpleQueue
 
         under_way: dict[Future[list[str | EntryFailure | CallFailure]], list[int]] = {}
+        over: SimpleQueue[Future[list[str | EntryFailure | CallFailure]]] = SimpleQueue()
         with ThreadPoolExecutor(calls, "dynamo-outbox-publisher") as pool:
             while True:
                 while len(under_way) < calls and (batch := next_call(under_way.values())):
-                    under_way[pool.submit(copy_context().run, call, batch)] = batch
+                    begun = pool.submit(copy_context().run, call, batch)
+                    under_way[begun] = batch
+                    begun.add_done_callback(over.put)
                 if not under_way:
                     return
-                for done in wait(under_way, return_when=FIRST_COMPLETED).done:
-                    yield under_way.pop(done), done.result()
+                done = over.get()
+                yield under_way.pop(done), done.result()
 
     def _call(self, entries: Sequence[Mapping[str, Any]]) -> list[str | EntryFailure | CallFailure]:
         """One PutEvents: by position, EventBridge's id or the failure; where the whole call failed, that for each."""

@@ -151,6 +151,11 @@ class Event(Frozen):
         self.data  # noqa: B018  # reading raises
 
     def _told(self) -> Context:
+        """Sequence, correlation, causation and traceparent.
+
+        Raises:
+            DecodeError: The event was read from an outbox item whose ``eventContext`` doesn't hold them.
+        """
         text = self._context
         if not isinstance(text, str):
             return text

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dynamo_outbox import decode_item
-from dynamo_outbox.core import hot_shapes, values
+from dynamo_outbox.core import hot_shapes, shape_code, values
 from dynamo_outbox.core.fast_values import read_map
 from dynamo_outbox.core.hot_shapes import MOST_NAMES, MOST_READERS, SAMPLED, SAMPLES, WINDOW, HotShapes
 from dynamo_outbox.core.shape_code import MOST_LOOPS, bounded, merged, reader_of, shape_of, weight
@@ -266,6 +266,36 @@ def test_an_item_in_another_order_makes_the_reader_more_general(shapes: HotShape
     assert reader_for(shapes, first) is shapes.readers[3]
     assert shapes._written[tuple(first)][0] == 2
     assert decode_item(second) == read_map(second, 0)
+
+
+@pytest.mark.usefixtures("eager")
+def test_of_two_orders_each_has_its_reader_widened(shapes: HotShapes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where both orders of the same names have readers, an item widens that of its own order."""
+    one, other, third = item(name="Dune", note="new"), item(note="new", name="Dune"), item(title="Dune", pages=412)
+    for typed in (one, third, third, other):  # of as many attributes, so that all are told apart by their names
+        decode_item(typed)
+    assert len(shapes._by_names) == 3
+    changed = item(note=None, name="Dune")
+    decode_item(changed)
+    assert shapes._written[tuple(other)][0] == 2
+    assert shapes._written[tuple(one)][0] == 1
+    monkeypatch.setattr(values, "read_map", None)  # so that only a reader can read
+    assert decode_item(changed) == read_map(changed, 0)
+
+
+@pytest.mark.usefixtures("eager")
+def test_one_thread_writes_at_a_time(shapes: HotShapes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a reader is written, no other thread puts another one in its place."""
+    held: list[bool] = []
+
+    def written(shape: Any) -> Any:
+        held.append(shapes._writing.locked())
+        return reader_of(shape)
+
+    monkeypatch.setattr(shape_code, "reader_of", written)
+    decode_item(item(name="Dune"))
+    decode_item(item(name=None))
+    assert held == [True, True]
 
 
 @pytest.mark.parametrize("method", ["sample", "gave_up"])

@@ -392,3 +392,13 @@ def test_every_refusal_is_an_idempotency_error() -> None:
     """One base class catches what idempotency refuses."""
     refusals = (AlreadyInProgressError, PayloadMismatchError, LeaseLostError, MissingIdempotencyKeyError, ResultError)
     assert all(issubclass(each, IdempotencyError) for each in refusals)
+
+
+@pytest.mark.parametrize("name", ["ttl", "lease", "clock_margin"])
+def test_a_stores_durations_stay_as_they_were_made(name: str) -> None:
+    """What requests are made of can be read and not set, so that a claim and the judgement of its refusal agree."""
+    store = IdempotencyStore("handled", lease=timedelta(minutes=1), clock_margin=timedelta(seconds=2))
+    durations = {"ttl": timedelta(days=8), "lease": timedelta(minutes=1), "clock_margin": timedelta(seconds=2)}
+    assert getattr(store, name) == durations[name]
+    with pytest.raises(AttributeError):
+        setattr(store, name, timedelta(hours=1))

@@ -77,6 +77,28 @@ def test_threads_are_only_for_many_calls(events: int, threads: int) -> None:
     assert width(8, [100] * events) == threads
 
 
+def test_a_call_that_is_over_makes_room_for_the_next() -> None:
+    """While one call waits for its answer, the others go on."""
+    all_others_are_over = threading.Event()
+    calls: list[bool] = []
+
+    class Bus:
+        def put_events(self, *, Entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: N803
+            is_first = '"n":0' in Entries[0]["Detail"]
+            if is_first:
+                calls.append(all_others_are_over.wait(10))
+            else:
+                calls.append(True)
+                if len(calls) == 3:
+                    all_others_are_over.set()
+            return {"Entries": [{"EventId": "id"}] * len(Entries), "FailedEntryCount": 0}
+
+    events = [Event("A", {"n": number}, source="Books") for number in range(40)]
+    result = EventBridgePublisher("bus", client=Bus(), concurrency=2).publish(events)
+    assert calls == [True] * 4
+    assert [each.position for each in result.published] == list(range(40))
+
+
 def test_what_breaks_a_call_in_a_thread_breaks_the_publication() -> None:
     """What isn't a failure of the call, as a KeyboardInterrupt, is raised, and no thread outlives it."""
 

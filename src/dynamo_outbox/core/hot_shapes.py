@@ -51,6 +51,7 @@ class HotShapes:
         self.unsampled = SAMPLED
         self._by_names: dict[Names, Reader] = {}
         self._written: dict[Names, tuple[int, Shape]] = {}
+        """How often a reader was written, and for what."""
         self._shared: set[int] = set()
         """Numbers of attributes that several shapes have."""
         self._counted: dict[Names, int] = {}
@@ -63,11 +64,13 @@ class HotShapes:
         if count > MOST_NAMES:
             return
         with self._writing:
-            for names in self._written:
-                if len(names) == count and item.keys() == set(names):  # in whichever order
-                    self._write(names, item)
-                    return
-            self._tell_apart(count)  # the reader was another shape's
+            names = tuple(item)
+            alike = (each for each in self._written if len(each) == count and item.keys() == set(each))
+            known = names if names in self._written else next(alike, None)  # its own order, or another one's
+            if known is None:  # the reader was another shape's
+                self._tell_apart(count)
+            else:
+                self._write(known, item)
 
     def _read_by_names(self, item: dict[str, Any]) -> dict[str, Any]:
         """For a number of attributes that several shapes have."""

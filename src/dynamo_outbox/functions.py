@@ -14,9 +14,11 @@ __all__ = [
     "argument_binder",
     "is_method",
     "name_of",
+    "plain_parameters",
     "refuse_awaitable",
     "refuse_unfit",
     "remaining_time",
+    "time_left",
 ]
 
 JSON_TYPES = frozenset({dict, list, str, int, float, bool, type(None)})
@@ -61,6 +63,13 @@ def is_method(function: Any) -> bool:
     return next(iter(inspect.signature(function).parameters), None) in ("self", "cls")
 
 
+def plain_parameters(function: Any) -> list[str]:
+    """The names of a function's parameters, if each takes its argument by position or by name; else none."""
+    parameters = inspect.signature(function).parameters
+    plain = all(each.kind is each.POSITIONAL_OR_KEYWORD for each in parameters.values())
+    return [*parameters] if plain else []
+
+
 def argument_binder(function: Any, skipped: int) -> Callable[[tuple[Any, ...], dict[str, Any]], dict[str, Any]]:
     """What gives a call's arguments by name, in the function's order.
 
@@ -89,8 +98,7 @@ def argument_binder(function: Any, skipped: int) -> Callable[[tuple[Any, ...], d
             return arguments
         return bound(args, kwargs)
 
-    plain = all(each.kind is each.POSITIONAL_OR_KEYWORD for each in signature.parameters.values())
-    return matched if plain else bound
+    return matched if plain_parameters(function) == names else bound
 
 
 def name_of(function: Any) -> str | None:
@@ -105,3 +113,11 @@ def remaining_time(candidate: object) -> timedelta | None:
     milliseconds = remaining() if callable(remaining) else None
     is_number = isinstance(milliseconds, (int, float)) and not isinstance(milliseconds, bool)
     return timedelta(milliseconds=milliseconds) if is_number else None  # type: ignore[arg-type]  # a number, as checked
+
+
+def time_left(args: tuple[Any, ...], kwargs: dict[str, Any]) -> timedelta | None:
+    """How long a call may still run, where a Lambda context among its arguments says so."""
+    for each in (*args, *kwargs.values()):
+        if type(each) not in JSON_TYPES and (time := remaining_time(each)) is not None:
+            return time
+    return None

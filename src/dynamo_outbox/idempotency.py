@@ -6,14 +6,12 @@ import asyncio
 import contextvars
 import inspect
 import logging
-import os
 import random
 import sys
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial, wraps
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, get_args
 
 from botocore.exceptions import ClientError
@@ -21,6 +19,7 @@ from botocore.exceptions import ClientError
 from .clients import LazyClient
 from .core.backoff import full_jitter
 from .core.claims import (
+    DONE,
     Claim,
     Claimed,
     FailureReplay,
@@ -28,29 +27,24 @@ from .core.claims import (
     Place,
     Replay,
     Terms,
-    claim_request,
-    completion_request,
-    failed,
     fence_of,
     has_ended_so,
     look,
     meet,
     read_request,
-    release_request,
-    released,
-    succeeded,
+    what_is_met,
 )
-from .core.json_text import canonical
-from .errors import AlreadyInProgressError, LeaseLostError, MissingIdempotencyKeyError, ResultError
+from .errors import AlreadyInProgressError, LeaseLostError, ResultError
 from .failures import leaves_outcome_open, read_failure, write_failure
-from .functions import JSON_TYPES, argument_binder, is_method, name_of, refuse_awaitable, refuse_unfit, remaining_time
-from .identity import content_finder, key_finder
-from .results import ResultCodec, StoredResult
+from .functions import JSON_TYPES, name_of, refuse_awaitable, refuse_unfit, time_left
+from .identity import claim_maker
+from .results import ResultCodec
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
     from typing import Literal
 
+    from .core.claims import Hold
     from .typing import Clock, DynamoDBClient
 
 __all__ = ["IdempotencyStore", "fence_number", "idempotent"]
@@ -67,9 +61,6 @@ ANSWER_MARGIN = timedelta(seconds=1)
 """What a call that waits keeps of Lambda's remaining time for answering."""
 
 utc_now: Clock = partial(datetime.now, UTC)
-new_claim: Callable[[tuple[str, str, str]], Claim] = partial(tuple.__new__, Claim)
-new_claimed: Callable[[tuple[int]], Claimed] = partial(tuple.__new__, Claimed)
-"""Half of what calling the class costs, of which there is one at each call."""
 
 _fence: contextvars.ContextVar[int | None] = contextvars.ContextVar("fence", default=None)
 
@@ -122,6 +113,8 @@ class IdempotencyStore:
         self._place = Place(table, partition_key, sort_key, key_prefix, ttl_attribute)
         self._terms = Terms(self._place, ttl=ttl, margin=clock_margin)
         self._lease, self._own_lease = lease, self._terms.lease(lease)
+        # The time in seconds: by default as `utc_now` has it, without making a datetime of it at each call.
+        self._seconds: Callable[[], float] = time.time if clock is utc_now else lambda: clock().timestamp()
         self._clock = clock
         self._client: LazyClient[DynamoDBClient] = LazyClient("dynamodb", client)
         self._sleep = sleep
@@ -151,29 +144,16 @@ class IdempotencyStore:
         Raises:
             AlreadyInProgressError, PayloadMismatchError, UnknownOutcomeError, ResultError: The call must not run.
         """
-        now = self._clock()
-        request = claim_request(
-            claim,
-            self._terms,
-            now=now,
-            lease=self._own_lease if lease is None else self._terms.lease(lease),
-            on_expired_lease=on_expired_lease,
-        )
+        now = self._now()
+        how_long = self._own_lease if lease is None else self._terms.lease(lease)
+        take = self._terms.claim[on_expired_lease]
         try:
-            record = self._client().update_item(**request)["Attributes"]
+            record: Mapping[str, Any] = take(self._client().update_item, claim, now, how_long)["Attributes"]
         except ClientError as error:
             record = _met(error)
-            replay = meet(
-                claim,
-                record,
-                ttl_attribute=self._place.ttl_attribute,
-                now=now,
-                margin=self.clock_margin,
-                on_expired_lease=on_expired_lease,
-            )
-            if replay is not None:
+            if (replay := meet(claim, record, self._terms, now, on_expired_lease)) is not None:
                 return replay
-        return new_claimed((fence_of(record),))
+        return Claimed(fence_of(record))
 
     def look(self, claim: Claim, *, on_expired_lease: OnExpiredLease = "rerun") -> Replay | None:
         """Read the key's record: one consistent read.
@@ -185,28 +165,24 @@ class IdempotencyStore:
             AlreadyInProgressError, PayloadMismatchError, UnknownOutcomeError, ResultError: It may not.
         """
         record = self._client().get_item(**read_request(claim, self._place)).get("Item", {})
-        return look(
-            claim,
-            record,
-            ttl_attribute=self._place.ttl_attribute,
-            now=self._clock(),
-            margin=self.clock_margin,
-            on_expired_lease=on_expired_lease,
-        )
+        return look(claim, record, self._terms, self._now(), on_expired_lease)
 
-    def complete(self, claim: Claim, result: StoredResult | None) -> bool:
-        """Store the result; False where this call doesn't hold the key any more, and nothing was changed."""
-        ending = succeeded(result)
-        return self._end(claim, completion_request(claim, self._terms, ending=ending, now=self._clock()), ending)
+    def complete(self, claim: Hold, result: tuple[str, bool] | None) -> bool:
+        """Store the result: its text, and whether the annotation reads it; None where it can't be stored.
 
-    def fail(self, claim: Claim, failure: str) -> bool:
+        Returns:
+            False where this call doesn't hold the key any more, and nothing was changed.
+        """
+        text, by_annotation = (None, False) if result is None else result
+        return self._end(self._terms.complete, claim, self._now(), text, by_annotation)
+
+    def fail(self, claim: Hold, failure: str) -> bool:
         """Store a permanent failure; False where this call doesn't hold the key any more, and nothing was changed."""
-        ending = failed(failure)
-        return self._end(claim, completion_request(claim, self._terms, ending=ending, now=self._clock()), ending)
+        return self._end(self._terms.fail, claim, self._now(), failure)
 
-    def release(self, claim: Claim) -> bool:
+    def release(self, claim: Hold) -> bool:
         """Give the key back; False where this call doesn't hold it any more, and nothing was changed."""
-        return self._end(claim, release_request(claim, self._terms), released())
+        return self._end(self._terms.release, claim)
 
     def forget(self, key: str, *, token: str) -> bool:
         """Let a call whose outcome was unknown be made again: its effect, you found, did not take place.
@@ -236,12 +212,16 @@ class IdempotencyStore:
         stored = ResultCodec(function or (lambda: None)).write(result)
         return self.complete(Claim(key, token, ""), stored)
 
-    def _end(self, claim: Claim, request: dict[str, Any], ending: Mapping[str, Any]) -> bool:
+    def _end(self, end: Callable[..., Any], claim: Hold, *how: object) -> bool:
         try:
-            self._client().update_item(**request)
+            end(self._client().update_item, claim, *how)
         except ClientError as error:
-            return has_ended_so(claim, _met(error), ending)
+            return has_ended_so(_met(error), end(dict, claim, *how))
         return True
+
+    def _now(self) -> int:
+        """The time, in milliseconds."""
+        return int(self._seconds() * 1000)
 
 
 def _met(error: ClientError) -> Mapping[str, Any]:
@@ -346,36 +326,20 @@ def idempotent(
                 "a lambda, a partial or a callable object has no name to remember its calls by; give scope="
             )
         codec = ResultCodec(function)
-        skipped = 1 if is_method(function) else 0
-        arguments_of = argument_binder(function, skipped)
-        key_of = key_finder(key, name)
-        content_of = content_finder(fingerprint)
+        claim_of = claim_maker(function, key=key, fingerprint=fingerprint, scope=name, on_missing_key=on_missing_key)
+        terms, client, seconds, own_lease = store._terms, store._client, store._seconds, store._own_lease
+        take, complete = terms.claim[on_expired_lease], terms.complete
 
-        def claim_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Claim | None:
-            """The call's claim; None where it has no key and runs without."""
-            arguments = arguments_of(args, kwargs)
-            payload = next(iter(arguments.values())) if arguments else None
-            own_args = args[skipped:] if skipped else args
-            try:
-                whole_key = key_of(payload, own_args, kwargs)
-            except MissingIdempotencyKeyError:
-                if on_missing_key == "run":
-                    return None
-                raise
-            content = content_of(payload, arguments, own_args, kwargs)
-            # The token is drawn at each call: one that was drawn at import would come out of each restored snapshot.
-            return new_claim((whole_key, os.urandom(16).hex(), sha256(canonical(content).encode()).hexdigest()))
+        def attempt_of(claim: Hold, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Attempt:
+            return _Attempt(store, Claim(*claim), on_expired_lease, wait_for, partial(time_left, args, kwargs))
 
-        def attempt_of(claim: Claim, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Attempt:
-            return _Attempt(store, claim, on_expired_lease, wait_for, partial(_lease_of, args, kwargs))
-
-        def replayed(claim: Claim, replay: Replay, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        def replayed(claim: Hold, replay: Replay, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if isinstance(replay, FailureReplay):
-                raise read_failure(claim.key, replay.text, permanent)
+                raise read_failure(claim[0], replay.text, permanent)
             result = codec.read(*replay)
             return result if on_duplicate is None else on_duplicate(result, *args, **kwargs)
 
-        def fail(claim: Claim, error: BaseException, before: BaseException | None) -> None:
+        def fail(claim: Hold, error: BaseException, before: BaseException | None) -> None:
             if isinstance(error, permanent):
                 _store_failure(store, claim, error)
             elif on_expired_lease == "raise" and leaves_outcome_open(error, before):
@@ -383,14 +347,29 @@ def idempotent(
             else:
                 _release(store, claim)
 
+        def store_result(update: Callable[..., Any], claim: Hold, result: object) -> None:
+            try:
+                text, by_annotation = codec.write(result)
+            except ValueError as error:
+                if not store.complete(claim, None):
+                    raise LeaseLostError(claim[0], result) from error
+                problem = f"its {type(result).__name__} can't be stored: {error}"
+                raise ResultError(claim[0], f"the function ran and counts as done, but {problem}") from error
+            now = int(seconds() * 1000)
+            try:
+                complete(update, claim, now, text, by_annotation)
+            except ClientError as error:
+                if not has_ended_so(_met(error), complete(dict, claim, now, text, by_annotation)):
+                    raise LeaseLostError(claim[0], result) from error
+
         if inspect.iscoroutinefunction(function):
 
             @wraps(function)
             async def run_async(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Any:
-                claim = claim_of(args, kwargs)
-                if claim is None:
+                if (call := claim_of(args, kwargs)) is None:
                     with _fenced(None):
                         return await function(*args, **kwargs)
+                claim, _ = call
                 attempt = attempt_of(claim, args, kwargs)
                 while not isinstance(told := await _step_unless_cancelled(store, attempt), (Claimed, Replay)):
                     await store._sleep_async(told)
@@ -404,29 +383,45 @@ def idempotent(
                 except BaseException as error:
                     await _in_thread(fail, claim, error, before)
                     raise
-                await _in_thread(_store_result, store, codec, claim, result)
+                await _in_thread(store_result, client().update_item, claim, result)
                 return result
 
             return cast("Callable[Parameters, Returned]", run_async)
 
+        def wait(claim: Hold, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Claimed | Replay:
+            """What the key's claim comes to, as soon as it comes to something."""
+            attempt = attempt_of(claim, args, kwargs)
+            while not isinstance(told := attempt.step(), (Claimed, Replay)):
+                store._sleep(told)
+            return told
+
         @wraps(function)
-        def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
-            claim = claim_of(args, kwargs)
-            if claim is None:
+        def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Any:
+            if (call := claim_of(args, kwargs)) is None:
                 with _fenced(None):
                     return function(*args, **kwargs)
-            told: Claimed | Replay | float
-            if wait_for is None:  # most calls: the first step is the last
-                told = store.claim(claim, _lease_of(args, kwargs), on_expired_lease=on_expired_lease)
+            claim, lease = call
+            if wait_for is None:
+                update = client().update_item
+                now = int(seconds() * 1000)
+                how_long = own_lease if lease is None else terms.lease(lease)
+                try:
+                    fence = int(take(update, claim, now, how_long)["Attributes"]["fence"]["N"])
+                except ClientError as error:
+                    record = _met(error)
+                    if what_is_met(claim, record, terms, now) is DONE:  # as nearly each duplicate does
+                        result = codec.read(record["result"]["S"], "resultByAnnotation" in record)
+                        return result if on_duplicate is None else on_duplicate(result, *args, **kwargs)
+                    if replay := meet(claim, record, terms, now, on_expired_lease):
+                        return replayed(claim, replay, args, kwargs)
+                    fence = fence_of(record)
+            elif isinstance(told := wait(claim, args, kwargs), Replay):
+                return replayed(claim, told, args, kwargs)
             else:
-                attempt = attempt_of(claim, args, kwargs)
-                while not isinstance(told := attempt.step(), (Claimed, Replay)):
-                    store._sleep(told)
-            if isinstance(told, Replay):
-                return cast("Returned", replayed(claim, told, args, kwargs))
+                update, fence = client().update_item, told.fence
             before = sys.exception()
             try:
-                reset = _fence.set(told.fence)
+                reset = _fence.set(fence)
                 try:
                     result = function(*args, **kwargs)
                 finally:
@@ -436,10 +431,10 @@ def idempotent(
             except BaseException as error:
                 fail(claim, error, before)
                 raise
-            _store_result(store, codec, claim, result)
+            store_result(update, claim, result)
             return result
 
-        return run
+        return cast("Callable[Parameters, Returned]", run)
 
     return decorate
 
@@ -518,39 +513,18 @@ async def _to_the_end(function: Callable[[], Returned]) -> tuple[asyncio.Future[
     return work, cancelled
 
 
-def _lease_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> timedelta | None:
-    """How long this call may still run, where a Lambda context among its arguments says so."""
-    for each in (*args, *kwargs.values()):
-        if type(each) not in JSON_TYPES and (time := remaining_time(each)) is not None:
-            return time
-    return None
-
-
-def _release(store: IdempotencyStore, claim: Claim) -> None:
+def _release(store: IdempotencyStore, claim: Hold) -> None:
     """Give the key back after a failure, whose own exception is the one to be raised: the lease ends without us too."""
     try:
         store.release(claim)
     except Exception:
-        log.exception("%s could not be released; it stays held until its lease is over", claim.key)
+        log.exception("%s could not be released; it stays held until its lease is over", claim[0])
 
 
-def _store_failure(store: IdempotencyStore, claim: Claim, failure: Exception) -> None:
+def _store_failure(store: IdempotencyStore, claim: Hold, failure: Exception) -> None:
     """Store a permanent failure, whose own exception is the one to be raised."""
     try:
         if not store.fail(claim, write_failure(failure)):
-            log.warning("%s failed for good, but another call had taken its key; that is not stored", claim.key)
+            log.warning("%s failed for good, but another call had taken its key; that is not stored", claim[0])
     except Exception:
-        log.exception("%s failed for good, but that could not be stored; it stays held", claim.key)
-
-
-def _store_result(store: IdempotencyStore, codec: ResultCodec, claim: Claim, result: object) -> None:
-    try:
-        stored = codec.write(result)
-    except ValueError as error:
-        if not store.complete(claim, None):
-            raise LeaseLostError(claim.key, result) from error
-        raise ResultError(
-            claim.key, f"the function ran and counts as done, but its {type(result).__name__} can't be stored: {error}"
-        ) from error
-    if not store.complete(claim, stored):
-        raise LeaseLostError(claim.key, result)
+        log.exception("%s failed for good, but that could not be stored; it stays held", claim[0])

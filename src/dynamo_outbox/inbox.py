@@ -37,7 +37,6 @@ from .transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
 
     from .core.claims import Claim
     from .core.records import StreamRecord
@@ -301,7 +300,7 @@ class InboxHandler(Generic[Returned]):
     def _records(self, event: Event, claim: Claim, result: object) -> list[Action]:
         """What the inbox adds to the transaction, behind the function's own actions, whose positions stay theirs."""
         store = self._inbox._store
-        place, now, ttl = store._place, store._clock(), store.ttl
+        place, now, ttl = store._place, store._now(), store.ttl
         try:
             stored = self._codec.write(result)
         except ValueError as error:
@@ -326,9 +325,9 @@ class InboxHandler(Generic[Returned]):
     def _found(self, event: Event, claim: Claim, failure: Exception) -> _Found:
         """What the inbox's records say after a failure: the dedup record first, from its own refusal or read anew."""
         store = self._inbox._store
-        place, now = store._place, store._clock()
+        place, now = store._place, store._now()
         record = _refused_by(claim, failure) or store._client().get_item(**read_request(claim, place)).get("Item", {})
-        met = what_is_met(claim, record, ttl_attribute=place.ttl_attribute, now=now, margin=store.clock_margin)
+        met = what_is_met(claim, record, store._terms, now)
         stale = False
         if met is Met.FORGOTTEN and self._refuses_stale and event.sequence is not None:
             last = store._client().get_item(**read_request(sequence_claim(self._consumer, event), place))
@@ -337,10 +336,8 @@ class InboxHandler(Generic[Returned]):
 
     def _answer(self, event: Event, claim: Claim, found: _Found) -> Any:
         """What was stored when the event was handled: by another delivery, or by an attempt whose answer got lost."""
-        store = self._inbox._store
-        place, margin = store._place, store.clock_margin
         as_another = claim._replace(token="")  # for one's own record, too, what is stored counts
-        replay = meet(as_another, found.record, ttl_attribute=place.ttl_attribute, now=found.now, margin=margin)
+        replay = meet(as_another, found.record, self._inbox._store._terms, found.now)
         assert replay is not None  # noqa: S101  # as it is for no record but one's own
         result = self._codec.read(*replay)
         if found.met is Met.OWN or self._on_duplicate is None:
@@ -349,12 +346,12 @@ class InboxHandler(Generic[Returned]):
 
 
 class _Found(NamedTuple):
-    """The dedup record, what it means, and whether the event is stale, as of a time."""
+    """The dedup record, what it means, and whether the event is stale, as of a time in milliseconds."""
 
     met: Met
     record: Mapping[str, Any]
     stale: bool
-    now: datetime
+    now: int
 
 
 def _refused_by(claim: Claim, failure: Exception) -> dict[str, Any] | None:

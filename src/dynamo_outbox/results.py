@@ -44,46 +44,59 @@ class ResultCodec:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
-        self._open_type: type | None = None
         self._adapter = cache(self._make_adapter)
+        self._open_type: type | None = None
+        self._validate: Callable[[str], Any] = _loaded
+        self._dump: Callable[[Any], bytes]
+        """These three come with the adapter."""
 
-    def write(self, result: object) -> StoredResult:
+    def write(self, result: object) -> tuple[str, bool]:
         """The result as text: by its annotation, or else as plain JSON, whichever gives it back as it was.
+
+        Returns:
+            Its text, and whether reading it takes the annotation.
 
         Raises:
             ValueError: Neither does, or it is too long for an item.
         """
+        if type(result) is self._open_type and _is_plain(result, MAX_DEPTH):
+            try:
+                written = self._dump(result)
+            except ValueError:  # half of a surrogate pair in it, which the plain way refuses in its own words
+                written = b""
+            if written.isascii() and 0 < len(written) <= MAX_RESULT_BYTES:  # else that half may be replaced, in a key
+                return written.decode(), True
         adapter = self._adapter()
-        if adapter is None:
-            stored = as_json(result)
-        elif type(result) is self._open_type and (text := _plain(result, _as_pydantic)) is not None:
-            stored = StoredResult(text, True)
-        else:
-            stored = _by_annotation(adapter, result) or as_json(result)
-        if len(stored.text) * 4 > MAX_RESULT_BYTES:  # else it is short enough, whatever it is written in
-            size = len(stored.text.encode())
+        text, by_annotation = (adapter and _by_annotation(adapter, result)) or as_json(result)
+        if len(text) * 4 > MAX_RESULT_BYTES:
+            size = len(text.encode())
             if size > MAX_RESULT_BYTES:
                 raise ValueError(f"{size:,} bytes, and an item leaves room for {MAX_RESULT_BYTES:,}")
-        return stored
+        return text, by_annotation
 
     def read(self, text: str, by_annotation: bool) -> Any:
         """A stored result, as it was returned."""
-        adapter = self._adapter() if by_annotation else None
-        return adapter.validate_json(text) if adapter is not None else _loaded(text)
+        if not by_annotation or self._adapter() is None:
+            return _loaded(text)
+        return self._validate(text)
 
     def _make_adapter(self) -> TypeAdapter[Any] | None:
         try:
             annotation = get_type_hints(self._function).get("return", Any)
             if annotation in _PLAIN:
                 return None
-            self._open_type = next((kind for each, kind in _OPEN if annotation == each), None)
             from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 
             config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants")
             try:
-                return TypeAdapter(annotation, config=config)
+                adapter = TypeAdapter(annotation, config=config)
             except PydanticUserError:  # a model, or a dataclass, which brings its own configuration
-                return TypeAdapter(annotation)
+                adapter = TypeAdapter(annotation)
+            self._validate = adapter.validate_json
+            if (kind := next((kind for each, kind in _OPEN if annotation == each), None)) is not None:
+                self._validate, self._dump = adapter.validator.validate_json, adapter.serializer.to_json
+                self._open_type = kind
+            return adapter
         except (
             Exception
         ):  # it can't be resolved, as where it is imported for type checkers only, or pydantic has no way
@@ -105,7 +118,7 @@ def as_json(result: object) -> StoredResult:
     Raises:
         ValueError: JSON has no way, or would give it back changed; a tuple may become a list.
     """
-    text = _plain(result, _as_python)
+    text = _plain(result)
     if text is not None:
         return StoredResult(text, by_annotation=False)
     try:
@@ -118,18 +131,17 @@ def as_json(result: object) -> StoredResult:
 
 
 _as_python = ready(json.JSONEncoder(ensure_ascii=False))
-_as_pydantic = ready(json.JSONEncoder(ensure_ascii=False, separators=(",", ":")))
 _TEXT = frozenset({str})
 _WRITTEN_ONE_WAY = frozenset({str, bool, type(None)})
 _read = json.JSONDecoder().raw_decode
 
 
-def _plain(result: object, write: Callable[[Any], str]) -> str | None:
+def _plain(result: object) -> str | None:
     """A value's text, where its types alone say that JSON gives it back as it was; else None, and others decide."""
     if not _is_plain(result, MAX_DEPTH):  # first: what holds itself ends here, and would be written until memory ends
         return None
     try:
-        text = write(result)
+        text = _as_python(result)
     except (TypeError, ValueError, RecursionError):
         return None
     return text if text.isascii() and "\x7f" not in text else None

@@ -20,10 +20,12 @@ from dynamo_outbox.core.claims import (
     Met,
     Place,
     Replay,
+    Terms,
     completed_item,
     meet,
     read_request,
     what_is_met,
+    whole_milliseconds,
 )
 from dynamo_outbox.errors import AlreadyInProgressError, PayloadMismatchError, ResultError, UnknownOutcomeError
 from dynamo_outbox.results import StoredResult
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 NOW = FixedClock().now
 SECOND = timedelta(seconds=1)
 CLAIM = Claim("catalogue#1", "mine", "payload")
+WHERE = Place("handled", "pk", None, "", "expiresAt")
+TERMS = Terms(WHERE, ttl=timedelta(days=8), margin=SECOND)
 
 
 def record(**changes: Any) -> dict[str, Any]:
@@ -83,7 +87,7 @@ ROWS = [
 @pytest.mark.parametrize(("found", "met"), ROWS)
 def test_each_record_has_its_row(found: dict[str, Any], met: Met) -> None:
     """What a call meets is decided by token, fingerprint, status, lease and time to live, in the table's order."""
-    assert what_is_met(CLAIM, found, ttl_attribute="expiresAt", now=NOW, margin=SECOND) is met
+    assert what_is_met(CLAIM, found, TERMS, milliseconds(0 * SECOND)) is met
 
 
 FIRST = Claimed(int(NOW.timestamp() * 1000) + 1)
@@ -168,7 +172,7 @@ def test_every_row_is_reached() -> None:
 def test_a_record_that_went_meanwhile_is_tried_again_later() -> None:
     """A refused claim that brings no record back is answered like a key in progress: the next try takes it."""
     with pytest.raises(AlreadyInProgressError):
-        meet(CLAIM, {}, ttl_attribute="expiresAt", now=NOW, margin=SECOND)
+        meet(CLAIM, {}, TERMS, milliseconds(0 * SECOND))
 
 
 @pytest.mark.parametrize("sort_key", [None, "sk"])
@@ -179,24 +183,29 @@ def test_a_record_of_a_call_that_is_done_is_as_completion_leaves_it(
     """The item to be put in a transaction of its own answers a duplicate, and is found, like a completed claim's."""
     where = Place("handled", "pk", sort_key, "calls/", "expiresAt")
     dynamodb = fake_dynamodb({"handled": ["pk", "sk"] if sort_key else ["pk"]})
-    dynamodb.put_item(TableName="handled", Item=completed_item(CLAIM, where, result=result, now=NOW, ttl=60 * SECOND))
+    now = milliseconds(0 * SECOND)
+    dynamodb.put_item(TableName="handled", Item=completed_item(CLAIM, where, result=result, now=now, ttl=60 * SECOND))
     found = dynamodb.get_item(**read_request(CLAIM, where))["Item"]
     claim = CLAIM._replace(token="a duplicate's")
     store = IdempotencyStore("handled", client=dynamodb, clock=FixedClock(), sort_key=sort_key, key_prefix="calls/")
     if result is None:
         with pytest.raises(ResultError):
-            meet(claim, found, ttl_attribute="expiresAt", now=NOW, margin=SECOND)
+            meet(claim, found, TERMS, now)
     else:
-        assert meet(claim, found, ttl_attribute="expiresAt", now=NOW, margin=SECOND) == store.claim(claim) == result
+        assert meet(claim, found, TERMS, now) == store.claim(claim) == result
     with pytest.raises(PayloadMismatchError):
         store.claim(claim._replace(fingerprint="another"))
-    late = NOW + 60 * SECOND
-    assert what_is_met(claim, found, ttl_attribute="expiresAt", now=late, margin=SECOND) is Met.FORGOTTEN
+    assert what_is_met(claim, found, TERMS, milliseconds(60 * SECOND)) is Met.FORGOTTEN
 
 
 def test_a_record_is_read_as_it_is_now() -> None:
     """A read for a decision is consistent."""
-    assert read_request(CLAIM, Place("handled", "pk", None, "", "expiresAt"))["ConsistentRead"] is True
+    assert read_request(CLAIM, WHERE)["ConsistentRead"] is True
+
+
+def test_a_duration_is_cut_to_milliseconds() -> None:
+    """What is less than a millisecond doesn't count; nothing is lost of what is more, however long."""
+    assert whole_milliseconds(timedelta(days=400, microseconds=1999)) == 400 * 86_400_000 + 1
 
 
 def new_table(clock: FixedClock | None = None) -> FakeDynamoDB:

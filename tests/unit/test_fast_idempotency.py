@@ -9,18 +9,22 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from http import HTTPStatus
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamo_outbox import identity, results
+from dynamo_outbox import IdempotencyStore, idempotency, identity, results
 from dynamo_outbox.core import claims, json_text
 from dynamo_outbox.core.claims import Claim, Met, Place, Terms
 from dynamo_outbox.errors import MissingIdempotencyKeyError
 from dynamo_outbox.functions import JSON_TYPES, argument_binder
+from dynamo_outbox.identity import claim_maker
 from dynamo_outbox.results import ResultCodec
+
+from ..doubles import FixedClock, fake_dynamodb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,15 +54,16 @@ def test_a_claim_says_what_its_store_and_the_time_make_of_it(
 ) -> None:
     """What is made once for a store changes nothing in a request: each value is as reckoned from the time alone."""
     terms = Terms(where, ttl=ttl, margin=margin)
-    request = claims.claim_request(CLAIM, terms, now=now, lease=terms.lease(lease), on_expired_lease=policy)
     milliseconds = int(now.timestamp() * 1000)
+    request: dict[str, Any] = terms.claim[policy](dict, CLAIM, milliseconds, terms.lease(lease))
+    whole = [each // timedelta(milliseconds=1) for each in (lease, margin, ttl)]
     numbers = {
-        ":leaseExpiresAt": milliseconds + int(lease.total_seconds() * 1000),
-        ":expiresAt": int((now + max(ttl, lease + margin)).timestamp()),
+        ":leaseExpiresAt": milliseconds + whole[0],
+        ":expiresAt": (milliseconds + max(whole[2], whole[0] + whole[1])) // 1000,
         ":nowSeconds": int(now.timestamp()),
         ":nowMilliseconds": milliseconds,
         ":one": 1,
-        **({":overdue": milliseconds - int(margin.total_seconds() * 1000)} if policy == "rerun" else {}),
+        **({":overdue": milliseconds - whole[1]} if policy == "rerun" else {}),
     }
     texts = {":inProgress": "IN_PROGRESS", ":released": "RELEASED", ":token": "token", ":fingerprint": "fingerprint"}
     assert request == {
@@ -77,48 +82,59 @@ def test_a_claim_says_what_its_store_and_the_time_make_of_it(
 @pytest.mark.parametrize(
     ("ending", "update", "values"),
     [
-        (claims.succeeded(None), "#status = :status", {":status": {"S": "COMPLETED"}}),
+        (lambda terms, now: terms.complete(dict, CLAIM, now, None, False), "#status = :status", {}),
         (
-            claims.succeeded(("1", False)),
+            lambda terms, now: terms.complete(dict, CLAIM, now, "1", False),
             "#status = :status, #result = :result",
-            {":status": {"S": "COMPLETED"}, ":result": {"S": "1"}},
+            {":result": {"S": "1"}},
         ),
         (
-            claims.succeeded(("1", True)),
+            lambda terms, now: terms.complete(dict, CLAIM, now, "1", True),
             "#status = :status, #result = :result, #resultByAnnotation = :resultByAnnotation",
-            {":status": {"S": "COMPLETED"}, ":result": {"S": "1"}, ":resultByAnnotation": {"BOOL": True}},
+            {":result": {"S": "1"}, ":resultByAnnotation": {"BOOL": True}},
         ),
         (
-            claims.failed("{}"),
+            lambda terms, now: terms.fail(dict, CLAIM, now, "{}"),
             "#status = :status, #failure = :failure",
-            {":status": {"S": "COMPLETED"}, ":failure": {"S": "{}"}},
+            {":failure": {"S": "{}"}},
         ),
-        (None, "#status = :status", {":status": {"S": "RELEASED"}}),
+        (None, "#status = :status", {}),
     ],
 )
 @given(where=PLACES, now=TIMES, ttl=DURATIONS)
 def test_an_ending_says_how_the_call_ended_and_no_more(
-    ending: dict[str, Any] | None, update: str, values: dict[str, Any], where: Place, now: datetime, ttl: timedelta
+    ending: Callable[[Terms, int], dict[str, Any]] | None,
+    update: str,
+    values: dict[str, Any],
+    where: Place,
+    now: datetime,
+    ttl: timedelta,
 ) -> None:
     """A completion sets what the call left and when it is forgotten, a release the status alone; both by the token."""
     terms = Terms(where, ttl=ttl, margin=timedelta(seconds=1))
+    milliseconds = int(now.timestamp() * 1000)
+    names = {f"#{name}": name for name in ("claimToken", "status", *(name[1:] for name in values))}
     if ending is None:
-        request = claims.release_request(CLAIM, terms)
-        expiry = {}
+        request: dict[str, Any] = terms.release(dict, CLAIM)
+        status, expiry = "RELEASED", {}
     else:
-        request = claims.completion_request(CLAIM, terms, ending=ending, now=now)
-        expiry = {":expiresAt": {"N": str(int((now + ttl).timestamp()))}}
+        request = ending(terms, milliseconds)
+        status, expiry = (
+            "COMPLETED",
+            {":expiresAt": {"N": str((milliseconds + ttl // timedelta(milliseconds=1)) // 1000)}},
+        )
         update = f"{update}, #expiresAt = :expiresAt"
-    names = {f"#{name[1:]}": name[1:] for name in values} | ({"#expiresAt": "ttl"} if expiry else {})
+        names["#expiresAt"] = "ttl"
     assert request == {
         "TableName": "handled",
         "Key": where.key_of(CLAIM),
         "UpdateExpression": f"SET {update}",
         "ConditionExpression": claims.ENDING_CONDITION,
-        "ExpressionAttributeNames": {"#claimToken": "claimToken", **names},
+        "ExpressionAttributeNames": names,
         "ExpressionAttributeValues": {
             ":token": {"S": "token"},
             ":inProgress": {"S": "IN_PROGRESS"},
+            ":status": {"S": status},
             **values,
             **expiry,
         },
@@ -126,14 +142,24 @@ def test_an_ending_says_how_the_call_ended_and_no_more(
     }
 
 
-def test_no_request_writes_into_another() -> None:
+@pytest.mark.parametrize("result", [None, ("1", False), ("1", True)])
+@pytest.mark.parametrize("ending", ["claim", "complete", "fail", "release"])
+def test_no_request_writes_into_another(ending: str, result: tuple[str, bool] | None) -> None:
     """Two requests of a store share what they don't change, and nothing else."""
     terms = Terms(Place("handled", "pk", None, "", "ttl"), ttl=timedelta(days=8), margin=timedelta(seconds=1))
-    first = claims.release_request(CLAIM, terms)
-    second = claims.release_request(CLAIM._replace(key="orders#2", token="another"), terms)
+    text, by_annotation = result or (None, False)
+    make: Callable[[Claim], dict[str, Any]] = {
+        "claim": lambda claim: terms.claim["rerun"](dict, claim, 1, terms.lease(timedelta(1))),
+        "complete": lambda claim: terms.complete(dict, claim, 1, text, by_annotation),
+        "fail": lambda claim: terms.fail(dict, claim, 1, "{}"),
+        "release": lambda claim: terms.release(dict, claim),
+    }[ending]
+    first = make(CLAIM)
+    second = make(CLAIM._replace(key="orders#2", token="another"))
     assert first["Key"] == {"pk": {"S": "orders#1"}}
     assert first["ExpressionAttributeValues"][":token"] == {"S": "token"}
     assert second["Key"] == {"pk": {"S": "orders#2"}}
+    assert second["ExpressionAttributeValues"][":token"] == {"S": "another"}
 
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
@@ -154,32 +180,32 @@ RECORDS: st.SearchStrategy[dict[str, dict[str, str]]] = st.fixed_dictionaries(
 
 
 def plainly_met(record: dict[str, dict[str, str]]) -> Met:
-    """The row of a record, whose values are all read before any is looked at."""
-    held = {name: next(iter(typed.values())) for name, typed in record.items()}
-    if not held or int(held["ttl"]) <= int(NOW.timestamp()):
+    """The row of a record, one rule after the other."""
+    if not record or int(record["ttl"]["N"]) <= int(NOW.timestamp()):
         return Met.FORGOTTEN
-    is_own = held["claimToken"] == CLAIM.token
-    if held["status"] == "RELEASED":
+    status = record["status"]["S"]
+    is_own = record["claimToken"]["S"] == CLAIM.token
+    if status == "RELEASED":
         return Met.SPENT if is_own else Met.RELEASED
     if is_own:
         return Met.OWN
-    is_completed = held["status"] == "COMPLETED"
     late = int(NOW.timestamp() * 1000) - int(MARGIN.total_seconds() * 1000)
-    if not is_completed and int(held["leaseExpiresAt"]) <= late:
+    if status != "COMPLETED" and int(record["leaseExpiresAt"]["N"]) <= late:
         return Met.OVERDUE
-    if held["fingerprint"] != CLAIM.fingerprint:
+    if record["fingerprint"]["S"] != CLAIM.fingerprint:
         return Met.OTHER_PAYLOAD
-    if not is_completed:
+    if status != "COMPLETED":
         return Met.HELD
-    if "failure" in held:
+    if "failure" in record:
         return Met.FAILED
-    return Met.DONE if "result" in held else Met.DONE_WITHOUT_RESULT
+    return Met.DONE if "result" in record else Met.DONE_WITHOUT_RESULT
 
 
 @given(RECORDS)
 def test_a_record_is_read_no_further_than_needed(record: dict[str, Any]) -> None:
     """Its row is the one that all of its values give, and what lacks something fails in the same way."""
-    found = outcome(lambda: claims.what_is_met(CLAIM, record, ttl_attribute="ttl", now=NOW, margin=MARGIN))
+    terms = Terms(Place("handled", "pk", None, "", "ttl"), ttl=timedelta(days=8), margin=MARGIN)
+    found = outcome(lambda: claims.what_is_met(CLAIM, record, terms, int(NOW.timestamp() * 1000)))
     assert found == outcome(lambda: plainly_met(record))
 
 
@@ -240,7 +266,7 @@ def test_a_result_is_written_as_if_it_had_been_read_back(codec: ResultCodec, res
     """A result whose types alone say that it comes back is stored as what is read back and compared is, or refused."""
     fast = outcome(lambda: codec.write(result))
     with pytest.MonkeyPatch.context() as plainly:
-        plainly.setattr(results, "_plain", lambda *_: None)
+        plainly.setattr(results, "_is_plain", lambda *_: False)
         assert fast == outcome(lambda: codec.write(result))
 
 
@@ -253,11 +279,23 @@ def test_a_result_that_holds_itself_is_refused_as_ever() -> None:
             codec.write(result)
 
 
-def test_what_holds_itself_is_not_written() -> None:
+def test_what_holds_itself_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its types are looked at first, which has an end: its text would take all memory before it is refused."""
+    monkeypatch.setattr(results, "_as_python", pytest.fail)
     result: dict[str, Any] = {"text": "x"}
     result["self"] = result
-    assert results._plain(result, pytest.fail) is None
+    assert results._plain(result) is None
+
+
+@pytest.mark.parametrize("text", ["a", "é", "\x7f"])
+def test_a_result_of_open_type_has_the_limit_of_any(text: str) -> None:
+    """A result that is written by its type alone fits into an item, to the byte, or is refused."""
+    codec = ResultCodec(returning(dict[str, Any]))
+    codec.write({})  # the way by the type is open from then on
+    room = (results.MAX_RESULT_BYTES - len('{"a":""}')) // len(text.encode())
+    assert json.loads(codec.write({"a": text * room})[0]) == {"a": text * room}
+    with pytest.raises(ValueError, match="an item leaves room for"):
+        codec.write({"a": text * (room + 1)})
 
 
 @given(MARKS | VALUES.map(repr) | st.sampled_from(["{}", " {}", "{} ", "\ufeff1", "1 2", "NaN", '{"a": 1}', "[" * 9]))
@@ -346,6 +384,111 @@ def test_a_key_follows_its_rules(found: Any, scope: str, by_name: bool) -> None:
     payload = {"id": found}
     fast = outcome(lambda: identity.key_finder(key, scope)(payload, (payload,), {}))
     assert fast == outcome(lambda: plain_key(found, where, scope))
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenOrder:
+    id: str
+
+
+class Context:
+    def get_remaining_time_in_millis(self) -> int:
+        return 1500
+
+
+def one(order: Any) -> None: ...
+def two(order: Any, extra: Any = None) -> None: ...
+def any_number(*order: Any, **extra: Any) -> None: ...
+
+
+IDS: st.SearchStrategy[Any] = st.sampled_from(["7", "7", "é"]) | LONG | VALUES
+PAYLOADS: st.SearchStrategy[Any] = (
+    st.fixed_dictionaries(
+        {"id": IDS},
+        optional={
+            "a": VALUES,
+            "requestContext": st.just({}),
+            "detail": st.just({"a": 1}),
+            "specversion": st.just("1.0"),
+        },
+    )
+    | VALUES
+)
+ARGUMENTS = PAYLOADS | st.just(Context()) | st.just(FrozenOrder("1"))
+
+
+@pytest.mark.parametrize("function", [one, two, any_number])
+@pytest.mark.parametrize("on_missing_key", ["raise", "run"])
+@given(
+    args=st.lists(ARGUMENTS, max_size=2),
+    kwargs=st.dictionaries(st.sampled_from(["order", "extra"]), ARGUMENTS, max_size=2),
+    scope=st.sampled_from(["s", "é"]),
+)
+def test_a_claim_that_is_made_at_once_is_that_of_the_rules(
+    function: Callable[..., None], on_missing_key: Any, args: list[Any], kwargs: dict[str, Any], scope: str
+) -> None:
+    """However a call is written and whatever it holds: its key, its fingerprint, its lease, or its refusal."""
+
+    def made() -> object:
+        claim_of = claim_maker(function, key="id", fingerprint=None, scope=scope, on_missing_key=on_missing_key)
+        if (call := claim_of(tuple(args), kwargs)) is None:
+            return None
+        (key, token, fingerprint), lease = call
+        assert len(token) == 32
+        return key, fingerprint, lease
+
+    at_once = outcome(made)
+    with pytest.MonkeyPatch.context() as plainly:
+        plainly.setattr(identity, "plain_parameters", lambda _: [])
+        assert at_once == outcome(made)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        {"order": {"id": "7"}, "extra": FrozenOrder("1")},
+        {"order": {"id": "7"}, "extra": Context()},
+        {"order": {"id": "7", "requestContext": {"http": {"method": "POST"}}, "rawPath": "/", "body": "1"}},
+        {"order": {"id": "7", "detail-type": "T", "source": "s", "detail": {"a": 1}}},
+        {"order": {"id": "é" * (identity.MAX_KEY_BYTES // 2)}},
+        {"order": {"id": "é" * (identity.MAX_KEY_BYTES // 2 - 1)}},
+    ],
+)
+def test_what_is_nearly_a_plain_call_is_claimed_by_the_rules(call: dict[str, Any]) -> None:
+    """A context, a model, a request, an event or a key of many bytes beside what makes a claim at once."""
+    function = one if len(call) == 1 else two
+
+    def made() -> object:
+        claim_of = claim_maker(function, key="id", fingerprint=None, scope="s", on_missing_key="raise")
+        made = claim_of((), call)
+        return made and (made[0][0], made[0][2], made[1])
+
+    at_once = outcome(made)
+    with pytest.MonkeyPatch.context() as plainly:
+        plainly.setattr(identity, "plain_parameters", lambda _: [])
+        assert at_once == outcome(made)
+
+
+def test_each_claim_has_a_token_of_its_own() -> None:
+    """Two claims of one call, made at once or by the rules, never have one token."""
+    for key in ("id", lambda order: str(order["id"])):
+        claim_of = claim_maker(one, key=key, fingerprint=None, scope="s", on_missing_key="raise")
+        calls = [claim_of(({"id": "1"},), {}) for _ in range(3)]
+        assert len({call[0][1] for call in calls if call is not None}) == 3
+
+
+def test_a_store_without_a_clock_of_its_own_tells_the_machines_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default a claim's times are those of the machine's clock; a clock that is given is asked each time."""
+    monkeypatch.setattr(idempotency, "time", SimpleNamespace(time=lambda: 5.0019))
+    assert IdempotencyStore("handled", client=fake_dynamodb({"handled": ["pk"]}))._now() == 5001
+    clock = FixedClock()
+    store = IdempotencyStore("handled", client=fake_dynamodb({"handled": ["pk"]}), clock=clock)
+    before = store._now()
+    clock.advance(timedelta(milliseconds=7))
+    assert (before, store._now()) == (
+        int(FixedClock().now.timestamp() * 1000),
+        int(FixedClock().now.timestamp() * 1000) + 7,
+    )
 
 
 @pytest.mark.parametrize("kind", sorted(JSON_TYPES, key=repr))

@@ -4,26 +4,33 @@
 refused claim brings the record back, and `meet` looks its row up. `LIFE` is how a record changes. Each change but a
 claim is out of `in progress` and conditional on the token, so a late holder changes nothing; each claim counts the
 record's fence up, and no change takes it back. docs/idempotency.md draws its pictures from the tables.
+
+Time is in whole milliseconds since 1970 here, as the records' leases are; their time to live is in seconds.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from ..errors import AlreadyInProgressError, PayloadMismatchError, ResultError, UnknownOutcomeError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+Answer = TypeVar("Answer")
 
 __all__ = [
     "AT_MOST_ONCE",
+    "DONE",
     "LIFE",
     "ON_MEETING",
     "Claim",
     "Claimed",
     "FailureReplay",
+    "Hold",
     "Lease",
     "Met",
     "OnExpiredLease",
@@ -31,19 +38,14 @@ __all__ = [
     "Place",
     "Replay",
     "Terms",
-    "claim_request",
     "completed_item",
-    "completion_request",
-    "failed",
     "fence_of",
     "has_ended_so",
     "look",
     "meet",
     "read_request",
-    "release_request",
-    "released",
-    "succeeded",
     "what_is_met",
+    "whole_milliseconds",
 ]
 
 OnExpiredLease: TypeAlias = Literal["rerun", "raise"]
@@ -92,7 +94,8 @@ ON_MEETING = {
 }
 AT_MOST_ONCE = {**ON_MEETING, Met.OVERDUE: Outcome.UNKNOWN}
 """The same where an expired lease raises."""
-_DONE, _REPLAY = Met.DONE, Outcome.REPLAY
+_MEETINGS: dict[OnExpiredLease, dict[Met, Outcome]] = {"rerun": ON_MEETING, "raise": AT_MOST_ONCE}
+DONE, _REPLAY = Met.DONE, Outcome.REPLAY
 """What each duplicate comes to: Python 3.11 takes its time to find a member in its class."""
 
 LIFE = (
@@ -116,6 +119,7 @@ _IN_PROGRESS, _COMPLETED, _RELEASED = {"S": IN_PROGRESS}, {"S": COMPLETED}, {"S"
 _TRUE, _ONE = {"BOOL": True}, {"N": "1"}
 """Typed values that requests share, as they share their names: nobody writes into them."""
 SORT_KEY_VALUE = "idempotency"
+_SORT_KEY = {"S": SORT_KEY_VALUE}
 
 _TAKEABLE = "#status = :released"
 _TAKEABLE_OR_OVERDUE = f"({_TAKEABLE} OR (#status = :inProgress AND #leaseExpiresAt <= :overdue))"
@@ -146,8 +150,6 @@ CLAIM_UPDATE = (
 """The first fence is the time, so that the numbers go on growing where TTL has deleted the record."""
 ENDING_ATTRIBUTES = ("status", "result", "resultByAnnotation", "failure")
 """What says how a call ended."""
-_COMPLETIONS = (("status",), ("status", "result"), ("status", "result", "resultByAnnotation"), ("status", "failure"))
-"""Those of them that a completed call has: without a result that could be stored, with one, and failed."""
 ENDING_CONDITION = "#claimToken = :token AND #status = :inProgress"
 
 
@@ -157,6 +159,10 @@ class Claim(NamedTuple):
     key: str
     token: str
     fingerprint: str
+
+
+Hold: TypeAlias = tuple[str, str, str]
+"""A `Claim`, or a tuple like it: what requests are made of, and one is made for each call."""
 
 
 class Claimed(NamedTuple):
@@ -177,9 +183,9 @@ class Place(NamedTuple):
     key_prefix: str
     ttl_attribute: str
 
-    def key_of(self, claim: Claim) -> dict[str, dict[str, str]]:
+    def key_of(self, claim: Hold) -> dict[str, dict[str, str]]:
         """A record's key, in typed values."""
-        key = {self.partition_key: {"S": f"{self.key_prefix}{claim.key}"}}
+        key = {self.partition_key: {"S": f"{self.key_prefix}{claim[0]}"}}
         return key if self.sort_key is None else {**key, self.sort_key: {"S": SORT_KEY_VALUE}}
 
 
@@ -194,110 +200,204 @@ class FailureReplay(Replay):
     """The call was made before and failed for good: its text is the stored failure."""
 
 
-class Lease(NamedTuple):
-    """How long a key is held, in milliseconds, and from then on its record kept: always while the call may run."""
+new_replay: Callable[[tuple[str, bool]], Replay] = partial(tuple.__new__, Replay)
+"""Half of what calling the class costs, of which there is one for each duplicate."""
 
-    milliseconds: int
-    kept: timedelta
+
+class Lease(NamedTuple):
+    """How long a key is held, and from then on its record kept, in milliseconds: always while the call may run."""
+
+    held: int
+    kept: int
 
 
 class Terms:
-    """What a store's calls have in common, and what in their requests it fixes, made once.
+    """What a store's calls have in common, and what makes their requests.
 
-    A request is a shallow copy with its key and its values: nobody writes into the names, botocore neither.
+    A request is made as the keywords of the function that takes it, ``send``: a client's ``update_item``, or ``dict``
+    to have a look at it. What all of them share is made once; nobody writes into it, botocore neither.
 
     Args:
         where: The store's table and keys.
         ttl: How long a record is kept.
         margin: How far the clocks of two holders may be apart.
+
+    Attributes:
+        claim: By policy, what takes a key, unless somebody holds it or has done its work, and counts its fence up: from
+            ``send``, the claim, the time and the lease.
+        complete: Stores what a call returned, if this holder still holds the key: from ``send``, the claim, the time,
+            the result's text, None where it can't be stored, and whether the annotation reads it.
+        fail: The same of a permanent failure's text.
+        release: Gives the key back after a failure, if this holder still holds it; the fence stays. From ``send`` and
+            the claim.
     """
 
-    __slots__ = (
-        "claims",
-        "completions",
-        "key_prefix",
-        "margin",
-        "margin_milliseconds",
-        "partition_key",
-        "release",
-        "sort_key",
-        "ttl",
-    )
-
     def __init__(self, where: Place, *, ttl: timedelta, margin: timedelta) -> None:
-        self.partition_key, self.key_prefix = where.partition_key, where.key_prefix
-        self.sort_key = {} if where.sort_key is None else {where.sort_key: {"S": SORT_KEY_VALUE}}
-        self.ttl = ttl
-        self.margin = margin
-        self.margin_milliseconds = _whole_milliseconds(margin)
-        self.claims = {policy: _claim_of(where, condition) for policy, condition in CLAIM_CONDITIONS.items()}
-        self.completions = {
-            tuple(f":{name}" for name in names): _ending_of(where, (*names, where.ttl_attribute))
-            for names in _COMPLETIONS
-        }
-        self.release = _ending_of(where, ("status",))
+        self.ttl_attribute, self.ttl, self.margin = where.ttl_attribute, ttl, margin
+        self.kept, self.margin_milliseconds = whole_milliseconds(ttl), whole_milliseconds(margin)
+        self.claim = {policy: _claiming(where, self.margin_milliseconds, policy) for policy in CLAIM_CONDITIONS}
+        self.complete = _completing(where, self.kept)
+        self.fail = _failing(where, self.kept)
+        self.release = _releasing(where)
 
     def lease(self, duration: timedelta) -> Lease:
         """A lease of that duration."""
-        return Lease(_whole_milliseconds(duration), max(self.ttl, duration + self.margin))
+        held = whole_milliseconds(duration)
+        return Lease(held, max(self.kept, held + self.margin_milliseconds))
 
 
-def _claim_of(where: Place, condition: str) -> dict[str, Any]:
-    return {
-        "TableName": where.table,
-        "Key": {},
-        "UpdateExpression": CLAIM_UPDATE,
-        "ConditionExpression": condition,
-        "ExpressionAttributeNames": {"#key": where.partition_key, "#expiresAt": where.ttl_attribute, **_CLAIM_NAMES},
-        "ExpressionAttributeValues": {},
-        "ReturnValues": "UPDATED_NEW",
-        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-    }
+def whole_milliseconds(duration: timedelta) -> int:
+    """A duration, cut to milliseconds."""
+    return duration // _MILLISECOND
 
 
-def _ending_of(where: Place, attributes: tuple[str, ...]) -> dict[str, Any]:
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def _claiming(
+    where: Place, margin: int, on_expired_lease: OnExpiredLease
+) -> Callable[[Callable[..., Answer], Hold, int, Lease], Answer]:
+    table, partition_key, sort_key, key_prefix, ttl_attribute = where
+    condition = CLAIM_CONDITIONS[on_expired_lease]
+    names = {"#key": partition_key, "#expiresAt": ttl_attribute, **_CLAIM_NAMES}
+    may_be_overdue = on_expired_lease == "rerun"
+
+    def claim(send: Callable[..., Answer], claim: Hold, now: int, lease: Lease) -> Answer:
+        key, token, fingerprint = claim
+        held, kept = lease
+        whole_key = {partition_key: {"S": key_prefix + key}}
+        if sort_key is not None:
+            whole_key[sort_key] = _SORT_KEY
+        values = {
+            ":inProgress": _IN_PROGRESS,
+            ":released": _RELEASED,
+            ":token": {"S": token},
+            ":fingerprint": {"S": fingerprint},
+            ":leaseExpiresAt": {"N": str(now + held)},
+            ":expiresAt": {"N": str((now + kept) // 1000)},
+            ":nowSeconds": {"N": str(now // 1000)},
+            ":nowMilliseconds": {"N": str(now)},
+            ":one": _ONE,
+        }
+        if may_be_overdue:
+            values[":overdue"] = {"N": str(now - margin)}
+        return send(
+            TableName=table,
+            Key=whole_key,
+            UpdateExpression=CLAIM_UPDATE,
+            ConditionExpression=condition,
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues=values,
+            ReturnValues="UPDATED_NEW",
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )
+
+    return claim
+
+
+def _completing(where: Place, kept: int) -> Callable[[Callable[..., Answer], Hold, int, str | None, bool], Answer]:
+    table, partition_key, sort_key, key_prefix, ttl_attribute = where
+    without_result = _update_of(where, "status", ttl_attribute)
+    by_json = _update_of(where, "status", "result", ttl_attribute)
+    by_annotation = _update_of(where, "status", "result", "resultByAnnotation", ttl_attribute)
+
+    def complete(
+        send: Callable[..., Answer], claim: Hold, now: int, text: str | None, read_by_annotation: bool
+    ) -> Answer:
+        key, token, _ = claim
+        whole_key = {partition_key: {"S": key_prefix + key}}
+        if sort_key is not None:
+            whole_key[sort_key] = _SORT_KEY
+        expires_at = {"N": str((now + kept) // 1000)}
+        values: dict[str, Any]
+        if text is None:
+            update, names = without_result
+            values = {
+                ":token": {"S": token},
+                ":inProgress": _IN_PROGRESS,
+                ":status": _COMPLETED,
+                ":expiresAt": expires_at,
+            }
+        elif read_by_annotation:
+            update, names = by_annotation
+            values = {
+                ":token": {"S": token},
+                ":inProgress": _IN_PROGRESS,
+                ":status": _COMPLETED,
+                ":expiresAt": expires_at,
+                ":result": {"S": text},
+                ":resultByAnnotation": _TRUE,
+            }
+        else:
+            update, names = by_json
+            values = {
+                ":token": {"S": token},
+                ":inProgress": _IN_PROGRESS,
+                ":status": _COMPLETED,
+                ":expiresAt": expires_at,
+                ":result": {"S": text},
+            }
+        return send(
+            TableName=table,
+            Key=whole_key,
+            UpdateExpression=update,
+            ConditionExpression=ENDING_CONDITION,
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues=values,
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )
+
+    return complete
+
+
+def _failing(where: Place, kept: int) -> Callable[[Callable[..., Answer], Hold, int, str], Answer]:
+    update = _update_of(where, "status", "failure", where.ttl_attribute)
+
+    def fail(send: Callable[..., Answer], claim: Hold, now: int, failure: str) -> Answer:
+        expires_at = {"N": str((now + kept) // 1000)}
+        return _end(where, send, claim, update, _COMPLETED, {":failure": {"S": failure}, ":expiresAt": expires_at})
+
+    return fail
+
+
+def _releasing(where: Place) -> Callable[[Callable[..., Answer], Hold], Answer]:
+    update = _update_of(where, "status")
+
+    def release(send: Callable[..., Answer], claim: Hold) -> Answer:
+        return _end(where, send, claim, update, _RELEASED, {})
+
+    return release
+
+
+def _end(
+    where: Place,
+    send: Callable[..., Answer],
+    claim: Hold,
+    update: tuple[str, dict[str, str]],
+    status: dict[str, str],
+    values: dict[str, Any],
+) -> Answer:
+    expression, names = update
+    return send(
+        TableName=where.table,
+        Key=where.key_of(claim),
+        UpdateExpression=expression,
+        ConditionExpression=ENDING_CONDITION,
+        ExpressionAttributeNames=names,
+        ExpressionAttributeValues={
+            ":token": {"S": claim[1]},
+            ":inProgress": _IN_PROGRESS,
+            ":status": status,
+            **values,
+        },
+        ReturnValuesOnConditionCheckFailure="ALL_OLD",
+    )
+
+
+def _update_of(where: Place, *attributes: str) -> tuple[str, dict[str, str]]:
+    """What sets these attributes in a record's ending: the expression, and its names."""
     names = {f"#{'expiresAt' if name == where.ttl_attribute else name}": name for name in attributes}
-    return {
-        "TableName": where.table,
-        "Key": {},
-        "UpdateExpression": "SET " + ", ".join(f"{each} = :{each[1:]}" for each in names),
-        "ConditionExpression": ENDING_CONDITION,
-        "ExpressionAttributeNames": {"#claimToken": "claimToken", **names},
-        "ExpressionAttributeValues": {},
-        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-    }
-
-
-def claim_request(
-    claim: Claim, terms: Terms, *, now: datetime, lease: Lease, on_expired_lease: OnExpiredLease = "rerun"
-) -> dict[str, Any]:
-    """UpdateItem that takes the key, unless somebody holds it or has done its work, and counts its fence up.
-
-    Args:
-        claim: Who takes what.
-        terms: The store's.
-        now: The time at this holder's clock.
-        lease: How long the key is held.
-        on_expired_lease: Whether it may be taken from a holder whose lease and margin are over.
-    """
-    milliseconds = int(now.timestamp() * 1000)
-    values = {
-        ":inProgress": _IN_PROGRESS,
-        ":released": _RELEASED,
-        ":token": {"S": claim.token},
-        ":fingerprint": {"S": claim.fingerprint},
-        ":leaseExpiresAt": {"N": str(milliseconds + lease.milliseconds)},
-        ":expiresAt": {"N": str(int((now + lease.kept).timestamp()))},
-        ":nowSeconds": {"N": str(milliseconds // 1000)},
-        ":nowMilliseconds": {"N": str(milliseconds)},
-        ":one": _ONE,
-    }
-    if on_expired_lease == "rerun":
-        values[":overdue"] = {"N": str(milliseconds - terms.margin_milliseconds)}
-    request = terms.claims[on_expired_lease].copy()
-    request["Key"] = {terms.partition_key: {"S": terms.key_prefix + claim.key}, **terms.sort_key}
-    request["ExpressionAttributeValues"] = values
-    return request
+    return "SET " + ", ".join(f"{each} = :{each[1:]}" for each in names), {"#claimToken": "claimToken", **names}
 
 
 def fence_of(record: Mapping[str, Any]) -> int:
@@ -305,186 +405,121 @@ def fence_of(record: Mapping[str, Any]) -> int:
     return int(record["fence"]["N"])
 
 
-def what_is_met(
-    claim: Claim, record: Mapping[str, Any], *, ttl_attribute: str, now: datetime, margin: timedelta
-) -> Met:
+def what_is_met(claim: Hold, record: Mapping[str, Any], terms: Terms, now: int) -> Met:
     """The row of `ON_MEETING` for a record.
 
     Args:
         claim: Who asks.
         record: The record, in typed values; empty where there is none.
-        ttl_attribute: What holds its time to live.
-        now: As for `claim_request`.
-        margin: As for `Terms`.
+        terms: The store's.
+        now: The time at this holder's clock.
     """
-    if not record:
+    _, own_token, own_fingerprint = claim
+    if not record or int(record[terms.ttl_attribute]["N"]) <= now // 1000:
         return Met.FORGOTTEN
-    (expires_at,) = record[ttl_attribute].values()
-    if int(expires_at) <= int(now.timestamp()):
-        return Met.FORGOTTEN
-    (token,) = record["claimToken"].values()
-    (status,) = record["status"].values()
-    is_own = token == claim.token
+    status, is_own = record["status"]["S"], record["claimToken"]["S"] == own_token
     if status == RELEASED:
         return Met.SPENT if is_own else Met.RELEASED
     if is_own:
         return Met.OWN
     is_completed = status == COMPLETED
-    if not is_completed:
-        (lease_expires_at,) = record["leaseExpiresAt"].values()
-        if int(lease_expires_at) <= int(now.timestamp() * 1000) - _whole_milliseconds(margin):
-            return Met.OVERDUE
-    (fingerprint,) = record["fingerprint"].values()
-    if fingerprint != claim.fingerprint:
+    if not is_completed and int(record["leaseExpiresAt"]["N"]) <= now - terms.margin_milliseconds:
+        return Met.OVERDUE
+    if record["fingerprint"]["S"] != own_fingerprint:
         return Met.OTHER_PAYLOAD
     if not is_completed:
         return Met.HELD
     if "failure" in record:
         return Met.FAILED
-    return _DONE if "result" in record else Met.DONE_WITHOUT_RESULT
+    return DONE if "result" in record else Met.DONE_WITHOUT_RESULT
 
 
 def meet(
-    claim: Claim,
-    record: Mapping[str, Any],
-    *,
-    ttl_attribute: str,
-    now: datetime,
-    margin: timedelta,
-    on_expired_lease: OnExpiredLease = "rerun",
+    claim: Hold, record: Mapping[str, Any], terms: Terms, now: int, on_expired_lease: OnExpiredLease = "rerun"
 ) -> Replay | None:
     """What follows for a call whose claim was refused: a replay, or None where the record is its own.
 
     Args:
-        claim, record, ttl_attribute, now, margin: As for `what_is_met`, `now` as it was in the claim.
+        claim, record, terms, now: As for `what_is_met`, `now` as it was in the claim.
         on_expired_lease: As it was in the claim.
 
     Raises:
         PayloadMismatchError, AlreadyInProgressError, UnknownOutcomeError, ResultError: As in `ON_MEETING`.
     """
-    met = what_is_met(claim, record, ttl_attribute=ttl_attribute, now=now, margin=margin)
-    outcome = _outcome(met, on_expired_lease)
+    met = what_is_met(claim, record, terms, now)
+    outcome = _MEETINGS[on_expired_lease][met]
     if outcome is _REPLAY:
-        return Replay(record["result"]["S"], "resultByAnnotation" in record)
+        return new_replay((record["result"]["S"], "resultByAnnotation" in record))
+    key = claim[0]
     match outcome:
         case Outcome.FAIL:
             return FailureReplay(record["failure"]["S"], by_annotation=False)
         case Outcome.MISMATCH:
-            raise PayloadMismatchError(claim.key, "was used before with another payload; a new call needs a new key")
+            raise PayloadMismatchError(key, "was used before with another payload; a new call needs a new key")
         case Outcome.UNKNOWN:
             since = datetime.fromtimestamp(int(record["leaseExpiresAt"]["N"]) / 1000, UTC)
-            raise UnknownOutcomeError(claim.key, token=record["claimToken"]["S"], since=since, fence=fence_of(record))
+            raise UnknownOutcomeError(key, token=record["claimToken"]["S"], since=since, fence=fence_of(record))
         case Outcome.UNSTORABLE:
-            raise ResultError(claim.key, "was done before, but its result could not be stored; it is not done again")
+            raise ResultError(key, "was done before, but its result could not be stored; it is not done again")
         case Outcome.RUN if met is Met.OWN:
             return None
         case _:  # in progress; or the record went between the claim and its refusal, and the next try takes the key
-            raise AlreadyInProgressError(claim.key, "another call is at work on it; try again later")
+            raise AlreadyInProgressError(key, "another call is at work on it; try again later")
 
 
 def look(
-    claim: Claim,
-    record: Mapping[str, Any],
-    *,
-    ttl_attribute: str,
-    now: datetime,
-    margin: timedelta,
-    on_expired_lease: OnExpiredLease = "rerun",
+    claim: Hold, record: Mapping[str, Any], terms: Terms, now: int, on_expired_lease: OnExpiredLease = "rerun"
 ) -> Replay | None:
     """What follows for a call that reads the record: a replay, or None where it may claim the key.
 
     Args:
-        claim, record, ttl_attribute, now, margin, on_expired_lease: As for `meet`.
+        claim, record, terms, now, on_expired_lease: As for `meet`.
 
     Raises:
         PayloadMismatchError, AlreadyInProgressError, UnknownOutcomeError, ResultError: As in `ON_MEETING`.
     """
-    met = what_is_met(claim, record, ttl_attribute=ttl_attribute, now=now, margin=margin)
-    if _outcome(met, on_expired_lease) is Outcome.RUN:
+    met = what_is_met(claim, record, terms, now)
+    if _MEETINGS[on_expired_lease][met] is Outcome.RUN:
         return None
-    return meet(claim, record, ttl_attribute=ttl_attribute, now=now, margin=margin, on_expired_lease=on_expired_lease)
+    return meet(claim, record, terms, now, on_expired_lease)
 
 
-def _outcome(met: Met, on_expired_lease: OnExpiredLease) -> Outcome:
-    return (AT_MOST_ONCE if on_expired_lease == "raise" else ON_MEETING)[met]
-
-
-def _whole_milliseconds(duration: timedelta) -> int:
-    return int(duration.total_seconds() * 1000)
-
-
-def succeeded(result: tuple[str, bool] | None) -> dict[str, Any]:
-    """How a call ended that returned, in typed attributes, each named by its value in a request.
+def has_ended_so(record: Mapping[str, Any], request: dict[str, Any]) -> bool:
+    """Whether a record that refused a call's ending has that very ending: its first answer was lost.
 
     Args:
-        result: The result's text and whether the annotation reads it; None where it can't be stored.
+        record: The record, in typed values; empty where there is none.
+        request: The ending's.
     """
-    if result is None:
-        return {":status": _COMPLETED}
-    text, by_annotation = result
-    if by_annotation:
-        return {":status": _COMPLETED, ":result": {"S": text}, ":resultByAnnotation": _TRUE}
-    return {":status": _COMPLETED, ":result": {"S": text}}
-
-
-def failed(failure: str) -> dict[str, Any]:
-    """How a call ended that failed for good, as `succeeded` says it."""
-    return {":status": _COMPLETED, ":failure": {"S": failure}}
-
-
-def released() -> dict[str, Any]:
-    """How a call ended that may be made again, as `succeeded` says it."""
-    return {":status": _RELEASED}
-
-
-def completion_request(claim: Claim, terms: Terms, *, ending: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """UpdateItem that stores how the call ended, if this holder still holds the key.
-
-    Args:
-        claim, terms, now: As for `claim_request`.
-        ending: What `succeeded` or `failed` gives.
-    """
-    request = _ending_request(claim, terms, terms.completions[tuple(ending)], ending)
-    request["ExpressionAttributeValues"][":expiresAt"] = {"N": str(int((now + terms.ttl).timestamp()))}
-    return request
-
-
-def release_request(claim: Claim, terms: Terms) -> dict[str, Any]:
-    """UpdateItem that gives the key back after a failure, if this holder still holds it; the fence stays."""
-    return _ending_request(claim, terms, terms.release, released())
-
-
-def _ending_request(claim: Claim, terms: Terms, form: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    request = form.copy()
-    request["Key"] = {terms.partition_key: {"S": terms.key_prefix + claim.key}, **terms.sort_key}
-    request["ExpressionAttributeValues"] = {":token": {"S": claim.token}, ":inProgress": _IN_PROGRESS, **changes}
-    return request
-
-
-def has_ended_so(claim: Claim, record: Mapping[str, Any], ending: Mapping[str, Any]) -> bool:
-    """Whether a record that refused a call's ending has that very ending: its first answer was lost."""
-    return record.get("claimToken") == {"S": claim.token} and all(
-        record.get(name) == ending.get(f":{name}") for name in ENDING_ATTRIBUTES
+    values = request["ExpressionAttributeValues"]
+    return record.get("claimToken") == values[":token"] and all(
+        record.get(name) == values.get(f":{name}") for name in ENDING_ATTRIBUTES
     )
 
 
 def completed_item(
-    claim: Claim, where: Place, *, result: tuple[str, bool] | None, now: datetime, ttl: timedelta
+    claim: Claim, where: Place, *, result: tuple[str, bool] | None, now: int, ttl: timedelta
 ) -> dict[str, Any]:
     """The record of a call that is done, in typed values: to be put where the call and its record are one transaction.
 
     Args:
-        claim, now: As for `claim_request`.
+        claim, now: Whose it is, and the time.
         where, ttl: As for `Terms`.
-        result: As for `succeeded`.
+        result: What the call returned, as for `Terms.completion_request`.
     """
-    return {
+    item: dict[str, Any] = {
         **where.key_of(claim),
         "claimToken": {"S": claim.token},
         "fingerprint": {"S": claim.fingerprint},
-        where.ttl_attribute: {"N": str(int((now + ttl).timestamp()))},
-        **{name[1:]: typed for name, typed in succeeded(result).items()},
+        where.ttl_attribute: {"N": str((now + whole_milliseconds(ttl)) // 1000)},
+        "status": _COMPLETED,
     }
+    if result is not None:
+        text, by_annotation = result
+        item["result"] = {"S": text}
+        if by_annotation:
+            item["resultByAnnotation"] = _TRUE
+    return item
 
 
 def read_request(claim: Claim, where: Place) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from .claims import Claim, Met, completed_item
+from .claims import Claim, Met, completed_item, whole_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
     from ..event import Event
     from .claims import Place
@@ -58,7 +58,7 @@ def after_failure(met: Met, *, stale: bool, contention: bool, tries_left: int) -
     return AfterFailure.AGAIN if contention and tries_left > 0 else AfterFailure.RAISE
 
 
-def dedup_put(claim: Claim, where: Place, *, result: tuple[str, bool], now: datetime, ttl: timedelta) -> dict[str, Any]:
+def dedup_put(claim: Claim, where: Place, *, result: tuple[str, bool], now: int, ttl: timedelta) -> dict[str, Any]:
     """The action that records that an event was handled, unless it was before; an expired record counts as none.
 
     Args:
@@ -71,7 +71,7 @@ def dedup_put(claim: Claim, where: Place, *, result: tuple[str, bool], now: date
             "Item": completed_item(claim, where, result=result, now=now, ttl=ttl),
             "ConditionExpression": "attribute_not_exists(#key) OR #expiresAt <= :nowSeconds",
             "ExpressionAttributeNames": {"#key": where.partition_key, "#expiresAt": where.ttl_attribute},
-            "ExpressionAttributeValues": {":nowSeconds": {"N": str(int(now.timestamp()))}},
+            "ExpressionAttributeValues": {":nowSeconds": {"N": str(now // 1000)}},
             **_OLD_ITEM,
         }
     }
@@ -87,7 +87,7 @@ def sequence_claim(consumer: str, event: Event) -> Claim:
     return Claim(f"inbox-sequence#{consumer}#{event.aggregate}", "", "")
 
 
-def sequence_update(claim: Claim, where: Place, *, sequence: int, now: datetime, ttl: timedelta) -> dict[str, Any]:
+def sequence_update(claim: Claim, where: Place, *, sequence: int, now: int, ttl: timedelta) -> dict[str, Any]:
     """The action that moves the last sequence on, unless the event's is not above it.
 
     Args:
@@ -106,21 +106,21 @@ def sequence_update(claim: Claim, where: Place, *, sequence: int, now: datetime,
             "ExpressionAttributeNames": {"#lastSequence": "lastSequence", "#expiresAt": where.ttl_attribute},
             "ExpressionAttributeValues": {
                 ":sequence": {"N": str(sequence)},
-                ":expiresAt": {"N": str(int((now + ttl).timestamp()))},
-                ":nowSeconds": {"N": str(int(now.timestamp()))},
+                ":expiresAt": {"N": str((now + whole_milliseconds(ttl)) // 1000)},
+                ":nowSeconds": {"N": str(now // 1000)},
             },
             **_OLD_ITEM,
         }
     }
 
 
-def is_stale(record: Mapping[str, Any], where: Place, *, sequence: int, now: datetime) -> bool:
+def is_stale(record: Mapping[str, Any], where: Place, *, sequence: int, now: int) -> bool:
     """Whether the record of the last sequence, typed, refuses an event.
 
     Args:
         record: Empty where there is none.
         where, sequence, now: As for `sequence_update`.
     """
-    if "lastSequence" not in record or int(record[where.ttl_attribute]["N"]) <= int(now.timestamp()):
+    if "lastSequence" not in record or int(record[where.ttl_attribute]["N"]) <= now // 1000:
         return False
     return int(record["lastSequence"]["N"]) >= sequence

@@ -14,7 +14,7 @@ from .shown import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any, NoReturn
 
 __all__ = [
@@ -36,9 +36,9 @@ BEYOND_TEXT = 10**MAX_INTEGER_DIGITS
 """https://docs.python.org/3/library/stdtypes.html#integer-string-conversion-length-limitation"""
 MAX_DEPTH = 64
 """Deeper than any event is. Python's own recursion limit would end in an error that names nothing."""
-_ENDS_OF_FLOATS = (re.compile(r"\.[0-9]+(?:e[-+][0-9]+)?[,\]}]").search, re.compile(r"e[-+][0-9]+[,\]}]").search)
-"""How each float in a list or an object ends in compact JSON text, and perhaps something in a text, too. Two patterns,
-because each begins with a character that is quickly found."""
+_ends_as_a_fraction = re.compile(r"\.[0-9]+(?:e[-+][0-9]+)?[,\]}]").search
+_ends_as_an_exponent = re.compile(r"e[-+][0-9]+[,\]}]").search
+"""How each float in a list or an object ends in compact JSON text, and perhaps something in a text, too."""
 _digits = Decimal.__str__  # the number itself, also of a subclass
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -228,9 +228,16 @@ def ready(encoder: json.JSONEncoder) -> Callable[[Any], str]:
     A value that holds itself may be a RecursionError to it, and not a ValueError: the note of what is being written
     would be shared among threads.
     """
+    pieces = _pieces_of(encoder)
+    join = "".join
+    return lambda value: join(pieces(value, 0))
+
+
+def _pieces_of(encoder: json.JSONEncoder) -> Callable[[Any, int], Iterable[str]]:
+    """What gives a value's text in pieces, as `ready` says; its second argument is 0."""
     if c_make_encoder is None:  # not CPython
-        return encoder.encode
-    pieces = c_make_encoder(
+        return lambda value, _: [encoder.encode(value)]
+    pieces: Callable[[Any, int], Iterable[str]] = c_make_encoder(
         None,
         encoder.default,
         quoted_in_ascii if encoder.ensure_ascii else quoted,
@@ -241,11 +248,10 @@ def ready(encoder: json.JSONEncoder) -> Callable[[Any], str]:
         encoder.skipkeys,
         encoder.allow_nan,
     )
-    join = "".join
-    return lambda value: join(pieces(value, 0))
+    return pieces
 
 
-_with_sorted_keys = ready(json.JSONEncoder(sort_keys=True, separators=(",", ":")))
+_sorted_pieces = _pieces_of(json.JSONEncoder(sort_keys=True, separators=(",", ":")))
 
 
 def canonical(value: Any) -> str:
@@ -255,16 +261,16 @@ def canonical(value: Any) -> str:
         TypeError: A value in it is neither JSON's nor a Decimal.
     """
     try:
-        text = _with_sorted_keys(value)
+        text = "".join(_sorted_pieces(value, 0))
     except (TypeError, ValueError, RecursionError):  # a Decimal, keys that can't be sorted, an integer beyond text
         return _canonical(value)
-    return _canonical(value) if _may_hold_a_float(text) else text
-
-
-def _may_hold_a_float(text: str) -> bool:
-    """Whether compact JSON text may hold a number that its value's equals are written differently from."""
-    has_fraction, has_exponent = _ENDS_OF_FLOATS
-    return text[0] not in '{["' or has_fraction(text) is not None or has_exponent(text) is not None
+    # A number that its value's equals are written differently from may be all of it, or end as these do.
+    may_hold_a_float = (
+        text[0] not in '{["'
+        or ("." in text and _ends_as_a_fraction(text) is not None)
+        or (("e-" in text or "e+" in text) and _ends_as_an_exponent(text) is not None)
+    )
+    return _canonical(value) if may_hold_a_float else text
 
 
 def _canonical(value: Any) -> str:

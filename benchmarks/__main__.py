@@ -9,7 +9,7 @@ import argparse
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from . import growth_report, report
 from .growth import Grown, Growth, grow
@@ -33,6 +33,8 @@ COMPARED: tuple[str, ...] = (
 GROWING: tuple[str, ...] = ("sizes", "shapes")
 """Those with ``rows() -> list[Growth]``."""
 ALL = (*COMPARED, *GROWING)
+TURNS = 3
+Row = TypeVar("Row", Benchmark, Growth)
 
 
 def rows_of(names: Sequence[str]) -> list[Benchmark | Growth]:
@@ -41,16 +43,23 @@ def rows_of(names: Sequence[str]) -> list[Benchmark | Growth]:
 
 
 def run(rows: Sequence[Benchmark | Growth]) -> tuple[list[Result], list[Grown]]:
-    """What came of comparisons and of growth, each in its order."""
-    results: list[Result] = []
-    all_grown: list[Grown] = []
-    for row in rows:
-        print(f"{row.what} …", file=sys.stderr, flush=True)
-        if isinstance(row, Benchmark):
-            results.append(measure(row))
-        else:
-            all_grown.append(grow(row))
+    """What came of comparisons and of growth, each in its order.
+
+    What isn't met may be so by its neighbours on the machine. When all have had their turn it has another, a few times
+    at most, and all of its rounds count: they make the interval narrower, and none is left out.
+    """
+    results = [measure(said(row)) for row in rows if isinstance(row, Benchmark)]
+    all_grown = [grow(said(row)) for row in rows if isinstance(row, Growth)]
+    for _ in range(TURNS - 1):
+        results = [measure(said(each.benchmark), each.rounds) if each.met == "no" else each for each in results]
+        all_grown = [grow(said(each.growth), each.series) if each.met == "no" else each for each in all_grown]
     return results, all_grown
+
+
+def said(row: Row) -> Row:
+    """The row, of which it is said that its turn has come."""
+    print(f"{row.what} …", file=sys.stderr, flush=True)
+    return row
 
 
 def write(results: Sequence[Result], all_grown: Sequence[Grown]) -> None:

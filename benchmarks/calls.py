@@ -56,6 +56,7 @@ BOOK: dict[str, Any] = {
 }
 EVENTS, DELAY = 1000, 8
 SHORT_ROUNDS = 101
+ROUNDS_OF_CALLS = 51
 """Many and short: a ratio near 1 is to be told from 1, and neighbours on the machine disturb a short round less."""
 
 
@@ -245,7 +246,7 @@ def publisher_cpu(server: CannedServer) -> Benchmark:
         sense="≤",
         measures={"ours": timed(lambda: publisher.publish(events)), "peer": timed(bare_calls)},
         check=check,
-        rounds=25,
+        rounds=ROUNDS_OF_CALLS,
     )
 
 

@@ -61,6 +61,7 @@ class Grown:
         got: The power at the upper end, the median of the rounds.
         low, high: The interval in which it lies with 95 %.
         points: By size, what one costs, or where nothing is to grow all of it, as a multiple of the smallest size's.
+        series: Each round's costs by size.
     """
 
     growth: Growth
@@ -68,6 +69,7 @@ class Grown:
     low: float
     high: float
     points: Mapping[int, float]
+    series: Series = ()
 
     @property
     def limit(self) -> float:
@@ -79,14 +81,19 @@ class Grown:
         return "yes" if self.got <= self.limit else "no"
 
 
-def grow(growth: Growth) -> Grown:
-    """Check, measure and judge."""
+def grow(growth: Growth, earlier: Series = ()) -> Grown:
+    """Check, measure and judge.
+
+    Args:
+        growth: What is measured.
+        earlier: Rounds of the same that count, too.
+    """
     growth.check()
-    series = growth.series()
+    series = [*earlier, *growth.series()]
     sizes = sorted(series[0])
     one = {size: median(costs[size] for costs in series) / size**growth.claim for size in sizes}
     points = {size: one[size] / one[sizes[0]] for size in sizes}
-    return Grown(growth, *spread_of([power(costs) for costs in series]), points)
+    return Grown(growth, *spread_of([power(costs) for costs in series]), points, series)
 
 
 def power(costs: Costs) -> float:

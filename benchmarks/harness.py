@@ -90,6 +90,7 @@ class Result:
         floor: The ratio that the floor reaches against the peer, or None where there is no floor.
         above_floor: Ours over the floor, or None.
         costs: Each contender's median cost.
+        rounds: What each contender cost, by round.
     """
 
     benchmark: Benchmark
@@ -99,6 +100,7 @@ class Result:
     floor: float | None = None
     above_floor: float | None = None
     costs: Mapping[str, float] = field(default_factory=dict)
+    rounds: Sequence[Costs] = ()
 
     @property
     def met(self) -> Literal["yes", "floor", "no"]:
@@ -109,19 +111,24 @@ class Result:
         return "floor" if self.above_floor is not None and self.above_floor <= TOLERANCE else "no"
 
 
-def measure(benchmark: Benchmark) -> Result:
-    """Check that the contenders do the same work, and run the rounds."""
+def measure(benchmark: Benchmark, earlier: Sequence[Costs] = ()) -> Result:
+    """Check that the contenders do the same work, and run the rounds.
+
+    Args:
+        benchmark: What is measured.
+        earlier: Rounds of the same benchmark that count, too.
+    """
     benchmark.check()
-    rounds = alternate(benchmark.measures, benchmark.rounds)
+    rounds = [*earlier, *alternate(benchmark.measures, benchmark.rounds)]
     ratio = benchmark.ratio or (peer_over_ours if benchmark.sense == "≥" else ours_over_peer)
     ratios = [ratio(costs) for costs in rounds]
     costs = {name: median(each[name] for each in rounds) for name in benchmark.measures}
     if "floor" not in benchmark.measures:
-        return Result(benchmark, *spread_of(ratios), costs=costs)
+        return Result(benchmark, *spread_of(ratios), costs=costs, rounds=rounds)
     floors = [ratio({**each, "ours": each["floor"]}) for each in rounds]
     pairs = zip(floors, ratios, strict=True) if benchmark.sense == "≥" else zip(ratios, floors, strict=True)
     above = [more / less for more, less in pairs]  # of ratios: what `ratio` takes off ours, it takes off the floor
-    return Result(benchmark, *spread_of(ratios), median(floors), median(above), costs)
+    return Result(benchmark, *spread_of(ratios), median(floors), median(above), costs, rounds)
 
 
 def alternate(measures: Mapping[Name, Measure], rounds: int) -> list[dict[Name, float]]:

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 from benchmarks import growth_report, report
+from benchmarks.__main__ import TURNS, run
 from benchmarks.growth import Grown, Growth, by_size, grow, power
 from benchmarks.harness import Benchmark, Measure, Result, alternate, collector_off, measure, spread_of, timed, timed_on
 
@@ -317,3 +318,26 @@ def test_the_pictures_are_well_formed_and_hold_all_within_them(costs: tuple[floa
         for element in root.iter():
             assert all(0 <= float(element.get(name, 0)) <= width for name in ("x", "x1", "x2", "cx"))
             assert all(0 <= float(element.get(name, 0)) <= height for name in ("y", "y1", "y2", "cy"))
+
+
+def test_what_is_not_met_is_measured_again_and_all_its_rounds_count() -> None:
+    """A bad while is outweighed by two better ones, and stays in the count; what is met has one turn."""
+    rounds, turns = 21, 0
+
+    def ours() -> float:
+        nonlocal turns
+        turns += 1
+        return 2.0 if turns <= rounds + 1 else 1.0
+
+    unlucky, lucky = benchmark(ours=ours, peer=costing(2)), benchmark(ours=costing(1), peer=costing(2))
+    results, _ = run([unlucky, lucky])
+    assert [(each.met, len(each.rounds)) for each in results] == [("yes", 3 * rounds), ("yes", rounds)]
+
+
+def test_what_is_never_met_ends() -> None:
+    """After its last turn a row is what it is, of comparisons and of growth."""
+    series = [{size: float(size**2) for size in SIZES}] * 4
+    quadratic = Growth(what="reading", per="records", check=lambda: None, series=lambda: series)
+    results, all_grown = run([benchmark(ours=costing(1), peer=costing(1)), quadratic])
+    assert [(each.met, len(each.rounds)) for each in results] == [("no", TURNS * 21)]
+    assert [(each.met, len(each.series)) for each in all_grown] == [("no", TURNS * 4)]

@@ -405,10 +405,12 @@ def idempotent(
                 update = client().update_item
                 now = int(seconds() * 1000)
                 how_long = own_lease if lease is None else terms.lease(lease)
+                record: Mapping[str, Any] | None = None
                 try:
                     fence = int(take(update, claim, now, how_long)["Attributes"]["fence"]["N"])
                 except ClientError as error:
                     record = _met(error)
+                if record is not None:
                     if what_is_met(claim, record, terms, now) is DONE:  # as nearly each duplicate does
                         result = codec.read(record["result"]["S"], "resultByAnnotation" in record)
                         return result if on_duplicate is None else on_duplicate(result, *args, **kwargs)

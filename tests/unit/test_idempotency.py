@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +126,19 @@ def test_what_a_duplicate_returns_can_be_chosen(store: IdempotencyStore) -> None
     calls = Calls("first")
     handle = decorated(store, calls, on_duplicate=lambda result, event: f"{result}, again: {event.type}")
     assert [handle(BOOK_ADDED), handle(BOOK_ADDED)] == ["first", "first, again: BookAdded"]
+
+
+def test_a_duplicate_is_answered_outside_of_the_refusal(store: IdempotencyStore) -> None:
+    """What on_duplicate raises says nothing of DynamoDB's refusal, by which the call was known for a duplicate."""
+
+    def again(*_: object) -> str:
+        raise ValueError(f"again, during {sys.exception()!r}")
+
+    handle = decorated(store, Calls("first"), on_duplicate=again)
+    handle(BOOK_ADDED)
+    with pytest.raises(ValueError, match="again, during None") as caught:
+        handle(BOOK_ADDED)
+    assert caught.value.__context__ is None
 
 
 def test_a_call_that_is_at_work_is_not_joined(store: IdempotencyStore) -> None:

@@ -505,7 +505,7 @@ def completed_item(
     Args:
         claim, now: Whose it is, and the time.
         where, ttl: As for `Terms`.
-        result: What the call returned, as for `Terms.completion_request`.
+        result: What the call returned, as for `Terms.complete`.
     """
     item: dict[str, Any] = {
         **where.key_of(claim),

@@ -405,18 +405,18 @@ def idempotent(
                 update = client().update_item
                 now = int(seconds() * 1000)
                 how_long = own_lease if lease is None else terms.lease(lease)
-                record: Mapping[str, Any] | None = None
+                refused = False
                 try:
-                    fence = int(take(update, claim, now, how_long)["Attributes"]["fence"]["N"])
+                    record: Mapping[str, Any] = take(update, claim, now, how_long)["Attributes"]
                 except ClientError as error:
-                    record = _met(error)
-                if record is not None:
+                    record, refused = _met(error), True
+                if refused:
                     if what_is_met(claim, record, terms, now) is DONE:  # as nearly each duplicate does
                         result = codec.read(record["result"]["S"], "resultByAnnotation" in record)
                         return result if on_duplicate is None else on_duplicate(result, *args, **kwargs)
                     if replay := meet(claim, record, terms, now, on_expired_lease):
                         return replayed(claim, replay, args, kwargs)
-                    fence = fence_of(record)
+                fence = int(record["fence"]["N"])
             elif isinstance(told := wait(claim, args, kwargs), Replay):
                 return replayed(claim, told, args, kwargs)
             else:

@@ -327,7 +327,7 @@ def idempotent(
             )
         codec = ResultCodec(function)
         claim_of = claim_maker(function, key=key, fingerprint=fingerprint, scope=name, on_missing_key=on_missing_key)
-        terms, client, seconds, own_lease = store._terms, store._client, store._seconds, store._own_lease
+        terms, client, own_lease = store._terms, store._client, store._own_lease
         take, complete = terms.claim[on_expired_lease], terms.complete
 
         def attempt_of(claim: Hold, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Attempt:
@@ -355,7 +355,7 @@ def idempotent(
                     raise LeaseLostError(claim[0], result) from error
                 problem = f"its {type(result).__name__} can't be stored: {error}"
                 raise ResultError(claim[0], f"the function ran and counts as done, but {problem}") from error
-            now = int(seconds() * 1000)
+            now = store._now()
             try:
                 complete(update, claim, now, text, by_annotation)
             except ClientError as error:
@@ -403,7 +403,7 @@ def idempotent(
             claim, lease = call
             if wait_for is None:
                 update = client().update_item
-                now = int(seconds() * 1000)
+                now = store._now()
                 how_long = own_lease if lease is None else terms.lease(lease)
                 refused = False
                 try:

@@ -308,35 +308,19 @@ def _completing(where: Place, kept: int) -> Callable[[Callable[..., Answer], Hol
         whole_key = {partition_key: {"S": key_prefix + key}}
         if sort_key is not None:
             whole_key[sort_key] = _SORT_KEY
-        expires_at = {"N": str((now + kept) // 1000)}
-        values: dict[str, Any]
+        values: dict[str, Any] = {
+            ":token": {"S": token},
+            ":inProgress": _IN_PROGRESS,
+            ":status": _COMPLETED,
+            ":expiresAt": {"N": str((now + kept) // 1000)},
+        }
         if text is None:
             update, names = without_result
-            values = {
-                ":token": {"S": token},
-                ":inProgress": _IN_PROGRESS,
-                ":status": _COMPLETED,
-                ":expiresAt": expires_at,
-            }
-        elif read_by_annotation:
-            update, names = by_annotation
-            values = {
-                ":token": {"S": token},
-                ":inProgress": _IN_PROGRESS,
-                ":status": _COMPLETED,
-                ":expiresAt": expires_at,
-                ":result": {"S": text},
-                ":resultByAnnotation": _TRUE,
-            }
         else:
-            update, names = by_json
-            values = {
-                ":token": {"S": token},
-                ":inProgress": _IN_PROGRESS,
-                ":status": _COMPLETED,
-                ":expiresAt": expires_at,
-                ":result": {"S": text},
-            }
+            values[":result"] = {"S": text}
+            update, names = by_annotation if read_by_annotation else by_json
+            if read_by_annotation:
+                values[":resultByAnnotation"] = _TRUE
         return send(
             TableName=table,
             Key=whole_key,

@@ -299,6 +299,9 @@ def test_a_call_that_is_cancelled_while_its_result_is_stored_stores_it(world: Wo
         call = asyncio.create_task(handle(EVENT))
         await asyncio.to_thread(begun.wait, 30)
         call.cancel()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not call.done()
         go_on.set()
         with pytest.raises(asyncio.CancelledError):
             await call

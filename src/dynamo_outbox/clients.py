@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from http.client import HTTPException
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -86,10 +87,11 @@ def shared_client(service: str) -> Any:
 
 
 def _made(service: str) -> Any:
-    """A client that checks every request as botocore does, but those of a `Whole`."""
+    """A client that checks every request as botocore does, but those of a `Whole`, and remembers its own name."""
     patience = Config(connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, parameter_validation=False)
     client = _maker()(service, config=patience)
     client.meta.events.register_last("before-parameter-build", _validate)
+    _remember_user_agent(client)
     return client
 
 
@@ -111,6 +113,31 @@ class _KnowingLoader(Loader):
 
     def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002  # botocore's signature
         return SERVICES
+
+
+def _remember_user_agent(client: Any) -> None:
+    """Have the text of the User-Agent header made once for each set of features that requests use.
+
+    botocore makes it twice for every request, character by character: a tenth of a call's CPU time. It does so inside
+    of the client, which this reaches into; where a version of botocore has nothing there, it goes on as it does.
+    """
+    try:
+        from botocore.context import get_context
+
+        agent = client._user_agent_creator
+        make = agent.to_string
+    except (ImportError, AttributeError):
+        return
+
+    @lru_cache(maxsize=64)
+    def made(_features: frozenset[str]) -> str:
+        return make()  # type: ignore[no-any-return]
+
+    def to_string() -> str:
+        features = getattr(get_context(), "features", None)
+        return made(frozenset(features)) if isinstance(features, set) else make()
+
+    agent.to_string = to_string
 
 
 def _validate(params: dict[str, Any], model: Any, **_: Any) -> None:

@@ -5,16 +5,19 @@ Nothing in them is chosen, looked up or made reusable. What isn't as expected ra
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
+from dynamo_outbox.clients import Whole
 from dynamo_outbox.core.fast_values import NUMERIC, read_number
 from dynamo_outbox.event import NONE_DRAWN, Event, UnfrozenEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-__all__ = ["outbox_event", "rich_image", "rich_key", "small_image"]
+__all__ = ["outbox_event", "put_requests", "rich_image", "rich_key", "small_image"]
 
 get: Callable[[Any, str], Any] = dict.get
 join = "".join
@@ -190,3 +193,33 @@ def outbox_event(image: Any) -> Event:
 
 
 met = {("BookAdded", "OutboxDemo.Books", "Book", "1", "1"): ("BookAdded", "OutboxDemo.Books", "Book", 1)}
+
+
+LONG_NUMBER = re.compile("[0-9](?:[eE]|[0-9]{18})")
+
+
+def put_requests(events: Sequence[Event]) -> list[Whole]:
+    """The entries of each call of PutEvents, for events with an aggregate and without a context, all in ASCII."""
+    requests = []
+    batch, total = Whole(), 0
+    quoted, isoformat = encode_basestring, datetime.isoformat
+    for event in events:
+        source, kind, data, time = event.source, event.type, event.data_json, event.time
+        if LONG_NUMBER.search(data) or type(event.data) is not dict or event._told() != (None,) * 4:
+            raise ValueError
+        detail = (
+            f'{{"metadata":{{"id":{quoted(event.id)},"type":{quoted(kind)},"version":{event.version},'
+            f'"time":"{isoformat(time, timespec="microseconds")[:-6]}Z",'
+            f'"aggregateType":{quoted(event.aggregate_type or "")},"aggregateId":{quoted(event.aggregate_id or "")}}},'
+            f'"data":{data}}}'
+        )
+        if source is None or time.tzinfo is not UTC or not detail.isascii():
+            raise ValueError
+        size = 14 + len(source) + len(kind) + len(detail)
+        if len(batch) == 10 or total + size >= 1_048_576:
+            requests.append(batch)
+            batch, total = Whole(), 0
+        batch.append({"EventBusName": "books", "Source": source, "DetailType": kind, "Detail": detail, "Time": time})
+        total += size
+    requests.append(batch)
+    return requests

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import random
 import time
-from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -28,9 +27,10 @@ from .core.envelope import DETAIL_FORMS
 from .errors import DecodeError, InvalidEventError, PublishError
 from .event import Event
 from .functions import remaining_time
+from .workers import work_off
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .domain_event import DomainEvent
     from .typing import Clock, EventBridgeClient, LambdaContext
@@ -55,6 +55,10 @@ class CallFailure(NamedTuple):
 
     code: str
     message: str
+
+
+Outcome: TypeAlias = str | EntryFailure | CallFailure
+"""What came of an entry: EventBridge's id where it was taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,69 +194,14 @@ class EventBridgePublisher:
             context: As for `publish`.
         """
         entries, refused = self._entries(events)
-        sizes = [MAX_REQUEST_BYTES if entry is None else entry_size(entry) for entry in entries]
-        delivery = Delivery(sizes, order_keys, retries=self._retries)
-        answer_by = self._answer_by(context)
-        deadline = min(self._clock() + self._retry_for, answer_by)
-        published: list[PublishedEvent] = []
-        failed: list[FailedEvent] = []
+        publication = _Publication(self, events, entries, order_keys, self._answer_by(context))
 
-        def fail(position: int, code: str, message: str, *, is_callers_fault: bool = False) -> None:
-            delivery.block(position)
-            final = is_final(code)
-            refused = final and not is_callers_fault
-            failed.append(
-                FailedEvent(position, events[position], code, message, retryable=not final, event_refused=refused)
-            )
+        def call(batch: list[int]) -> list[Outcome]:
+            return self._call([entry for position in batch if (entry := entries[position]) is not None])
 
-        def next_call(under_way: Iterable[list[int]]) -> list[int]:
-            batch = delivery.next_batch(under_way)
-            if batch and self._clock() >= answer_by:
-                for position in [*batch, *delivery.abandon()]:
-                    fail(position, "NotAttempted", "the invocation's time is nearly over, and it has to answer")
-                return []
-            return batch
-
-        calls_that_failed = 0
-        for batch, outcomes in self._calls(next_call, entries, width(self._concurrency, sizes)):
-            whole = outcomes[0] if isinstance(outcomes[0], CallFailure) else None
-            if whole is not None and len(batch) > 1 and is_refused_for_an_entry(whole.code):
-                delivery.separate(batch)
-                continue
-            wait = full_jitter(calls_that_failed, draw=self._draw())
-            in_time = self._clock() + timedelta(seconds=wait) < deadline
-            hopeless = whole is not None and (not in_time or is_refused_for_the_caller(whole.code))
-            failures: dict[int, EntryFailure | CallFailure] = {}
-            for position, outcome in zip(batch, outcomes, strict=True):
-                if isinstance(outcome, str):
-                    published.append(PublishedEvent(position, events[position], outcome))
-                else:
-                    failures[position] = outcome
-            passing = [position for position, failure in failures.items() if not is_final(failure.code)]
-            given_up = delivery.retry(passing) if in_time and not hopeless else passing
-            for position, failure in failures.items():
-                if position in given_up or position not in passing:
-                    is_callers = isinstance(failure, CallFailure) and is_refused_for_the_caller(failure.code)
-                    fail(position, failure.code, failure.message, is_callers_fault=is_callers)
-            if whole is not None and hopeless:
-                for position in delivery.abandon():
-                    fail(position, "NotAttempted", f"the call before it failed: {whole.message}")
-            if len(given_up) < len(passing):
-                calls_that_failed += 1
-                self._sleep(wait)
-            else:
-                calls_that_failed = 0
-        for position in delivery.held_back:
-            fail(position, "HeldBack", "an earlier event of its aggregate failed")
-        for position in delivery.too_large:
-            if position in refused:
-                fail(position, "InvalidEvent", refused[position])
-            else:
-                fail(position, "EntryTooLarge", f"an entry is smaller than {MAX_REQUEST_BYTES:,} bytes")
-        return PublishResult(
-            tuple(sorted(published, key=lambda each: each.position)),
-            tuple(sorted(failed, key=lambda each: each.position)),
-        )
+        threads = width(self._concurrency, publication.sizes)
+        work_off(publication, call, threads=threads, name="dynamo-outbox-publisher")
+        return publication.result(refused)
 
     def _entries(self, events: Sequence[Event]) -> tuple[list[dict[str, Any] | None], dict[int, str]]:
         """Each event's entry, or None where it can never be sent, and why not, by position."""
@@ -273,38 +222,7 @@ class EventBridgePublisher:
         remaining = remaining_time(context)
         return NEVER if remaining is None else self._clock() + remaining - ANSWER_MARGIN
 
-    def _calls(
-        self,
-        next_call: Callable[[Iterable[list[int]]], list[int]],
-        entries: Sequence[Mapping[str, Any] | None],
-        calls: int,
-    ) -> Iterator[tuple[list[int], list[str | EntryFailure | CallFailure]]]:
-        """Each call's entries and what came of them, as it is over; so many at once, and none outlives this."""
-
-        def call(batch: list[int]) -> list[str | EntryFailure | CallFailure]:
-            return self._call([entry for position in batch if (entry := entries[position]) is not None])
-
-        if calls == 1:
-            while batch := next_call(()):
-                yield batch, call(batch)
-            return
-        from concurrent.futures import Future, ThreadPoolExecutor
-        from queue import SimpleQueue
-
-        under_way: dict[Future[list[str | EntryFailure | CallFailure]], list[int]] = {}
-        over: SimpleQueue[Future[list[str | EntryFailure | CallFailure]]] = SimpleQueue()
-        with ThreadPoolExecutor(calls, "dynamo-outbox-publisher") as pool:
-            while True:
-                while len(under_way) < calls and (batch := next_call(under_way.values())):
-                    begun = pool.submit(copy_context().run, call, batch)
-                    under_way[begun] = batch
-                    begun.add_done_callback(over.put)
-                if not under_way:
-                    return
-                done = over.get()
-                yield under_way.pop(done), done.result()
-
-    def _call(self, entries: Sequence[Mapping[str, Any]]) -> list[str | EntryFailure | CallFailure]:
+    def _call(self, entries: Sequence[Mapping[str, Any]]) -> list[Outcome]:
         """One PutEvents: by position, EventBridge's id or the failure; where the whole call failed, that for each."""
         try:
             answer = self._client().put_events(Entries=Whole(entries))
@@ -339,3 +257,92 @@ class EventBridgePublisher:
         if trace:
             entry["TraceHeader"] = trace
         return entry
+
+
+class _Publication:
+    """One `publish` under way: what goes next, and each event's fate."""
+
+    def __init__(
+        self,
+        publisher: EventBridgePublisher,
+        events: Sequence[Event],
+        entries: Sequence[Mapping[str, Any] | None],
+        order_keys: Sequence[str | None],
+        answer_by: datetime,
+    ) -> None:
+        self.sizes = [MAX_REQUEST_BYTES if entry is None else entry_size(entry) for entry in entries]
+        self._events = events
+        self._delivery = Delivery(self.sizes, order_keys, retries=publisher._retries)
+        self._clock, self._sleep, self._draw = publisher._clock, publisher._sleep, publisher._draw
+        self._answer_by = answer_by
+        self._retry_until = min(self._clock() + publisher._retry_for, answer_by)
+        self._calls_that_failed = 0
+        self._published: list[PublishedEvent] = []
+        self._failed: list[FailedEvent] = []
+
+    def next(self, under_way: Iterable[list[int]]) -> list[int] | None:
+        """The positions of the next call's entries."""
+        batch = self._delivery.next_batch(under_way)
+        if batch and self._clock() >= self._answer_by:
+            for position in [*batch, *self._delivery.abandon()]:
+                self._fail(position, "NotAttempted", "the invocation's time is nearly over, and it has to answer")
+            return None
+        return batch or None
+
+    def settle(self, batch: list[int], outcomes: Sequence[Outcome]) -> None:
+        """Decide what comes of each entry of a call, and wait where the call's failure asks for it."""
+        whole = outcomes[0] if isinstance(outcomes[0], CallFailure) else None
+        if whole is not None and len(batch) > 1 and is_refused_for_an_entry(whole.code):
+            self._delivery.separate(batch)
+            return
+        failures: dict[int, EntryFailure | CallFailure] = {}
+        for position, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, str):
+                self._published.append(PublishedEvent(position, self._events[position], outcome))
+            else:
+                failures[position] = outcome
+        if not failures:
+            self._calls_that_failed = 0
+            return
+        wait = full_jitter(self._calls_that_failed, draw=self._draw())
+        in_time = self._clock() + timedelta(seconds=wait) < self._retry_until
+        hopeless = whole is not None and (not in_time or is_refused_for_the_caller(whole.code))
+        passing = [position for position, failure in failures.items() if not is_final(failure.code)]
+        given_up = self._delivery.retry(passing) if in_time and not hopeless else passing
+        for position, failure in failures.items():
+            if position in given_up or position not in passing:
+                is_callers = isinstance(failure, CallFailure) and is_refused_for_the_caller(failure.code)
+                self._fail(position, failure.code, failure.message, is_callers_fault=is_callers)
+        if whole is not None and hopeless:
+            for position in self._delivery.abandon():
+                self._fail(position, "NotAttempted", f"the call before it failed: {whole.message}")
+        if len(given_up) < len(passing):
+            self._calls_that_failed += 1
+            self._sleep(wait)
+        else:
+            self._calls_that_failed = 0
+
+    def _fail(self, position: int, code: str, message: str, *, is_callers_fault: bool = False) -> None:
+        self._delivery.block(position)
+        final = is_final(code)
+        refused = final and not is_callers_fault
+        event = self._events[position]
+        self._failed.append(FailedEvent(position, event, code, message, retryable=not final, event_refused=refused))
+
+    def result(self, refused: Mapping[int, str]) -> PublishResult:
+        """Each event's fate, once there is no call left.
+
+        Args:
+            refused: Why an event can never be sent, by position.
+        """
+        for position in self._delivery.held_back:
+            self._fail(position, "HeldBack", "an earlier event of its aggregate failed")
+        for position in self._delivery.too_large:
+            if position in refused:
+                self._fail(position, "InvalidEvent", refused[position])
+            else:
+                self._fail(position, "EntryTooLarge", f"an entry is smaller than {MAX_REQUEST_BYTES:,} bytes")
+        return PublishResult(
+            tuple(sorted(self._published, key=lambda each: each.position)),
+            tuple(sorted(self._failed, key=lambda each: each.position)),
+        )

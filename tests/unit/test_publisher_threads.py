@@ -77,6 +77,20 @@ def test_threads_are_only_for_many_calls(events: int, threads: int) -> None:
     assert width(8, [100] * events) == threads
 
 
+def test_few_events_are_sent_by_the_callers_thread() -> None:
+    """Where there aren't many calls, no thread is started, however many are allowed."""
+    threads = []
+
+    class Bus:
+        def put_events(self, *, Entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: N803
+            threads.append(threading.current_thread())
+            return {"Entries": [{"EventId": "id"}] * len(Entries), "FailedEntryCount": 0}
+
+    events = [Event("A", {"n": number}, source="Books") for number in range(39)]
+    EventBridgePublisher("bus", client=Bus(), concurrency=8).publish(events)
+    assert threads == [threading.current_thread()] * 4
+
+
 def test_a_call_that_is_over_makes_room_for_the_next() -> None:
     """While one call waits for its answer, the others go on."""
     all_others_are_over = threading.Event()

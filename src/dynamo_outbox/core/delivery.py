@@ -33,7 +33,7 @@ LOOKAHEAD = 100
 """How many entries may be set aside while one call is filled."""
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 MAX_NUMBER = Decimal(sys.float_info.max)
-_LONG_NUMBER = re.compile("[0-9]{19}|[0-9][eE]")
+_LONG_NUMBER = re.compile("[0-9](?:[eE]|[0-9]{18})")
 """What the JSON text of every number has that EventBridge may refuse."""
 _FRAME_BYTES = 1024
 """More than all of an event's form but its texts, with every number of its own."""
@@ -91,11 +91,11 @@ def is_final(code: str) -> bool:
 
 def entry_size(entry: Mapping[str, Any]) -> int:
     """An entry's size by AWS's formula, in bytes."""
-    size = _TIME_BYTES if entry.get("Time") is not None else 0
-    for name in ("Source", "DetailType", "Detail"):
-        text = entry.get(name, "")
-        size += len(text) if text.isascii() else len(text.encode())
-    return size + sum(len(resource.encode()) for resource in entry.get("Resources", ()))
+    text = f"{entry.get('Source', '')}{entry.get('DetailType', '')}{entry.get('Detail', '')}"
+    size = len(text) if text.isascii() else len(text.encode())
+    if "Resources" in entry:
+        size += sum([len(resource.encode()) for resource in entry["Resources"]])
+    return size + _TIME_BYTES if entry.get("Time") is not None else size
 
 
 def check_sendable(event: Event) -> None:
@@ -217,7 +217,7 @@ class Delivery:
             elif size >= MAX_REQUEST_BYTES:
                 self.too_large.append(position)
                 self.block(position)
-            elif batch and (total + size >= MAX_REQUEST_BYTES or not self._alone.isdisjoint({position, batch[-1]})):
+            elif batch and (total + size >= MAX_REQUEST_BYTES or position in self._alone or batch[-1] in self._alone):
                 self._waiting.appendleft(position)
                 break
             else:

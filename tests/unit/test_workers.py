@@ -1,0 +1,223 @@
+"""Several threads that work off one plan."""
+
+from __future__ import annotations
+
+import threading
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynamo_outbox.workers import work_off
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+LONG = 30
+"""Seconds; only what is broken takes them."""
+
+
+class Growing:
+    """A plan in which each job, once it is settled, brings others; it notices two threads in it at once."""
+
+    def __init__(self, children: list[list[int]], *, alone: frozenset[int] = frozenset()) -> None:
+        self._children = children
+        self._alone = alone
+        self._waiting = [0]
+        self._inside = threading.Lock()
+        self.idle = threading.Semaphore(0)
+        """Of what `next` found nothing for while a job was under way: that thread waits, before any other comes in."""
+        self.settled: list[int] = []
+
+    def next(self, under_way: Collection[int]) -> int | None:
+        assert self._inside.acquire(blocking=False), "two threads are in the plan at once"
+        try:
+            if not self._waiting or (under_way and not self._alone.isdisjoint({self._waiting[0], *under_way})):
+                if under_way:
+                    self.idle.release()
+                return None
+            return self._waiting.pop(0)
+        finally:
+            self._inside.release()
+
+    def settle(self, job: int, outcome: int) -> None:
+        assert outcome == -job
+        assert self._inside.acquire(blocking=False), "two threads are in the plan at once"
+        try:
+            self.settled.append(job)
+            self._waiting += self._children[job]
+        finally:
+            self._inside.release()
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> list[list[int]]:
+    """Of each job, which jobs it brings: each but the first is brought by an earlier one."""
+    count = draw(st.integers(1, 30))
+    children: list[list[int]] = [[] for _ in range(count)]
+    for job in range(1, count):
+        children[draw(st.integers(0, job - 1))].append(job)
+    return children
+
+
+def left() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("test-worker")]
+
+
+@given(trees(), st.frozensets(st.integers(0, 29), max_size=5), st.integers(1, 5))
+def test_each_job_is_done_once_and_settled_once(children: list[list[int]], alone: frozenset[int], threads: int) -> None:
+    """Whatever the jobs bring and wait for, and however many threads there are, none is left out and none repeated."""
+    plan, done = Growing(children, alone=alone), []
+
+    def do(job: int) -> int:
+        done.append(job)
+        return -job
+
+    work_off(plan, do, threads=threads, name="test-worker")
+    assert sorted(done) == sorted(plan.settled) == list(range(len(children)))
+    assert left() == []
+
+
+def test_who_waits_is_woken_for_what_an_outcome_brings() -> None:
+    """Jobs that one outcome brings are done at the same time, by threads that had nothing to do before."""
+    plan, together = Growing([[1, 2, 3], [], [], []]), threading.Barrier(3)
+
+    def do(job: int) -> int:
+        if job:
+            together.wait(LONG)
+        else:
+            assert all(plan.idle.acquire(timeout=LONG) for _ in range(2))
+        return -job
+
+    work_off(plan, do, threads=3, name="test-worker")
+    assert sorted(plan.settled) == [0, 1, 2, 3]
+
+
+def test_who_waits_is_woken_when_there_is_nothing_more() -> None:
+    """The last outcome, which brings nothing, ends the wait of the caller's thread, too."""
+    caller, both = threading.current_thread(), threading.Barrier(2)
+    plan = Growing([[1, 2], [], []])
+
+    def do(job: int) -> int:
+        if job:
+            both.wait(LONG)
+            while plan.idle.acquire(blocking=False):
+                pass  # of before
+            both.wait(LONG)
+            if threading.current_thread() is not caller:
+                assert plan.idle.acquire(timeout=LONG)
+        return -job
+
+    work_off(plan, do, threads=2, name="test-worker")
+    assert sorted(plan.settled) == [0, 1, 2]
+
+
+def test_a_thread_that_is_through_takes_the_next_job_by_itself() -> None:
+    """While one job takes long, another thread does all the others."""
+    others_are_done = threading.Event()
+    plan = Growing([[1, 2, 3, 4], [], [], [], []])
+
+    def do(job: int) -> int:
+        if job == 1:
+            assert others_are_done.wait(LONG)
+        if job == 4:
+            others_are_done.set()
+        return -job
+
+    work_off(plan, do, threads=2, name="test-worker")
+    assert plan.settled == [0, 2, 3, 4, 1]
+
+
+def broken_job(job: int) -> int:
+    raise KeyboardInterrupt(job)
+
+
+class BrokenNext(Growing):
+    def next(self, under_way: Collection[int]) -> int | None:
+        if self.settled:
+            raise KeyboardInterrupt
+        return super().next(under_way)
+
+
+class BrokenSettle(Growing):
+    def settle(self, job: int, outcome: int) -> None:
+        super().settle(job, outcome)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize(
+    ("kind", "do"), [(Growing, broken_job), (BrokenNext, int.__neg__), (BrokenSettle, int.__neg__)]
+)
+def test_what_breaks_the_work_is_raised(kind: type[Growing], do: Callable[[int], int], threads: int) -> None:
+    """What a job or the plan raises, be it no Exception, is raised by the call, and no thread outlives it."""
+    plan = kind([[1, 2, 3, 4], [], [], [], []])
+    with pytest.raises(KeyboardInterrupt):
+        work_off(plan, do, threads=threads, name="test-worker")
+    assert plan.settled in ([], [0])
+    assert left() == []
+
+
+def test_what_breaks_in_another_thread_stops_all_once_their_jobs_are_over() -> None:
+    """The first error is raised in the caller's thread; a job that was under way is settled, and none is begun."""
+    caller, both = threading.current_thread(), threading.Barrier(2)
+    broken = threading.Event()
+    plan = Growing([[1, 2, 3, 4], [], [], [], []])
+
+    def do(job: int) -> int:
+        if not job:
+            return 0
+        both.wait(LONG)
+        if threading.current_thread() is caller:
+            assert broken.wait(LONG)
+            for each in threading.enumerate():
+                if each.name.startswith("test-worker"):
+                    each.join(LONG)
+                    assert not each.is_alive()
+            return -job
+        broken.set()
+        raise OSError("lost")
+
+    with pytest.raises(OSError, match="lost"):
+        work_off(plan, do, threads=2, name="test-worker")
+    assert len(plan.settled) == 2
+
+
+def test_jobs_see_the_callers_context() -> None:
+    """A context variable of the caller's, such as a trace, has its value in every thread."""
+    trace: ContextVar[str] = ContextVar("trace", default="none")
+    seen, both = [], threading.Barrier(2)
+
+    def do(job: int) -> int:
+        if job:
+            both.wait(LONG)
+            seen.append((trace.get(), threading.current_thread().name.startswith("test-worker")))
+        return -job
+
+    token = trace.set("abc")
+    try:
+        work_off(Growing([[1, 2], [], []]), do, threads=2, name="test-worker")
+    finally:
+        trace.reset(token)
+    assert sorted(seen) == [("abc", False), ("abc", True)]
+
+
+def test_a_thread_that_cannot_start_stops_those_that_could(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no more threads, the error says so, and those that run end."""
+    start = threading.Thread.start
+    begun = []
+
+    def no_third(thread: threading.Thread) -> None:
+        if thread.name.startswith("test-worker"):
+            begun.append(thread)
+            if len(begun) == 3:
+                raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", no_third)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        work_off(Growing([[1, 2], [], []]), int.__neg__, threads=8, name="test-worker")
+    assert len(begun) == 3
+    assert left() == []

@@ -125,13 +125,13 @@ def _remember_user_agent(client: Any) -> None:
         from botocore.context import get_context
 
         agent = client._user_agent_creator
-        make = agent.to_string
+        make: Callable[[], str] = agent.to_string
     except (ImportError, AttributeError):
         return
 
     @lru_cache(maxsize=64)
     def made(_features: frozenset[str]) -> str:
-        return make()  # type: ignore[no-any-return]
+        return make()
 
     def to_string() -> str:
         features = getattr(get_context(), "features", None)

@@ -19,11 +19,11 @@ Outcome_contra = TypeVar("Outcome_contra", contravariant=True)
 class Plan(Protocol[Job, Outcome_contra]):
     """What is to be done, as decided from what came of the jobs before. One thread at a time asks it or tells it."""
 
-    def next(self, under_way: Collection[Job]) -> Job | None:
+    def next(self, under_way: Collection[Job], /) -> Job | None:
         """A job, or None: for good where none is under way, else for now, as an outcome may bring more."""
         ...
 
-    def settle(self, job: Job, outcome: Outcome_contra) -> None:
+    def settle(self, job: Job, outcome: Outcome_contra, /) -> None:
         """Take in what came of a job. As long as this takes, no other is begun."""
         ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
@@ -71,12 +72,18 @@ def list_tables_by_pages(client: Any) -> None:
     list(client.get_paginator("list_tables").paginate())
 
 
-def test_a_client_of_ours_names_itself_as_botocores_does(client: Any) -> None:
+@pytest.mark.parametrize("has_default_session", [False, True])
+@pytest.mark.usefixtures("client")
+def test_a_client_of_ours_names_itself_as_its_sessions_others_do(
+    monkeypatch: pytest.MonkeyPatch, *, has_default_session: bool
+) -> None:
     """The header tells AWS the same as without us: versions, the application's id, and what a request makes use of."""
-    plain = get_session().create_client("dynamodb", config=Config(connect_timeout=3, read_timeout=10))
+    forget_shared_clients()
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", boto3.Session() if has_default_session else None)
+    make: Any = boto3.Session().client if has_default_session else get_session().create_client
     requests = [list_tables, list_tables_by_pages, list_tables, list_tables_by_pages]
-    ours = agents(client, *requests)
-    assert ours == agents(plain, *requests)
+    ours = agents(shared_client("dynamodb"), *requests)
+    assert ours == agents(make("dynamodb", config=Config(connect_timeout=3, read_timeout=10)), *requests)
     assert len(ours) == 4
 
 

@@ -57,8 +57,10 @@ BOOK: dict[str, Any] = {
 }
 EVENTS, DELAY = 1000, 8
 SHORT_ROUNDS = 101
-ROUNDS_OF_CALLS, ROUNDS_OF_THREADS = 51, 35
+ROUNDS_OF_CALLS = 51
 """Many and short: a ratio near 1 is to be told from 1, and neighbours on the machine disturb a short round less."""
+ROUNDS_OF_THREADS = 35
+"""More than is usual: which thread runs when differs from round to round."""
 
 
 class Recorder:

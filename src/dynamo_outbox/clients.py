@@ -87,7 +87,7 @@ def shared_client(service: str) -> Any:
 
 
 def _made(service: str) -> Any:
-    """A client that checks every request as botocore does, but those of a `Whole`, and remembers its own name."""
+    """A client that checks every request as botocore does, but those of a `Whole`, and makes its User-Agent once."""
     patience = Config(connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, parameter_validation=False)
     client = _maker()(service, config=patience)
     client.meta.events.register_last("before-parameter-build", _validate)

@@ -108,10 +108,11 @@ class EventBridgePublisher:
             tell duplicates), ``cloudevents``.
         retries: How often an entry is sent again that failed for a reason that may pass.
         retry_for: How long one `publish` may go on sending again.
-        concurrency: How many calls may be under way at once, each in a thread that ends with the `publish`. So many are
-            only for many events: each new connection costs some 25 ms of CPU, so four calls take two threads, and fewer
-            take one. A client that is given must be usable from several threads, as boto3's are.
-        clock: Tells the time.
+        concurrency: How many calls may be under way at once, one in the caller's thread, each other in one that ends
+            with the `publish`. So many are only for many events: each new connection costs some 25 ms of CPU, so four
+            calls take two threads, and fewer take one. A client that is given must be usable from several threads, as
+            boto3's are.
+        clock: Tells the time. It, `sleep` and `draw` are called by any of the threads, but by one at a time.
         sleep, draw: Wait for seconds, and draw a number from 0 to 1: for the jitter between attempts.
 
     An event is on the bus at least once when `publish` says so, and its consumers may get it twice. Nothing is

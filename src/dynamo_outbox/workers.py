@@ -36,7 +36,7 @@ def work_off(plan: Plan[Job, Outcome], do: Callable[[Job], Outcome], *, threads:
     Args:
         plan: What is to be done.
         do: Does a job, while others are done at the same time. It sees the caller's context variables.
-        threads: How many, one at the least.
+        threads: How many, one at the least. Where the system has no more, it is done by those that there are.
         name: What the names of the other threads begin with.
 
     Raises:
@@ -48,7 +48,10 @@ def work_off(plan: Plan[Job, Outcome], do: Callable[[Job], Outcome], *, threads:
     try:
         for number in range(1, threads):
             other = threading.Thread(target=copy_context().run, args=(work.share,), name=f"{name}_{number}")
-            other.start()
+            try:
+                other.start()
+            except RuntimeError:  # can't start new thread
+                break
             others.append(other)
         work.share()
     finally:

@@ -183,13 +183,40 @@ def test_what_breaks_the_work_is_raised(kind: type[Growing], do: Callable[[int],
     assert left() == []
 
 
+def test_one_thread_at_a_time_settles() -> None:
+    """While a thread settles what came of its job, another one that is through with its own waits to do so."""
+    in_do, in_settle = threading.Barrier(2), threading.Barrier(2)
+    met = []
+
+    class Slow(Growing):
+        def settle(self, job: int, outcome: int) -> None:
+            if job:
+                try:
+                    in_settle.wait(0.2)  # for what doesn't come; the other can be no further than at the lock
+                    met.append(job)
+                except threading.BrokenBarrierError:
+                    pass
+            super().settle(job, outcome)
+
+    def do(job: int) -> int:
+        if job:
+            in_do.wait(LONG)
+        return -job
+
+    plan = Slow([[1, 2], [], []])
+    worked_off(plan, do, threads=2)
+    assert sorted(plan.settled) == [0, 1, 2]
+    assert met == []
+
+
 def test_what_breaks_in_another_thread_stops_all_once_their_jobs_are_over() -> None:
     """The first error is raised in the caller's thread; a job that was under way is settled, and none is begun."""
     both = threading.Barrier(2)
-    broken = threading.Event()
+    broken, begun = threading.Event(), []
     plan = Growing([[1, 2, 3, 4], [], [], [], []])
 
     def do(job: int) -> int:
+        begun.append(job)
         if not job:
             return 0
         both.wait(LONG)
@@ -206,6 +233,7 @@ def test_what_breaks_in_another_thread_stops_all_once_their_jobs_are_over() -> N
     with pytest.raises(OSError, match="lost"):
         worked_off(plan, do, threads=2)
     assert len(plan.settled) == 2
+    assert sorted(begun) == [0, 1, 2]
 
 
 def test_jobs_see_the_callers_context() -> None:

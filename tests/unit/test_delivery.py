@@ -124,3 +124,13 @@ def test_an_entry_counts_as_aws_says(entry: dict[str, Any], size: int) -> None:
 def test_what_is_not_known_to_be_final_is_worth_a_retry(code: str, *, final: bool) -> None:
     """Only documented codes count as final."""
     assert is_final(code) is final
+
+
+@pytest.mark.parametrize("apart", [[0, 1], [1, 2], [1]])
+def test_what_is_sent_apart_shares_no_call_with_what_is_before_or_behind(apart: list[int]) -> None:
+    """An entry that was in a refused call has its next one for itself, whether what is beside it was refused, too."""
+    delivery = Delivery([1, 1, 1], [None] * 3, retries=1)
+    assert delivery.next_batch() == [0, 1, 2]
+    delivery.separate(apart)
+    assert delivery.retry([position for position in range(3) if position not in apart]) == []
+    assert [delivery.next_batch() for _ in range(3)] == [[0], [1], [2]]

@@ -1,31 +1,27 @@
-# The project's commands. Each sets up what it needs: a machine with Python 3.11 (venv included) and make is enough.
+# The project's commands. Each installs what it needs: a machine with Python 3.11 (venv included) and make is enough.
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 SHELL := /bin/sh
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 3000
 
 VENV := .venv
 ENGINE := .venv-ministack
-PROOF := .venv-proof
-DOCS := .venv-docs
-BENCH := .venv-bench
-DIST := .venv-dist
 SAM := .venv-sam
-export DYNAMO_OUTBOX_MINISTACK := $(CURDIR)/$(ENGINE)/bin/ministack
+export DYNAMO_OUTBOX_MINISTACK := $(abspath $(ENGINE)/bin/ministack)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export SAM_CLI_TELEMETRY := 0
-LOCAL := PYTHONPATH=examples/books $(VENV)/bin/python -m local
+LOCAL := PYTHONPATH=src:examples/books $(VENV)/bin/python -m local
+TEST := $(VENV)/.ready-test $(ENGINE)/.ready build/.ready
+PYTEST := $(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal
+DECODING := $(addprefix tests/unit/test_,records.py fast_records.py shapes.py values.py fast_values.py)
 
-# $(call environment,FOLDER,WHAT): a fresh environment with that in it, by uv where there is one.
+# $(call environment,FOLDER,CONTENT,DURATION): a new, empty virtual environment.
 define environment
 	@$(PYTHON) -c 'import sys; sys.exit("dynamo-outbox needs Python 3.11 or newer; name one: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
-	@echo "setting up $(1)"
+	@echo "setting up $(1): $(2); usually takes $(3)"
 	@rm -rf $(1)
-	@if command -v uv >/dev/null; \
-	then uv venv --quiet --seed --python $(PYTHON) $(1) && uv pip install --quiet --python $(1)/bin/python $(2); \
-	else $(PYTHON) -m venv $(1) && $(1)/bin/python -m pip install --quiet $(2); \
-	fi
-	@touch $(1)/.ready
+	@$(PYTHON) -m venv $(1)
 endef
 
 RELAY ?= pipe
@@ -33,43 +29,56 @@ TOLD = $(if $(ALARM_TOPIC),AlarmTopic=$(ALARM_TOPIC))
 # $(call sam_build,TEMPLATE,MODE): the functions with their requirements and no more, as Lambda brings boto3, and the
 # library from this tree.
 define sam_build
-cd examples/books && PIP_NO_DEPS=1 PIP_FIND_LINKS=$(CURDIR)/build/sam/wheel PIP_CONSTRAINT=$(CURDIR)/constraints/function.txt \
-	$(CURDIR)/$(SAM)/bin/sam build --template $(1) --build-dir $(CURDIR)/build/sam/$(2)
+cd examples/books && PIP_NO_DEPS=1 PIP_FIND_LINKS=$(CURDIR)/build/sam/wheel PIP_CONSTRAINT=$(CURDIR)/constraints/dev.txt \
+	$(abspath $(SAM))/bin/sam build --template $(1) --build-dir $(CURDIR)/build/sam/$(2)
 endef
 # $(call sam,COMMAND,MODE): with the settings of examples/books/samconfig.toml.
-sam = cd examples/books && $(CURDIR)/$(SAM)/bin/sam $(1) --config-env $(2)
+sam = cd examples/books && $(abspath $(SAM))/bin/sam $(1) --config-env $(2)
 
-.PHONY: help demo start start-cdc test proof bench fuzz coverage docs tutorial lint format dist test-wheel clean
-.PHONY: build build-cdc deploy deploy-cdc teardown teardown-cdc check-templates
+.PHONY: help demo start start-cdc test check properties short-proof end-to-end proof bench fuzz coverage docs tutorial lint format
+.PHONY: dist test-wheel clean build build-cdc deploy deploy-cdc teardown teardown-cdc check-templates
 
 help: ## show these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
-demo: $(VENV)/.ready $(ENGINE)/.ready build/.ready ## send a book through every mode on a local engine and show each hop
+demo: $(TEST) ## send a book through every mode on a local engine and show each hop
 	@$(LOCAL) demo $(MODES)
 
-start: $(VENV)/.ready $(ENGINE)/.ready build/.ready ## serve the books in outbox mode at localhost:3000 until Ctrl-C
+start: $(TEST) ## serve the books in outbox mode at localhost:3000 until Ctrl-C
 	@$(LOCAL) start outbox-pipe --port $(PORT)
 
-start-cdc: $(VENV)/.ready $(ENGINE)/.ready build/.ready ## serve the books in CDC mode at localhost:3000 until Ctrl-C
+start-cdc: $(TEST) ## serve the books in CDC mode at localhost:3000 until Ctrl-C
 	@$(LOCAL) start cdc --port $(PORT)
 
-test: $(VENV)/.ready $(ENGINE)/.ready build/.ready ## run the tests
-	$(VENV)/bin/python -m pytest $(ARGS)
+test: $(TEST) ## run the unit, contract, books and docs tests
+	$(PYTEST) $(or $(ARGS),tests/unit tests/contract tests/books tests/docs)
 
-proof: $(VENV)/.ready $(ENGINE)/.ready $(PROOF)/.ready ## prove the guarantees under faults and print the table of what came of each
+check: ## run everything else that must pass before a change is merged
+	@for each in properties short-proof end-to-end lint docs tutorial dist test-wheel demo check-templates; \
+	do echo "== make $$each" && $(MAKE) --no-print-directory $$each || exit 1; done
+
+properties: $(TEST) ## run the property tests with all their examples, those of record decoding first
+	$(PYTEST) -m hypothesis --hypothesis-profile=full $(DECODING) tests/unit tests/contract tests/proof/fuzz $(ARGS)
+
+short-proof: $(TEST) ## run a shortened proof of the guarantees
+	$(PYTEST) tests/proof $(ARGS)
+
+end-to-end: $(TEST) ## run the example's own commands as a reader would
+	$(VENV)/bin/python -m pytest tests/end_to_end $(ARGS)
+
+proof: $(TEST) $(VENV)/.ready-proof ## prove the guarantees under faults and print a table of the outcomes; takes 15 minutes
 	@$(VENV)/bin/python -m tests.proof $(ARGS)
 
-bench: $(BENCH)/.ready ## measure side by side with the peers and print the table of targets and what was got
-	@PYTHONPATH=src $(BENCH)/bin/python -m benchmarks $(ARGS)
+bench: $(VENV)/.ready-bench ## compare with the peers side by side and print the results beside their targets
+	@PYTHONPATH=src $(VENV)/bin/python -m benchmarks $(ARGS)
 
-fuzz: $(PROOF)/.ready ## search for input that the decoders fail on, for five minutes, and add what is new to the corpus
+fuzz: $(VENV)/.ready-test $(VENV)/.ready-proof ## search for input that breaks the decoders, for five minutes, and extend the corpus
 	@mkdir -p build/fuzz
-	PYTHONPATH=src $(PROOF)/bin/python -m tests.proof.fuzz.guided -max_total_time=300 -max_len=6000 $(ARGS) build/fuzz tests/proof/fuzz/corpus
-	PYTHONPATH=src $(PROOF)/bin/python -m tests.proof.fuzz.minimise build/fuzz
+	PYTHONPATH=src $(VENV)/bin/python -m tests.proof.fuzz.guided -max_total_time=300 -max_len=6000 $(ARGS) build/fuzz tests/proof/fuzz/corpus
+	PYTHONPATH=src $(VENV)/bin/python -m tests.proof.fuzz.minimise build/fuzz
 
-coverage: $(VENV)/.ready $(ENGINE)/.ready build/.ready ## report the branch coverage of src; docs/coverage.md argues what is left
-	$(VENV)/bin/python -m coverage run -m pytest -q tests/unit tests/books tests/docs tests/contract
+coverage: $(TEST) $(VENV)/.ready-lint ## report the branch coverage of src; docs/coverage.md explains what is not covered
+	$(VENV)/bin/python -m coverage run -m pytest -q --hypothesis-profile=full tests/unit tests/books tests/docs tests/contract
 	$(VENV)/bin/python -m coverage report
 
 build: $(SAM)/.ready build/sam/wheel/.ready ## build the example in outbox mode with the SAM CLI, for deploying
@@ -96,69 +105,65 @@ check-templates: build build-cdc ## check the templates as the SAM CLI does, and
 	$(SAM)/bin/sam validate --lint --region eu-central-1 -t examples/books/template.yaml
 	$(SAM)/bin/sam validate --lint --region eu-central-1 -t examples/books/template.cdc.yaml
 
-docs: $(DOCS)/.ready ## make the site of docs/ in build/docs; a warning or a link that leads nowhere is an error
-	$(DOCS)/bin/python -m tests.docs.fastapi_page
-	$(DOCS)/bin/python -m sphinx -q -W --keep-going -b html docs build/docs
+docs: $(VENV)/.ready-docs ## build the site of docs/ in build/docs; warnings and broken links are errors
+	$(VENV)/bin/python -m tests.docs.fastapi_page
+	$(VENV)/bin/python -m sphinx -q -W --keep-going -b html docs build/docs
 
-tutorial: $(VENV)/.ready ## follow the tutorial in an empty folder, with the wheel and environments of its own
+tutorial: $(VENV)/.ready-test ## follow the tutorial in an empty folder, with the wheel and new environments
 	@rm -rf build/tutorial
 	@$(VENV)/bin/python -m hatchling build -t wheel -d build/tutorial
 	@DYNAMO_OUTBOX_TUTORIAL_WHEEL="$$(ls $(CURDIR)/build/tutorial/*.whl)" $(VENV)/bin/python -m pytest -q tests/docs/test_tutorial.py
 
-lint: $(VENV)/.ready ## check style, types and templates
+lint: $(VENV)/.ready-test $(VENV)/.ready-lint ## check style, types and templates
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/basedpyright
 	$(VENV)/bin/cfn-lint examples/books/template.yaml examples/books/template.cdc.yaml
 
-format: $(VENV)/.ready ## format the code
+format: $(VENV)/.ready-lint ## format the code
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-dist: $(VENV)/.ready $(DIST)/.ready ## build wheel, sdist and SBOM, check them, and audit the workflows
+dist: $(TEST) $(VENV)/.ready-dist ## build wheel, sdist and SBOM, check them, and audit the workflows
 	@rm -rf dist
-	SOURCE_DATE_EPOCH=$$(git log -1 --pretty=%ct 2>/dev/null || echo 1577836800) $(DIST)/bin/python -m build --no-isolation
-	$(DIST)/bin/twine check --strict dist/*.whl dist/*.tar.gz
+	SOURCE_DATE_EPOCH=$$(git log -1 --pretty=%ct 2>/dev/null || echo 1577836800) $(VENV)/bin/python -m build --no-isolation
+	$(VENV)/bin/twine check --strict dist/*.whl dist/*.tar.gz
 	@mkdir -p dist/sbom
-	$(DIST)/bin/python release/sbom.py dist/*.whl dist/sbom/dynamo-outbox.cdx.json $(CURDIR)/$(DIST)/bin/cyclonedx-py
+	$(VENV)/bin/python release/sbom.py dist/*.whl dist/sbom/dynamo-outbox.cdx.json $(abspath $(VENV))/bin/cyclonedx-py
 	DYNAMO_OUTBOX_DIST=$(CURDIR)/dist $(VENV)/bin/python -m pytest -q tests/release
-	$(DIST)/bin/zizmor --offline --pedantic --no-progress .github/workflows
+	$(VENV)/bin/zizmor --offline --pedantic --no-progress .github/workflows
 
 test-wheel: ## test the wheel of `make dist` in empty environments, with the lowest and the newest dependencies
 	@ls dist/*.whl >/dev/null 2>&1 || $(MAKE) dist
 	$(PYTHON) release/try_wheel.py dist/*.whl $(or $(ENDS),lowest newest) $(ARGS)
 
-clean: ## remove what make has made
-	rm -rf $(VENV) $(ENGINE) $(PROOF) $(BENCH) $(DOCS) $(DIST) $(SAM) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove everything that make has created
+	rm -rf $(VENV) $(ENGINE) $(SAM) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-# The project's own environment: the library, editable, and what tests, lint and the demo's own side need.
-$(VENV)/.ready: pyproject.toml constraints/dev.in constraints/dev.txt
-	$(call environment,$(VENV),-r constraints/dev.in -c constraints/dev.txt -e .)
+# The project's own environment: the library, editable. A group of pyproject.toml is added when a command needs it.
+$(VENV)/.ready: pyproject.toml constraints/dev.txt
+	$(call environment,$(VENV),the library,half a minute)
+	@$(VENV)/bin/python -m pip install --quiet pip hatchling editables -c constraints/dev.txt
+	@$(VENV)/bin/python -m pip install --quiet --no-build-isolation -e . -c constraints/dev.txt
+	@touch $@
 
-# MiniStack pins botocore exactly, so it has an environment of its own.
+$(VENV)/.ready-%: $(VENV)/.ready
+	@echo "adding to $(VENV): the group $* of pyproject.toml; usually takes a minute"
+	@$(VENV)/bin/python -m pip install --quiet --group $* -c constraints/dev.txt
+	@touch $@
+
+# MiniStack pins botocore exactly, so it has its own environment.
 $(ENGINE)/.ready: constraints/ministack.txt
-	$(call environment,$(ENGINE),-r constraints/ministack.txt)
+	$(call environment,$(ENGINE),the local engine,half a minute)
+	@$(ENGINE)/bin/python -m pip install --quiet --no-deps -r constraints/ministack.txt
+	@touch $@
 
-# What fuzzes, and the peer of the comparison, beside the library: for the proof only.
-$(PROOF)/.ready: pyproject.toml constraints/proof.txt constraints/dev.txt
-	$(call environment,$(PROOF),-r constraints/proof.txt -c constraints/dev.txt -e .)
-
-# What makes the site, and FastAPI, which one of its pages shows; the library beside it, whose docstrings are read.
-$(DOCS)/.ready: pyproject.toml constraints/docs.in constraints/docs.txt constraints/dev.txt
-	$(call environment,$(DOCS),-r constraints/docs.in -c constraints/docs.txt -c constraints/dev.txt -e .)
-
-# The peers at their newest versions, beside the library.
-$(BENCH)/.ready: pyproject.toml constraints/bench.txt
-	$(call environment,$(BENCH),-r constraints/bench.txt -e .)
-
-# What builds and checks the distributions; it never holds the library itself.
-$(DIST)/.ready: constraints/dist.txt
-	$(call environment,$(DIST),-r constraints/dist.txt)
-
-# The SAM CLI pins much of what it needs, so it has an environment of its own.
+# The SAM CLI pins many of its dependencies, so it has its own environment.
 $(SAM)/.ready: constraints/sam.txt
-	$(call environment,$(SAM),--no-deps -r constraints/sam.txt)
+	$(call environment,$(SAM),the SAM CLI (340 MB),a minute)
+	@$(SAM)/bin/python -m pip install --quiet --no-deps -r constraints/sam.txt
+	@touch $@
 
 # The library's wheel, for what is built with the SAM CLI: dynamo-outbox is not on PyPI.
 build/sam/wheel/.ready: $(SAM)/.ready $(shell find src -name '*.py') pyproject.toml
@@ -166,10 +171,12 @@ build/sam/wheel/.ready: $(SAM)/.ready $(shell find src -name '*.py') pyproject.t
 	@$(SAM)/bin/python -m pip wheel --quiet --no-deps --wheel-dir build/sam/wheel .
 	@touch $@
 
-# What the functions' zip is made of, and the boto3 beside which it is tried: fetched once, so packaging needs no network.
-build/.ready: $(VENV)/.ready constraints/function.txt
-	@echo "fetching what the functions' zip is made of"
+# The requirements of the functions' zip, and the boto3 that stands in for Lambda's: downloaded once, so that packaging
+# needs no network.
+build/.ready: $(VENV)/.ready examples/books/src/requirements.txt
+	@echo "downloading the requirements of the example's functions; usually takes ten seconds"
 	@rm -rf build/wheels build/lambda-runtime
-	@$(VENV)/bin/python -m pip download --quiet --no-deps --only-binary :all: -d build/wheels -r constraints/function.txt
+	@grep -v dynamo-outbox examples/books/src/requirements.txt | $(VENV)/bin/python -m pip download --quiet --no-deps \
+		--only-binary :all: -d build/wheels -c constraints/dev.txt -r /dev/stdin
 	@$(VENV)/bin/python -m pip install --quiet --target build/lambda-runtime -c constraints/dev.txt boto3
 	@touch $@

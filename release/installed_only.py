@@ -1,4 +1,4 @@
-"""A pytest plugin that refuses a run whose library is not the installed one, and keeps it short."""
+"""A pytest plugin that refuses a run whose library is not the installed one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 SITE = Path(sysconfig.get_path("purelib")).resolve()
 SHOWN = ("dynamo-outbox", "boto3", "botocore", "pydantic", "typing-extensions", "urllib3")
@@ -27,12 +26,6 @@ def strangers() -> list[str]:
     return [
         f"{name} from {file}" for name, file in found.items() if not file or SITE not in Path(file).resolve().parents
     ]
-
-
-def pytest_collection() -> None:
-    """Fewer examples than in the project's own run: what differs here is the dependencies, not the code."""
-    settings.register_profile("wheel", settings.get_profile("suite"), max_examples=10)
-    settings.load_profile("wheel")
 
 
 def pytest_sessionstart() -> None:

@@ -15,6 +15,7 @@ import argparse
 import shutil
 import subprocess
 import sys
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,6 +40,14 @@ print(f"{len(names)} names and {len(modules)} modules load from {dynamo_outbox._
 """
 
 
+def test_requirements() -> list[str]:
+    """Return the group `wheel` of pyproject.toml, pinned; the dependencies of these packages are not pinned."""
+    group = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]["wheel"]
+    lines = (PROJECT / "constraints" / "dev.txt").read_text(encoding="utf-8").splitlines()
+    pins = {line.partition("==")[0].lower(): line for line in lines}
+    return [pins[name] for name in group]
+
+
 def try_end(end: str, wheel: Path, python: str, arguments: list[str]) -> bool:
     """Whether the wheel passes at one end of the ranges."""
     with empty_environment(python) as environment:
@@ -46,7 +55,7 @@ def try_end(end: str, wheel: Path, python: str, arguments: list[str]) -> bool:
             environment.install(*ENDS[end], str(wheel))
             environment.run(["-I", "-c", ALONE])
             environment.run(["-I", "-m", "dynamo_outbox", "--version"])
-            environment.install(*ENDS[end], "--requirement", str(PROJECT / "constraints" / "wheel.txt"))
+            environment.install(*ENDS[end], *test_requirements())
             environment.run(["-m", "pip", "check"])
             shutil.copytree(PROJECT / "tests", environment.home / "tests", ignore=shutil.ignore_patterns("__pycache__"))
             shutil.copy(PROJECT / "pyproject.toml", environment.home)

@@ -1,4 +1,4 @@
-"""What tests share: sample events, a DynamoDB in memory, a clock that stands still."""
+"""Shared fixtures: sample events, a DynamoDB in memory, a clock that stands still."""
 
 from __future__ import annotations
 
@@ -10,29 +10,37 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from hypothesis import HealthCheck, settings
-from moto import mock_aws
 
+from dynamo_outbox.testing import FakeDynamoDB
+
+from .contract.engine import key_schema
 from .doubles import FixedClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from mypy_boto3_dynamodb import DynamoDBClient
+    from collections.abc import Callable
 
 EVENTS = Path(__file__).parent / "events"
 
 settings.register_profile(
-    "suite",
+    "full",
+    max_examples=100,
     deadline=None,
     derandomize="CI" in os.environ,
-    suppress_health_check=[HealthCheck.too_slow],  # how fast a busy machine is says nothing about the library
+    suppress_health_check=[HealthCheck.too_slow],  # a slow machine says nothing about the library
 )
-settings.load_profile("suite")
+settings.register_profile("fast", settings.get_profile("full"), max_examples=15)
+settings.load_profile("fast")  # `make properties` loads the other one
+
+
+@pytest.fixture(autouse=True)
+def _own_default_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """boto3's default session keeps the first credentials that it has found: no test gets those of another."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
 
 
 @pytest.fixture
 def load_event() -> Callable[[str], dict[str, Any]]:
-    """Reads a sample event; each call gives a copy of its own."""
+    """Reads a sample event; each call returns a new copy."""
 
     def load(name: str) -> dict[str, Any]:
         event: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
@@ -47,28 +55,16 @@ def clock() -> FixedClock:
 
 
 @pytest.fixture
-def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoDBClient]:
-    """A client of a DynamoDB in memory, which holds no tables yet."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    with mock_aws():
-        yield boto3.client("dynamodb")
+def dynamodb(clock: FixedClock) -> FakeDynamoDB:
+    """A DynamoDB in memory without tables."""
+    return FakeDynamoDB(clock=clock)
 
 
 @pytest.fixture
-def create_table(dynamodb: DynamoDBClient) -> Callable[..., None]:
-    """Creates a table whose key attributes, all text, are given by name: the partition key, then the sort key."""
+def create_table(dynamodb: FakeDynamoDB) -> Callable[..., None]:
+    """Creates a table from its name and the names of its key attributes: the partition key, then the sort key."""
 
     def create(table: str, *key: str) -> None:
-        dynamodb.create_table(
-            TableName=table,
-            KeySchema=[
-                {"AttributeName": name, "KeyType": kind}  # type: ignore[typeddict-item]  # zip widens the literals
-                for name, kind in zip(key, ("HASH", "RANGE"), strict=False)
-            ],
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in key],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        dynamodb.create_table(TableName=table, **key_schema(*key))
 
     return create

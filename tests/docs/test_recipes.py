@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from moto import mock_aws
 
 from dynamo_outbox.clients import forget_shared_clients
 from dynamo_outbox.errors import ConditionFailedError, InvalidEventError
@@ -110,10 +111,21 @@ def test_an_event_that_could_never_be_sent_stops_a_transaction_of_ones_own(
 
 
 @pytest.fixture
-def pynamodb(run: Callable[[str], ModuleType], create_table: Callable[..., None]) -> ModuleType:
-    """The recipe for PynamoDB, run; its model makes a client of its own, so the tables are moto's."""
-    create_table("books", "name")
-    create_table("books-events", "pk", "sk")
+def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoDBClient]:
+    """moto's DynamoDB with the recipe's tables: PynamoDB's models create their own client."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    with mock_aws():
+        client = boto3.client("dynamodb")
+        client.create_table(TableName="books", **key_schema("name"))
+        client.create_table(TableName="books-events", **key_schema("pk", "sk"))
+        yield client
+
+
+@pytest.fixture
+def pynamodb(run: Callable[[str], ModuleType], dynamodb: DynamoDBClient) -> ModuleType:  # noqa: ARG001  # its tables
+    """The recipe for PynamoDB, run."""
     return run("pynamodb")
 
 

@@ -86,13 +86,40 @@ def test_the_wheel_holds_the_library_and_nothing_else(distributions: Distributio
     assert info == {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
 
 
-def test_the_source_distribution_holds_what_the_wheel_is_built_of(distributions: Distributions) -> None:
-    """The sources, the project's own file, readme, changelog and licence."""
+def test_the_source_distribution_holds_the_project(distributions: Distributions) -> None:
+    """Every file that the project's commands need, and nothing that a command has created."""
     with tarfile.open(distributions.sdist) as archive:
         names = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
-    about = {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "PKG-INFO", ".gitignore"}
-    assert names - {f"src/{name}" for name in sources()} == about
+    folders = {name.partition("/")[0] for name in names if "/" in name}
     assert {f"src/{name}" for name in sources()} <= names
+    assert folders == {"src", "examples", "tests", "docs", "benchmarks", "release", "constraints", ".github"}
+    assert {name for name in names if "/" not in name} == {
+        *("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "CONTRIBUTING.md", "SECURITY.md", "Makefile"),
+        *("PKG-INFO", ".gitignore"),
+    }
+    assert not [name for name in names if "__pycache__" in name or name.startswith("docs/_")]
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("command", ["demo", "test"])
+def test_the_commands_of_the_readme_run_from_the_source_distribution(
+    distributions: Distributions, tmp_path: Path, command: str
+) -> None:
+    """`make demo` and `make test` pass in an unpacked sdist; only the environments are those that exist already."""
+    with tarfile.open(distributions.sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.iterdir()
+    environments = [f"VENV={sys.prefix}", f"ENGINE={PROJECT / '.venv-ministack'}"]
+    ran = subprocess.run(  # noqa: S603  # the project's own command
+        ["make", command, *environments],  # noqa: S607
+        cwd=unpacked,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, f"{ran.stdout[-5000:]}{ran.stderr[-5000:]}"
+    assert "setting up" not in ran.stdout
 
 
 def test_the_source_distribution_builds_the_same_wheel(distributions: Distributions, tmp_path: Path) -> None:

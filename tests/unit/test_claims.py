@@ -303,4 +303,4 @@ class Schedules(RuleBasedStateMachine):
 
 
 TestSchedules = Schedules.TestCase
-TestSchedules.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+TestSchedules.settings = settings(max_examples=settings().max_examples * 3 // 2, stateful_step_count=25)

@@ -19,7 +19,7 @@ from ..doubles import FixedClock, StubDynamoDB, client_error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mypy_boto3_dynamodb import DynamoDBClient
+    from dynamo_outbox.testing import FakeDynamoDB
 
     from dynamo_outbox.outbox import Transaction
 
@@ -126,18 +126,18 @@ def test_the_wait_grows_up_to_its_cap_and_is_drawn() -> None:
 
 
 @pytest.fixture
-def outbox(dynamodb: DynamoDBClient, create_table: Callable[..., None]) -> TransactionalOutbox:
+def outbox(dynamodb: FakeDynamoDB, create_table: Callable[..., None]) -> TransactionalOutbox:
     create_table("books", "name")
     create_table("books-events", "pk", "sk")
     return outbox_of(dynamodb)
 
 
-def stored(dynamodb: DynamoDBClient, table: str) -> list[dict[str, Any]]:
+def stored(dynamodb: FakeDynamoDB, table: str) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = dynamodb.scan(TableName=table)["Items"]
     return items
 
 
-def test_a_version_lock_counts_up_and_numbers_the_event(outbox: TransactionalOutbox, dynamodb: DynamoDBClient) -> None:
+def test_a_version_lock_counts_up_and_numbers_the_event(outbox: TransactionalOutbox, dynamodb: FakeDynamoDB) -> None:
     """Put, update and delete move the version on by one, and the event takes it as its sequence."""
     event = Event("BookChanged", {}, aggregate_type="Book", aggregate_id="Team Topologies")
     put = outbox.put("books", KEY, version="version", expected=0, event=event)
@@ -151,7 +151,7 @@ def test_a_version_lock_counts_up_and_numbers_the_event(outbox: TransactionalOut
     assert [result.events[0].sequence for result in (put, update, delete)] == [1, 2, 3]
 
 
-def test_a_model_is_put_under_a_lock(outbox: TransactionalOutbox, dynamodb: DynamoDBClient) -> None:
+def test_a_model_is_put_under_a_lock(outbox: TransactionalOutbox, dynamodb: FakeDynamoDB) -> None:
     """A model without a version field gets one in its item."""
 
     class Book(BaseModel):
@@ -162,7 +162,7 @@ def test_a_model_is_put_under_a_lock(outbox: TransactionalOutbox, dynamodb: Dyna
 
 
 @pytest.mark.parametrize("expected", [0, 1, 3])
-def test_a_stale_version_writes_nothing(outbox: TransactionalOutbox, dynamodb: DynamoDBClient, expected: int) -> None:
+def test_a_stale_version_writes_nothing(outbox: TransactionalOutbox, dynamodb: FakeDynamoDB, expected: int) -> None:
     """A version other than the one that was read is refused, as stale, and neither item nor event is written."""
     dynamodb.put_item(TableName="books", Item={"name": {"S": "Team Topologies"}, "version": {"N": "2"}})
     with pytest.raises(ConditionFailedError) as caught:
@@ -225,7 +225,7 @@ def test_a_number_that_an_event_names_is_used_up() -> None:
     assert [event.sequence for event in tx.result.events] == [2, 7, 7]
 
 
-def test_a_function_runs_again_on_what_is_there_now(outbox: TransactionalOutbox, dynamodb: DynamoDBClient) -> None:
+def test_a_function_runs_again_on_what_is_there_now(outbox: TransactionalOutbox, dynamodb: FakeDynamoDB) -> None:
     """A function whose version lock was refused reads again, and so decides anew; its result is returned."""
     dynamodb.put_item(TableName="books", Item={"name": {"S": "Team Topologies"}, "version": {"N": "2"}})
     versions = iter([1, 2])
@@ -296,7 +296,7 @@ def test_a_method_gets_its_transaction_behind_self() -> None:
     assert len(client.calls) == 1
 
 
-def test_a_lock_that_holds_is_not_what_is_stale(outbox: TransactionalOutbox, dynamodb: DynamoDBClient) -> None:
+def test_a_lock_that_holds_is_not_what_is_stale(outbox: TransactionalOutbox, dynamodb: FakeDynamoDB) -> None:
     """Where the version is the one that was read, it was the other condition that refused, and again would."""
     dynamodb.put_item(TableName="books", Item={"name": {"S": "Team Topologies"}, "version": {"N": "1"}})
     with pytest.raises(ConditionFailedError) as caught:

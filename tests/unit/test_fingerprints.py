@@ -15,11 +15,11 @@ from ..doubles import FixedClock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mypy_boto3_dynamodb import DynamoDBClient
+    from dynamo_outbox.testing import FakeDynamoDB
 
 
 @pytest.fixture
-def store(dynamodb: DynamoDBClient, create_table: Callable[..., None]) -> IdempotencyStore:
+def store(dynamodb: FakeDynamoDB, create_table: Callable[..., None]) -> IdempotencyStore:
     create_table("handled", "pk")
     return IdempotencyStore("handled", client=dynamodb, clock=FixedClock())
 

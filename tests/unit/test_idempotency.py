@@ -27,7 +27,7 @@ from ..doubles import FixedClock, StubDynamoDB, client_error
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mypy_boto3_dynamodb import DynamoDBClient
+    from dynamo_outbox.testing import FakeDynamoDB
 
 LEASE = timedelta(minutes=1)
 MARGIN = timedelta(seconds=1)
@@ -38,7 +38,7 @@ BOOK_ADDED = Event("BookAdded", {"name": "Team Topologies"}, id="01a207bd-aa3b-7
 
 
 @pytest.fixture
-def store(dynamodb: DynamoDBClient, create_table: Callable[..., None], clock: FixedClock) -> IdempotencyStore:
+def store(dynamodb: FakeDynamoDB, create_table: Callable[..., None], clock: FixedClock) -> IdempotencyStore:
     create_table("handled", "pk")
     return store_over(dynamodb, clock)
 
@@ -92,7 +92,7 @@ def decorated(store: IdempotencyStore, calls: Calls, **options: Any) -> Callable
     return handle
 
 
-def records(dynamodb: DynamoDBClient) -> list[Mapping[str, Any]]:
+def records(dynamodb: FakeDynamoDB) -> list[Mapping[str, Any]]:
     return list(dynamodb.scan(TableName="handled")["Items"])
 
 
@@ -167,7 +167,7 @@ def test_a_key_with_another_payload_is_the_senders_mistake(store: IdempotencySto
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), KeyboardInterrupt()])
 def test_a_call_that_fails_gives_its_key_back(
-    store: IdempotencyStore, dynamodb: DynamoDBClient, error: BaseException
+    store: IdempotencyStore, dynamodb: FakeDynamoDB, error: BaseException
 ) -> None:
     """An exception is raised as it is, and the next delivery runs."""
     calls = Calls(error)
@@ -260,7 +260,7 @@ def test_a_call_is_forgotten_after_the_time_to_live(store: IdempotencyStore, clo
 
 
 @pytest.mark.usefixtures("store")
-def test_lost_answers_are_recognised_as_ones_own(dynamodb: DynamoDBClient, clock: FixedClock) -> None:
+def test_lost_answers_are_recognised_as_ones_own(dynamodb: FakeDynamoDB, clock: FixedClock) -> None:
     """A claim, a completion and a release that went through although their answers got lost count as done."""
     calls = Calls()
     handle = decorated(store_over(Repeating(dynamodb), clock), calls)
@@ -310,7 +310,7 @@ def test_an_async_function_acts_once(store: IdempotencyStore) -> None:
     assert len(calls.payloads) == 1
 
 
-def test_an_async_function_that_fails_gives_its_key_back(store: IdempotencyStore, dynamodb: DynamoDBClient) -> None:
+def test_an_async_function_that_fails_gives_its_key_back(store: IdempotencyStore, dynamodb: FakeDynamoDB) -> None:
     """A coroutine's exception, its cancellation too, releases the key."""
 
     @idempotent(store)
@@ -338,7 +338,7 @@ def test_what_cannot_be_replayed_is_refused_when_decorated(clock: FixedClock, ta
     [("order.id", "7"), ("order.number", "0"), (lambda payload: f"order {payload['order']['id']}", "order 7")],
 )
 def test_a_key_is_found_by_an_expression_or_a_function(
-    store: IdempotencyStore, dynamodb: DynamoDBClient, key: Any, stored: str
+    store: IdempotencyStore, dynamodb: FakeDynamoDB, key: Any, stored: str
 ) -> None:
     """A JMESPath expression into the first argument, or a function of the arguments, gives the key under its scope."""
     handle = decorated(store, Calls(), key=key, scope="orders")
@@ -387,7 +387,7 @@ def test_functions_that_share_a_store_do_not_share_keys(store: IdempotencyStore)
     assert together == ["catalogue", "catalogue"]
 
 
-def test_a_record_says_what_ttl_needs(store: IdempotencyStore, dynamodb: DynamoDBClient, clock: FixedClock) -> None:
+def test_a_record_says_what_ttl_needs(store: IdempotencyStore, dynamodb: FakeDynamoDB, clock: FixedClock) -> None:
     """A finished call's record holds its result, and expires its ttl after completion."""
     decorated(store, Calls({"shelf": 7}), scope="catalogue")(BOOK_ADDED)
     (record,) = records(dynamodb)

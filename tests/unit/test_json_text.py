@@ -46,7 +46,7 @@ def test_marks_of_the_value_s_own_are_left_alone(value: Any, text: str) -> None:
     assert dumps(value) == text
 
 
-@pytest.mark.parametrize("value", [{1}, [Decimal(1), {1}], object()], ids=str)
+@pytest.mark.parametrize("value", [{1}, [Decimal(1), {1}], object()], ids=["set", "set in a list", "object"])
 def test_what_json_has_no_form_for_is_a_type_error(value: Any) -> None:
     """A value that was not normalised is not written as a null."""
     with pytest.raises(TypeError):

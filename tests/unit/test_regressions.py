@@ -50,7 +50,7 @@ from ..doubles import FixedClock, StubBus, StubDynamoDB
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mypy_boto3_dynamodb import DynamoDBClient
+    from dynamo_outbox.testing import FakeDynamoDB
 
 EVENT = Event("BookAdded", {"name": "Team Topologies"}, source="Books")
 YEAR, PAGES = Attr("year").gt(2000), Attr("pages").lt(300)
@@ -154,7 +154,7 @@ def test_a_call_is_not_forgotten_while_it_runs() -> None:
 
 
 @pytest.fixture
-def store(dynamodb: DynamoDBClient, create_table: Callable[..., None]) -> IdempotencyStore:
+def store(dynamodb: FakeDynamoDB, create_table: Callable[..., None]) -> IdempotencyStore:
     create_table("handled", "pk")
     return IdempotencyStore("handled", client=dynamodb, clock=FixedClock())
 

@@ -19,7 +19,7 @@ from ..doubles import FixedClock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mypy_boto3_dynamodb import DynamoDBClient
+    from dynamo_outbox.testing import FakeDynamoDB
 
 EVENT = Event("BookAdded", {"name": "Team Topologies"})
 
@@ -36,7 +36,7 @@ class Place:
 
 
 @pytest.fixture
-def store(dynamodb: DynamoDBClient, create_table: Callable[..., None]) -> IdempotencyStore:
+def store(dynamodb: FakeDynamoDB, create_table: Callable[..., None]) -> IdempotencyStore:
     create_table("handled", "pk")
     return IdempotencyStore("handled", client=dynamodb, clock=FixedClock())
 
@@ -97,14 +97,14 @@ class Answer(TypedDict):
     statusCode: int
 
 
-@pytest.mark.parametrize("annotation", ["DynamoDBClient | Nowhere", "os.nowhere", Answer, dict[str, str], Shelf])
+@pytest.mark.parametrize("annotation", ["FakeDynamoDB | Nowhere", "os.nowhere", Answer, dict[str, str], Shelf])
 def test_an_annotation_that_does_not_fit_does_no_harm(store: IdempotencyStore, annotation: Any) -> None:
     """Where the annotation can't be resolved or doesn't fit, a result that is JSON is stored as JSON."""
     call = idempotent(store, scope="a")(returning(annotation, {"a": 1}))
     assert call(EVENT) == call(EVENT) == {"a": 1}
 
 
-def test_the_tables_own_names_are_used(dynamodb: DynamoDBClient, create_table: Callable[..., None]) -> None:
+def test_the_tables_own_names_are_used(dynamodb: FakeDynamoDB, create_table: Callable[..., None]) -> None:
     """In a table of the user's, with a sort key and entities beside it, a record has the names that were given."""
     create_table("shared", "PK", "SK")
     store = IdempotencyStore(
@@ -198,7 +198,7 @@ def test_a_tuple_comes_back_as_a_list_where_nothing_says_tuple(
 
 
 def test_a_lost_lease_is_told_even_where_the_result_cannot_be_stored(
-    dynamodb: DynamoDBClient, create_table: Callable[..., None]
+    dynamodb: FakeDynamoDB, create_table: Callable[..., None]
 ) -> None:
     """What counts is that somebody else took the key over; it is not said that the call counts as done."""
     create_table("handled", "pk")

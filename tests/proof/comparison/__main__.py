@@ -1,4 +1,4 @@
-"""``.venv-proof/bin/python -m tests.proof.comparison [--write]``: prints the table, or writes it into the page."""
+"""``python -m tests.proof.comparison [--write]``: prints the table, or writes it into the page."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ __all__ = ["run"]
 
 
 def run(scale: Scale) -> list[Row]:
-    """The rows of the fuzz. With `full`, libFuzzer takes part where ``.venv-proof`` is there."""
+    """The rows of the fuzz. With `full`, libFuzzer takes part if atheris is installed."""
     from . import executions, growth  # not above: `guided` instruments what it imports, and this package comes first
 
     full = scale == "full"

@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export SAM_CLI_TELEMETRY := 0
 LOCAL := PYTHONPATH=src:examples/books $(VENV)/bin/python -m local
 TEST := $(VENV)/.ready-test $(ENGINE)/.ready build/.ready
-PYTEST := $(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal
+PYTEST := PYTHONPATH=src $(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal
 DECODING := $(addprefix tests/unit/test_,records.py fast_records.py shapes.py values.py fast_values.py)
 
 # $(call environment,FOLDER,CONTENT,DURATION): a new, empty virtual environment.

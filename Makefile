@@ -64,7 +64,7 @@ short-proof: $(TEST) ## run a shortened proof of the guarantees
 	$(PYTEST) tests/proof $(ARGS)
 
 end-to-end: $(TEST) ## run the example's own commands as a reader would
-	$(VENV)/bin/python -m pytest tests/end_to_end $(ARGS)
+	$(PYTEST) tests/end_to_end $(ARGS)
 
 proof: $(TEST) $(VENV)/.ready-proof ## prove the guarantees under faults and print a table of the outcomes; takes 15 minutes
 	@$(VENV)/bin/python -m tests.proof $(ARGS)

@@ -19,9 +19,8 @@ from ..doubles import FixedClock, StubDynamoDB, client_error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dynamo_outbox.testing import FakeDynamoDB
-
     from dynamo_outbox.outbox import Transaction
+    from dynamo_outbox.testing import FakeDynamoDB
 
 KEY = {"name": "Team Topologies"}
 

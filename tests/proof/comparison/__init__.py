@@ -67,7 +67,7 @@ def _whole() -> Row:
     fault = "the committed table, with Powertools' column, counted again"
     if find_spec("aws_lambda_powertools") is None:
         return Row("side by side", fault, 0, "not tried: Powertools is not installed")
-    answer = subprocess.run(  # noqa: S603  # this interpreter
+    answer = subprocess.run(  # this interpreter
         [sys.executable, "-W", "ignore", "-m", "tests.proof.comparison"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},

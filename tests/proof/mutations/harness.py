@@ -125,7 +125,18 @@ def failures_of(tests: Iterable[str], changed: Mapping[str, str]) -> set[str]:
         for path, text in changed.items():
             (Path(folder) / path).write_text(text, encoding="utf-8")
         answer = subprocess.run(  # noqa: S603  # this interpreter, and tests of the project
-            [sys.executable, "-m", "pytest", "-q", "--tb=no", "-rfE", "-p", "no:cacheprovider", "--hypothesis-profile=full", *chosen],
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "--tb=no",
+                "-rfE",
+                "-p",
+                "no:cacheprovider",
+                "--hypothesis-profile=full",
+                *chosen,
+            ],
             cwd=ROOT,
             env={
                 **os.environ,

@@ -109,10 +109,13 @@ def test_the_commands_of_the_readme_run_from_the_source_distribution(
     with tarfile.open(distributions.sdist) as archive:
         archive.extractall(tmp_path, filter="data")
     (unpacked,) = tmp_path.iterdir()
-    environments = [f"VENV={sys.prefix}", f"ENGINE={PROJECT / '.venv-ministack'}"]
+    engine = PROJECT / ".venv-ministack"
+    environments = [f"VENV={sys.prefix}", f"ENGINE={engine}"]
+    ready = [f"{sys.prefix}/.ready", f"{sys.prefix}/.ready-test", f"{engine}/.ready"]
     ran = subprocess.run(  # noqa: S603  # the project's own command
-        ["make", command, *environments],  # noqa: S607
+        ["make", command, *environments, *(f"--old-file={stamp}" for stamp in ready)],  # noqa: S607
         cwd=unpacked,
+        env={name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 COMPARED: tuple[str, ...] = (
     "decode",
-    "decode_hot",
     "own_record",
     "encode",
     "exact_json",
@@ -30,7 +29,7 @@ COMPARED: tuple[str, ...] = (
     "idempotency",
 )
 """The modules of this package with ``rows() -> list[Benchmark]``, in the order of the table."""
-GROWING: tuple[str, ...] = ("sizes", "shapes")
+GROWING: tuple[str, ...] = ("sizes",)
 """Those with ``rows() -> list[Growth]``."""
 ALL = (*COMPARED, *GROWING)
 TURNS = 3

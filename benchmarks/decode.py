@@ -1,11 +1,10 @@
-"""Decoding records of items, generic: of shapes of which nothing has been learnt.
+"""Decoding records of items.
 
 Inside the timed region: Keys and NewImage of 100 records to Python values, by `decode_item`, of records that are read
 again and again ("warm"), or that were parsed from JSON just before, for this one reading, as Lambda delivers them
 ("fresh": no value in it has been looked at yet, so that all wait for the memory).
 
-The floor is the library's reader for any shape, without what finds out whether there is a better one and what to do
-where it gives up.
+The floor is the library's fast path alone, without the fallback to the reference implementation.
 
 - Against boto3, whose users call TypeDeserializer for each attribute, and Powertools' data class, which does it on
   access.
@@ -25,9 +24,7 @@ from aws_lambda_powertools.utilities.parser.models import DynamoDBStreamModel
 from boto3.dynamodb.types import TypeDeserializer
 
 from dynamo_outbox import decode_item, decode_records
-from dynamo_outbox.core import values
 from dynamo_outbox.core.fast_values import read_map
-from dynamo_outbox.core.hot_shapes import SAMPLED, HotShapes
 
 from .harness import Benchmark, Measure, timed, timed_on
 from .models import RichItem, SmallItem, exact, values_of
@@ -40,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KINDS",
-    "Unlearning",
     "boto3_images",
     "our_images",
     "our_items",
@@ -48,7 +44,6 @@ __all__ = [
     "reading",
     "rows",
     "same",
-    "with_shapes",
 ]
 
 KINDS = ("warm", "fresh")
@@ -76,7 +71,7 @@ def our_images(payload: dict[str, Any]) -> Images:
 
 
 def floor_images(payload: dict[str, Any]) -> Images:
-    """The same by the reader for any shape, by nothing else, and for well-formed items alone."""
+    """The same by the fast path alone."""
     return [
         (read_map(record["dynamodb"]["Keys"], 0), read_map(record["dynamodb"]["NewImage"], 0))
         for record in payload["Records"]
@@ -119,26 +114,6 @@ def pynamodb_models(payload: dict[str, Any], kind: type[Model]) -> list[Model]:
     return [kind.from_raw_data(record["dynamodb"]["NewImage"]) for record in payload["Records"]]
 
 
-class Unlearning(HotShapes):
-    """Learns no shape, so that all are read by the reader for any."""
-
-    def sample(self, item: dict[str, Any]) -> None:  # noqa: ARG002  # as it is called
-        self.unsampled = SAMPLED
-
-
-def with_shapes(make: Callable[[], HotShapes], measure: Measure) -> Measure:
-    """Measures with what `make` gives as all that the decoder has learnt."""
-
-    def once() -> float:
-        before, values._shapes = values._shapes, make()
-        try:
-            return measure()
-        finally:
-            values._shapes = before
-
-    return once
-
-
 def reading(read: Callable[[dict[str, Any]], object], payload: dict[str, Any], kind: str = "fresh") -> Measure:
     """Measures reading a payload: one that was parsed once, or one that is parsed from its JSON anew for each run."""
     repeat = max(1, READ // len(payload["Records"]))
@@ -146,11 +121,6 @@ def reading(read: Callable[[dict[str, Any]], object], payload: dict[str, Any], k
         return timed_on(partial(json.loads, json.dumps(payload)), read, repeat=repeat)
     copy = from_lambda(payload)
     return timed(lambda: read(copy), repeat=repeat)
-
-
-def generic(read: Callable[[dict[str, Any]], object], payload: dict[str, Any], kind: str = "fresh") -> Measure:
-    """The same of our reading, with nothing learnt."""
-    return with_shapes(Unlearning, reading(read, payload, kind))
 
 
 def same(payload: dict[str, Any], *reads: Callable[[dict[str, Any]], object]) -> None:
@@ -184,7 +154,7 @@ def against_readers(item: str, payload: dict[str, Any]) -> list[Benchmark]:
             target=target,
             sense="≥",
             measures={
-                "ours": generic(our_items, payload, kind),
+                "ours": reading(our_items, payload, kind),
                 "peer": reading(theirs, payload, kind),
                 "floor": reading(floor_images, payload, kind),
             },
@@ -205,7 +175,7 @@ def against_models(item: str, payload: dict[str, Any], model: type[Model]) -> li
             against="Powertools' parser",
             target=1.0,
             sense="≥",
-            measures={"ours": generic(our_images, payload), "peer": reading(parser_images, payload)},
+            measures={"ours": reading(our_images, payload), "peer": reading(parser_images, payload)},
             check=partial(same, payload, our_images, parser_images),
         ),
         Benchmark(
@@ -213,7 +183,7 @@ def against_models(item: str, payload: dict[str, Any], model: type[Model]) -> li
             against="pynamodb's Model.from_raw_data",
             target=1.0,
             sense="≥",
-            measures={"ours": generic(our_values, payload), "peer": reading(theirs, payload)},
+            measures={"ours": reading(our_values, payload), "peer": reading(theirs, payload)},
             check=partial(same_as_models, payload, model),
         ),
     ]

@@ -12,7 +12,6 @@ from dynamo_outbox import Event, encode_item
 from dynamo_outbox.core.outbox_item import ItemLayout, item_of
 
 __all__ = [
-    "diverse",
     "from_lambda",
     "outbox_records",
     "record",
@@ -112,34 +111,3 @@ def outbox_records(count: int = RECORDS, books: int | None = None) -> dict[str, 
     events = (outbox_event(number, number % (books or count)) for number in range(count))
     items = (item_of(event, expires_at=1796097600, layout=layout) for event in events)
     return {"Records": [record(number, item) for number, item in enumerate(items)]}
-
-
-def diverse(count: int = 2000) -> dict[str, Any]:
-    """A batch of records of 362 shapes, in random order, from 1 to 14 attributes besides the key."""
-    random = Random(362)  # noqa: S311  # no secret
-    shapes = [_shape(random) for _ in range(SHAPES)]
-    numbers = [number % SHAPES for number in range(count)]
-    random.shuffle(numbers)
-    items = (_filled(random, shapes[shape]) | {"pk": f"Thing#{shape}", "sk": "0"} for shape in numbers)
-    return {"Records": [record(number, encode_item(item)) for number, item in enumerate(items)]}
-
-
-def _shape(random: Random) -> dict[str, Any]:
-    kinds = ("text", "number", "flag", "nothing", "texts", "list", "map")
-    names = [f"attribute{number}" for number in random.sample(range(60), random.randint(1, 14))]
-    shape: dict[str, Any] = {}
-    for name in names:
-        kind = random.choice(kinds)
-        inner = [random.choice(("text", "number")) for _ in range(random.randint(1, 5))]
-        shape[name] = inner if kind == "list" else dict(enumerate(inner)) if kind == "map" else kind
-    return shape
-
-
-def _filled(random: Random, shape: Any) -> Any:
-    if isinstance(shape, list):
-        return [_filled(random, member) for member in shape]
-    if isinstance(shape, dict):
-        return {f"{name}": _filled(random, member) for name, member in shape.items()}
-    number = random.randint(0, 10**6)
-    values = {"text": f"text {number}", "number": Decimal(number) / 8, "flag": number % 2 == 0, "nothing": None}
-    return values.get(shape, {f"one {number}", f"two {number}"})

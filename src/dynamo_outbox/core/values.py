@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Set
-from contextlib import suppress
 from decimal import Context, Decimal, DecimalException, Inexact, Overflow, Rounded, Underflow
 
 from ..errors import DecodeError, EncodeError
 from .fast_values import read_map, write_map
-from .hot_shapes import HotShapes
 from .shown import shown
 
 TYPE_CHECKING = False
@@ -67,29 +65,9 @@ def decode_item(attribute_values: Mapping[str, Any]) -> dict[str, Any]:
             base64. Its path says where.
     """
     try:
-        reader = _shapes.readers[len(attribute_values)]
-        if reader is not None:
-            return reader(attribute_values)  # type: ignore[arg-type]  # it finds out
-        item = read_map(attribute_values, 0)
-        _shapes.unsampled -= 1
-        if _shapes.unsampled <= 0:
-            _shapes.sample(attribute_values)  # type: ignore[arg-type]  # a dict, as it was read
-        return item
-    except Exception:  # whatever it is, one of these says what is wrong, or takes what is rare
-        return _decode_otherwise(attribute_values)
-
-
-_shapes = HotShapes()
-
-
-def _decode_otherwise(attribute_values: Any) -> dict[str, Any]:
-    try:
-        item = read_map(attribute_values, 0)
-    except Exception:
+        return read_map(attribute_values, 0)
+    except Exception:  # the reference implementation names the fault, or reads what is rare
         return decode_plainly(attribute_values)
-    with suppress(Exception):  # for want of stack or memory, perhaps: what was read is read
-        _shapes.gave_up(attribute_values)
-    return item
 
 
 def decode_plainly(attribute_values: Mapping[str, Any]) -> dict[str, Any]:

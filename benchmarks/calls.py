@@ -27,7 +27,7 @@ from pynamodb.connection import Connection
 from pynamodb.transactions import TransactWrite
 
 from dynamo_outbox import Event, EventBridgePublisher, TransactionalOutbox
-from dynamo_outbox.clients import shared_client
+from dynamo_outbox.aws.clients import shared_client
 
 from .canned_server import CannedServer, canned_server
 from .floors import put_requests

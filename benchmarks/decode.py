@@ -24,7 +24,7 @@ from aws_lambda_powertools.utilities.parser.models import DynamoDBStreamModel
 from boto3.dynamodb.types import TypeDeserializer
 
 from dynamo_outbox import decode_item, decode_records
-from dynamo_outbox.core.fast_values import read_map
+from dynamo_outbox.codec.fast_values import read_map
 
 from .harness import Benchmark, Measure, timed, timed_on
 from .models import RichItem, SmallItem, exact, values_of

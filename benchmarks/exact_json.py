@@ -10,7 +10,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
-from dynamo_outbox.core.json_text import dumps
+from dynamo_outbox.codec.json_text import dumps
 
 from .harness import Benchmark, timed
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING
 
-from dynamo_outbox.clients import Whole
+from dynamo_outbox.aws.clients import Whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

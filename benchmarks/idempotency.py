@@ -25,10 +25,10 @@ from botocore.exceptions import ClientError
 from pydantic import TypeAdapter
 
 from dynamo_outbox import Event, IdempotencyStore, idempotent
-from dynamo_outbox.core.json_text import _ends_as_a_fraction, _sorted_pieces
-from dynamo_outbox.functions import JSON_TYPES
-from dynamo_outbox.identity import _OF_REQUESTS_AND_EVENTS, MAX_KEY_BYTES
-from dynamo_outbox.results import _TEXT, _WRITTEN_ONE_WAY, MAX_RESULT_BYTES
+from dynamo_outbox.codec.json_text import _ends_as_a_fraction, _sorted_pieces
+from dynamo_outbox.aws.functions import JSON_TYPES
+from dynamo_outbox.consuming.keys import _OF_REQUESTS_AND_EVENTS, MAX_KEY_BYTES
+from dynamo_outbox.consuming.results import _TEXT, _WRITTEN_ONE_WAY, MAX_RESULT_BYTES
 
 from .harness import Benchmark, Measure, timed
 

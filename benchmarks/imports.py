@@ -32,7 +32,7 @@ VARIABLES = {
     "EVENT_BUS": "books",
 }
 DECODER = "from dynamo_outbox import decode_records, decode_record, decode_item"
-OUR_CLIENT = "from dynamo_outbox.clients import shared_client; shared_client('dynamodb')"
+OUR_CLIENT = "from dynamo_outbox.aws.clients import shared_client; shared_client('dynamodb')"
 UNWANTED = {"boto3", "botocore", "pydantic", "dataclasses", "inspect", "asyncio"}
 
 
@@ -53,14 +53,14 @@ def check_decoder() -> None:
     """The decoder brings none of the modules that it is to do without."""
     code = "import json, decimal, re, enum, functools, logging, sys; before = set(sys.modules)\n"
     new = set(ran(f"{code}{DECODER}; print(*(set(sys.modules) - before))").split())
-    if "dynamo_outbox.core.records" not in new or new & UNWANTED:
+    if "dynamo_outbox.streams.records" not in new or new & UNWANTED:
         raise AssertionError(f"the decoder's import brings {new & UNWANTED}")
 
 
 def check_client() -> None:
     """Both clients have the operations of DynamoDB."""
     theirs = ran("import boto3; print(boto3.client('dynamodb').meta.method_to_api_mapping)")
-    ours = ran("import dynamo_outbox.clients as c; print(c.shared_client('dynamodb').meta.method_to_api_mapping)")
+    ours = ran("import dynamo_outbox.aws.clients as c; print(c.shared_client('dynamodb').meta.method_to_api_mapping)")
     if ours != theirs:
         raise AssertionError("the clients have different operations")
 

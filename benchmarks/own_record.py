@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer
 
-from dynamo_outbox.core.outbox_item import event_of
+from dynamo_outbox.events.outbox_item import event_of
 
 from .decode import KINDS, reading
 from .harness import Benchmark

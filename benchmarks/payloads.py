@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from dynamo_outbox import Event, encode_item
-from dynamo_outbox.core.outbox_item import ItemLayout, item_of
+from dynamo_outbox.events.outbox_item import ItemLayout, item_of
 
 __all__ = [
     "from_lambda",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dynamo_outbox.core.claims import AT_MOST_ONCE, LIFE, ON_MEETING
-from dynamo_outbox.core.commit_proof import ON_ANSWER, SENT_AGAIN
-from dynamo_outbox.core.inbox import AfterFailure
+from dynamo_outbox.consuming.claims import AT_MOST_ONCE, LIFE, ON_MEETING
+from dynamo_outbox.writing.commit_rules import ON_ANSWER, SENT_AGAIN
+from dynamo_outbox.consuming.inbox_records import AfterFailure
 
 DOCS = Path(__file__).parent
 

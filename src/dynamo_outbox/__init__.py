@@ -7,21 +7,21 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .core.changed_attributes import ABSENT, Change
-    from .core.envelope import parse_event
-    from .core.messages import Message, parse_events
-    from .core.records import SequenceNumber, StreamRecord, decode_record, decode_records
-    from .core.values import decode_item, encode_item
-    from .domain_event import DomainEvent
-    from .event import Event
-    from .idempotency import IdempotencyStore, fence_number, idempotent
-    from .inbox import Inbox, InboxHandler, InboxTransaction
-    from .message_batch import each_message
-    from .outbox import TransactionalOutbox
-    from .parking import ParkedHead, ParkingQueue, ParkingTable, RedriveFailure, RedriveResult
-    from .processors import ChangeProcessor, OutboxRelay
-    from .publisher import EventBridgePublisher, FailedEvent, PublishedEvent, PublishResult
-    from .transaction import Transaction, TransactionResult
+    from .streams.changed_attributes import ABSENT, Change
+    from .events.bus_event import parse_event
+    from .events.messages import Message, parse_events
+    from .streams.records import SequenceNumber, StreamRecord, decode_record, decode_records
+    from .codec.values import decode_item, encode_item
+    from .events.domain_event import DomainEvent
+    from .events.event import Event
+    from .consuming.idempotency import IdempotencyStore, fence_number, idempotent
+    from .consuming.inbox import Inbox, InboxHandler, InboxTransaction
+    from .consuming.batch_handler import each_message
+    from .writing.outbox import TransactionalOutbox
+    from .relaying.parking import ParkedHead, ParkingQueue, ParkingTable, RedriveFailure, RedriveResult
+    from .relaying.processors import ChangeProcessor, OutboxRelay
+    from .publishing.publisher import EventBridgePublisher, FailedEvent, PublishedEvent, PublishResult
+    from .writing.transaction import Transaction, TransactionResult
 
 __all__ = [
     "Event",
@@ -61,40 +61,40 @@ __all__ = [
 ]
 
 _HOME = {
-    "Event": "event",
-    "DomainEvent": "domain_event",
-    "parse_event": "core.envelope",
-    "parse_events": "core.messages",
-    "Message": "core.messages",
-    "TransactionalOutbox": "outbox",
-    "decode_records": "core.records",
-    "decode_record": "core.records",
-    "decode_item": "core.values",
-    "encode_item": "core.values",
-    "StreamRecord": "core.records",
-    "SequenceNumber": "core.records",
-    "Change": "core.changed_attributes",
-    "ABSENT": "core.changed_attributes",
-    "EventBridgePublisher": "publisher",
-    "PublishResult": "publisher",
-    "PublishedEvent": "publisher",
-    "FailedEvent": "publisher",
-    "Transaction": "transaction",
-    "TransactionResult": "transaction",
-    "ChangeProcessor": "processors",
-    "OutboxRelay": "processors",
-    "ParkingTable": "parking",
-    "ParkingQueue": "parking",
-    "ParkedHead": "parking",
-    "RedriveResult": "parking",
-    "RedriveFailure": "parking",
-    "idempotent": "idempotency",
-    "IdempotencyStore": "idempotency",
-    "Inbox": "inbox",
-    "InboxHandler": "inbox",
-    "InboxTransaction": "inbox",
-    "fence_number": "idempotency",
-    "each_message": "message_batch",
+    "Event": "events.event",
+    "DomainEvent": "events.domain_event",
+    "parse_event": "events.bus_event",
+    "parse_events": "events.messages",
+    "Message": "events.messages",
+    "TransactionalOutbox": "writing.outbox",
+    "decode_records": "streams.records",
+    "decode_record": "streams.records",
+    "decode_item": "codec.values",
+    "encode_item": "codec.values",
+    "StreamRecord": "streams.records",
+    "SequenceNumber": "streams.records",
+    "Change": "streams.changed_attributes",
+    "ABSENT": "streams.changed_attributes",
+    "EventBridgePublisher": "publishing.publisher",
+    "PublishResult": "publishing.publisher",
+    "PublishedEvent": "publishing.publisher",
+    "FailedEvent": "publishing.publisher",
+    "Transaction": "writing.transaction",
+    "TransactionResult": "writing.transaction",
+    "ChangeProcessor": "relaying.processors",
+    "OutboxRelay": "relaying.processors",
+    "ParkingTable": "relaying.parking",
+    "ParkingQueue": "relaying.parking",
+    "ParkedHead": "relaying.parking",
+    "RedriveResult": "relaying.parking",
+    "RedriveFailure": "relaying.parking",
+    "idempotent": "consuming.idempotency",
+    "IdempotencyStore": "consuming.idempotency",
+    "Inbox": "consuming.inbox",
+    "InboxHandler": "consuming.inbox",
+    "InboxTransaction": "consuming.inbox",
+    "fence_number": "consuming.idempotency",
+    "each_message": "consuming.batch_handler",
 }
 
 

@@ -14,18 +14,18 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from .core.envelope import parse_event
-from .core.json_text import dumps
-from .core.messages import parse_events
-from .core.outbox_item import event_of, is_outbox_image, time_text
-from .core.records import StreamRecord, decode_records
+from .events.bus_event import parse_event
+from .codec.json_text import dumps
+from .events.messages import parse_events
+from .events.outbox_item import event_of, is_outbox_image, time_text
+from .streams.records import StreamRecord, decode_records
 from .errors import DecodeError, OutboxError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .event import Event
-    from .parking import ParkedHead
+    from .events.event import Event
+    from .relaying.parking import ParkedHead
 
 __all__ = ["main"]
 
@@ -158,7 +158,7 @@ PIPE_ENDS = {
 
 
 def _pipe(known: argparse.Namespace) -> int:
-    from .pipes import outbox_pipe
+    from .pipes.definition import outbox_pipe
 
     ends = [getattr(known, end.replace("-", "_")) for end in PIPE_ENDS]
     if known.name is None:
@@ -288,8 +288,8 @@ def _plain(value: Any) -> Any:
 
 
 def _parked(known: argparse.Namespace) -> int:
-    from .clients import shared_client
-    from .parking import ParkingTable
+    from .aws.clients import shared_client
+    from .relaying.parking import ParkingTable
 
     names = {name: getattr(known, name) for name in ("partition_key", "sort_key", "key_prefix")}
     try:
@@ -315,7 +315,7 @@ def _first(head: ParkedHead) -> dict[str, Any]:
 
 
 def _redrive(known: argparse.Namespace) -> int:
-    from .processors import ChangeProcessor, OutboxRelay
+    from .relaying.processors import ChangeProcessor, OutboxRelay
 
     processor = _imported(known.processor)
     if not isinstance(processor, (OutboxRelay, ChangeProcessor)):

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-    from .core.commit_proof import Proof
-    from .publisher import PublishResult
+    from .writing.commit_rules import Proof
+    from .publishing.publisher import PublishResult
 
 __all__ = [
     "OutboxError",

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from dynamo_outbox import TransactionalOutbox
-from dynamo_outbox.commit import DOUBT_WAITS
+from dynamo_outbox.writing.commit import DOUBT_WAITS
 from dynamo_outbox.pipes import PipeDefinition, outbox_pipe
-from dynamo_outbox.processors import DEFAULT_PARK_AFTER
+from dynamo_outbox.relaying.processors import DEFAULT_PARK_AFTER
 from local.packaging import EXAMPLE
 from local.stack import _TemplateLoader
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dynamo_outbox import clients
+from dynamo_outbox.aws import clients
 from dynamo_outbox.testing import FakeDynamoDB
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "fastapi.md"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamo_outbox import Event, Inbox, InboxTransaction, decode_records, parse_event, parse_events
-from dynamo_outbox.core.outbox_item import event_of
-from dynamo_outbox.idempotency import IdempotencyStore
+from dynamo_outbox.events.outbox_item import event_of
+from dynamo_outbox.consuming.idempotency import IdempotencyStore
 
 from ..doubles import FixedClock, fake_dynamodb
 

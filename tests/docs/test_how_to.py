@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dynamo_outbox.aws import clients
 from dynamo_outbox import (
     Event,
     EventBridgePublisher,
     IdempotencyStore,
     OutboxRelay,
     TransactionalOutbox,
-    clients,
     encode_item,
     fence_number,
     idempotent,

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamo_outbox import clients
+from dynamo_outbox.aws import clients
 from dynamo_outbox.testing import FakeEventBridge
 
 from ..doubles import FixedClock, fake_dynamodb

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from dynamo_outbox import clients, parse_event
+from dynamo_outbox import parse_event
+from dynamo_outbox.aws import clients
 from dynamo_outbox.errors import ConditionFailedError
 from dynamo_outbox.testing import FakeDynamoDB, FakeDynamoDBStreams, FakeEventBridge, wire_record
 

@@ -12,7 +12,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from dynamo_outbox.clients import forget_shared_clients
+from dynamo_outbox.aws.clients import forget_shared_clients
 from dynamo_outbox.errors import ConditionFailedError, InvalidEventError
 from dynamo_outbox.testing import FakeDynamoDB
 

@@ -113,7 +113,7 @@ class Break(NamedTuple):
         ),
         pytest.param(
             Break(
-                "src/dynamo_outbox/core/inbox.py",
+                "src/dynamo_outbox/consuming/inbox_records.py",
                 '"attribute_not_exists(#key) OR ',
                 '"attribute_exists(#key) OR attribute_not_exists(#key) OR ',
                 "dedup",

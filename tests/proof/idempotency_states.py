@@ -30,9 +30,9 @@ from hypothesis.stateful import (
 )
 
 from dynamo_outbox import IdempotencyStore
-from dynamo_outbox.core.claims import Claim, Claimed, FailureReplay, Replay
+from dynamo_outbox.consuming.claims import Claim, Claimed, FailureReplay, Replay
 from dynamo_outbox.errors import AlreadyInProgressError, PayloadMismatchError, UnknownOutcomeError
-from dynamo_outbox.results import StoredResult
+from dynamo_outbox.consuming.results import StoredResult
 
 from ..doubles import FixedClock, fake_dynamodb
 from .report import Row

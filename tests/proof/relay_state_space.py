@@ -23,8 +23,8 @@ from dynamo_outbox import (
     ParkingTable,
     StreamRecord,
 )
-from dynamo_outbox.core.outbox_item import FORMAT, ItemLayout, item_of
-from dynamo_outbox.core.parked_item import ParkingPlace, records_in_items
+from dynamo_outbox.events.outbox_item import FORMAT, ItemLayout, item_of
+from dynamo_outbox.relaying.parked_record import ParkingPlace, records_in_items
 
 from ..doubles import FixedClock, client_error, fake_dynamodb
 from .report import Row

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_type
 
 import dynamo_outbox
-from dynamo_outbox import core, errors, pipes, testing, typing
+from dynamo_outbox import errors, events, pipes, testing, typing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ def by_attribute() -> None:
     results = [dynamo_outbox.PublishedEvent, dynamo_outbox.FailedEvent, dynamo_outbox.TransactionResult]
     assert_type(len(results), int)
     assert_type(dynamo_outbox.__all__, list[str])
-    assert_type([each.__name__ for each in (core, errors, pipes, testing, typing)], list[str])
+    assert_type([each.__name__ for each in (events, errors, pipes, testing, typing)], list[str])
 
 
 def in_a_transaction(tx: dynamo_outbox.Transaction) -> dynamo_outbox.TransactionResult:

@@ -23,8 +23,8 @@ from dynamo_outbox import (
     fence_number,
     idempotent,
 )
-from dynamo_outbox.core.claims import Claim, Claimed, Replay
-from dynamo_outbox.results import StoredResult
+from dynamo_outbox.consuming.claims import Claim, Claimed, Replay
+from dynamo_outbox.consuming.results import StoredResult
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -18,7 +18,7 @@ from dynamo_outbox import (
     PublishResult,
     StreamRecord,
 )
-from dynamo_outbox.publisher import FailedEvent, PublishedEvent
+from dynamo_outbox.publishing.publisher import FailedEvent, PublishedEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

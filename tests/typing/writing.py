@@ -12,7 +12,7 @@ from boto3.dynamodb.conditions import Attr
 
 from dynamo_outbox import DomainEvent, Event, TransactionalOutbox
 from dynamo_outbox.errors import TransactionVoidedError
-from dynamo_outbox.outbox import Transaction, TransactionResult
+from dynamo_outbox.writing.outbox import Transaction, TransactionResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from dynamo_outbox import IdempotencyStore
-from dynamo_outbox.core.claims import (
+from dynamo_outbox.consuming.claims import (
     AT_MOST_ONCE,
     ON_MEETING,
     Claim,
@@ -28,12 +28,12 @@ from dynamo_outbox.core.claims import (
     whole_milliseconds,
 )
 from dynamo_outbox.errors import AlreadyInProgressError, PayloadMismatchError, ResultError, UnknownOutcomeError
-from dynamo_outbox.results import StoredResult
+from dynamo_outbox.consuming.results import StoredResult
 
 from ..doubles import FixedClock, fake_dynamodb
 
 if TYPE_CHECKING:
-    from dynamo_outbox.core.claims import OnExpiredLease
+    from dynamo_outbox.consuming.claims import OnExpiredLease
     from dynamo_outbox.testing import FakeDynamoDB
 
 NOW = FixedClock().now

@@ -11,7 +11,7 @@ import pytest
 
 from dynamo_outbox import Event, OutboxRelay, ParkingTable, TransactionalOutbox
 from dynamo_outbox.cli import main
-from dynamo_outbox.clients import _clients
+from dynamo_outbox.aws.clients import _clients
 from dynamo_outbox.pipes import outbox_pipe
 
 from .test_parking import UNREADABLE, Lot, batch

@@ -11,7 +11,7 @@ from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.session import get_session
 
-from dynamo_outbox.clients import forget_shared_clients, shared_client
+from dynamo_outbox.aws.clients import forget_shared_clients, shared_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,7 +18,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from dynamo_outbox import DomainEvent, Event, EventBridgePublisher, OutboxRelay, TransactionalOutbox
-from dynamo_outbox.core.commit_proof import ON_ANSWER, Answer, Step, next_step
+from dynamo_outbox.writing.commit_rules import ON_ANSWER, Answer, Step, next_step
 from dynamo_outbox.errors import (
     CommitUnknownError,
     ConditionFailedError,

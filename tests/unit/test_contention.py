@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from dynamo_outbox import Event, TransactionalOutbox
-from dynamo_outbox.core.backoff import full_jitter
+from dynamo_outbox.aws.backoff import full_jitter
 from dynamo_outbox.errors import ConditionFailedError, InvalidEventError, TransactionConflictError
 
 from ..doubles import FixedClock, StubDynamoDB, client_error
@@ -19,7 +19,7 @@ from ..doubles import FixedClock, StubDynamoDB, client_error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dynamo_outbox.outbox import Transaction
+    from dynamo_outbox.writing.outbox import Transaction
     from dynamo_outbox.testing import FakeDynamoDB
 
 KEY = {"name": "Team Topologies"}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamo_outbox.core.delivery import MAX_ENTRIES, MAX_REQUEST_BYTES, Delivery, entry_size, is_final
+from dynamo_outbox.publishing.batches import MAX_ENTRIES, MAX_REQUEST_BYTES, Delivery, entry_size, is_final
 
 
 @st.composite

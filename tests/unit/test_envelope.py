@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamo_outbox import Event, parse_event
-from dynamo_outbox.core.envelope import DETAIL_FORMS
+from dynamo_outbox.events.bus_event import DETAIL_FORMS
 from dynamo_outbox.errors import DecodeError
 
 from ..conftest import EVENTS

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 
 from dynamo_outbox import Event
-from dynamo_outbox.core.frozen import fill
-from dynamo_outbox.core.ids import uuid7, uuid8
+from dynamo_outbox.codec.frozen import fill
+from dynamo_outbox.events.ids import uuid7, uuid8
 from dynamo_outbox.errors import DecodeError, InvalidEventError
 
 from ..strategies import json_objects

@@ -16,20 +16,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamo_outbox import IdempotencyStore, idempotency, identity, results
-from dynamo_outbox.core import claims, json_text
-from dynamo_outbox.core.claims import Claim, Met, Place, Terms
+from dynamo_outbox import IdempotencyStore
+from dynamo_outbox.consuming import idempotency
+from dynamo_outbox.consuming import keys as identity
+from dynamo_outbox.consuming import results
+from dynamo_outbox.consuming import claims
+from dynamo_outbox.codec import json_text
+from dynamo_outbox.consuming.claims import Claim, Met, Place, Terms
 from dynamo_outbox.errors import MissingIdempotencyKeyError
-from dynamo_outbox.functions import JSON_TYPES, argument_binder
-from dynamo_outbox.identity import claim_maker
-from dynamo_outbox.results import ResultCodec
+from dynamo_outbox.aws.functions import JSON_TYPES, argument_binder
+from dynamo_outbox.consuming.keys import claim_maker
+from dynamo_outbox.consuming.results import ResultCodec
 
 from ..doubles import FixedClock, fake_dynamodb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dynamo_outbox.core.claims import OnExpiredLease
+    from dynamo_outbox.consuming.claims import OnExpiredLease
 
 CLAIM = Claim("orders#1", "token", "fingerprint")
 TIMES = st.datetimes(datetime(1990, 1, 1), datetime(2190, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # it has one

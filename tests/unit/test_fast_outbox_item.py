@@ -10,13 +10,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dynamo_outbox import Event, decode_record, parse_event
-from dynamo_outbox import event as event_module
-from dynamo_outbox.core import outbox_item
-from dynamo_outbox.core.event_context import context_at_once
-from dynamo_outbox.core.outbox_item import ItemLayout, event_of, event_plainly, item_of
+from dynamo_outbox.events import event as event_module
+from dynamo_outbox.events import outbox_item
+from dynamo_outbox.events.context import context_at_once
+from dynamo_outbox.events.outbox_item import ItemLayout, event_of, event_plainly, item_of
 from dynamo_outbox.errors import DecodeError
-from dynamo_outbox.event import _context_plainly
-from dynamo_outbox.processors import _outbox_events
+from dynamo_outbox.events.event import _context_plainly
+from dynamo_outbox.relaying.processors import _outbox_events
 from tests.strategies import damaged, events, json_values
 
 if TYPE_CHECKING:

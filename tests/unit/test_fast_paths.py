@@ -17,12 +17,15 @@ from botocore.exceptions import ParamValidationError
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from dynamo_outbox import Event, TransactionalOutbox, identity
-from dynamo_outbox.clients import Whole, forget_shared_clients, shared_client
-from dynamo_outbox.core import delivery, json_text, limits
-from dynamo_outbox.core.envelope import DETAIL_FORMS
-from dynamo_outbox.core.event_context import CONTEXT_FIELDS, context_members, context_text
-from dynamo_outbox.core.json_text import (
+from dynamo_outbox import Event, TransactionalOutbox
+from dynamo_outbox.consuming import keys as identity
+from dynamo_outbox.aws.clients import Whole, forget_shared_clients, shared_client
+from dynamo_outbox.publishing import batches as delivery
+from dynamo_outbox.codec import json_text
+from dynamo_outbox.writing import limits
+from dynamo_outbox.events.bus_event import DETAIL_FORMS
+from dynamo_outbox.events.context import CONTEXT_FIELDS, context_members, context_text
+from dynamo_outbox.codec.json_text import (
     BadJsonError,
     canonical,
     dumps,
@@ -31,16 +34,16 @@ from dynamo_outbox.core.json_text import (
     normalise,
     normalise_plainly,
 )
-from dynamo_outbox.core.outbox_item import time_text
-from dynamo_outbox.core.values import encode_item
+from dynamo_outbox.events.outbox_item import time_text
+from dynamo_outbox.codec.values import encode_item
 from dynamo_outbox.errors import InvalidEventError
-from dynamo_outbox.functions import argument_binder
+from dynamo_outbox.aws.functions import argument_binder
 from tests.strategies import dynamodb_items, events, json_objects, json_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dynamo_outbox.core.event_context import Context
+    from dynamo_outbox.events.context import Context
 
 EDGES = st.sampled_from([2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 10**18, 10**19, 10**400, 1e300, 1e-300])
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamo_outbox import decode_item, encode_item
-from dynamo_outbox.core.fast_values import NotPlainError, read_map, write_map
-from dynamo_outbox.core.values import decode_plainly, encode_plainly
+from dynamo_outbox.codec.fast_values import NotPlainError, read_map, write_map
+from dynamo_outbox.codec.values import decode_plainly, encode_plainly
 from dynamo_outbox.errors import OutboxError
 from tests.strategies import damaged, dynamodb_items, json_values
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamo_outbox import Event, IdempotencyStore, idempotent, parse_event
-from dynamo_outbox.core.claims import Claim, Claimed, Replay
+from dynamo_outbox.consuming.claims import Claim, Claimed, Replay
 from dynamo_outbox.errors import (
     AlreadyInProgressError,
     DecodeError,
@@ -20,7 +20,7 @@ from dynamo_outbox.errors import (
     PayloadMismatchError,
     ResultError,
 )
-from dynamo_outbox.results import StoredResult
+from dynamo_outbox.consuming.results import StoredResult
 
 from ..doubles import FixedClock, StubDynamoDB, client_error
 

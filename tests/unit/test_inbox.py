@@ -9,9 +9,9 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from dynamo_outbox import Event, IdempotencyStore, Inbox, InboxTransaction, TransactionalOutbox
-from dynamo_outbox.core.claims import Met
-from dynamo_outbox.core.inbox import AfterFailure, after_failure
-from dynamo_outbox.core.outbox_item import event_of
+from dynamo_outbox.consuming.claims import Met
+from dynamo_outbox.consuming.inbox_records import AfterFailure, after_failure
+from dynamo_outbox.events.outbox_item import event_of
 from dynamo_outbox.errors import (
     CommitUnknownError,
     ConditionFailedError,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamo_outbox.core.json_text import _pieces, dumps
+from dynamo_outbox.codec.json_text import _pieces, dumps
 from tests.strategies import numbers
 
 _texts = st.text(max_size=4) | st.sampled_from(["null", "\0", '"\\u0000"', '"\0"', "\\u0000", "x\0", "Decimal('1')"])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from dynamo_outbox import Event, EventBridgePublisher, OutboxRelay, parse_event
-from dynamo_outbox.core.outbox_item import ItemLayout, item_of
+from dynamo_outbox.events.outbox_item import ItemLayout, item_of
 from dynamo_outbox.pipes import outbox_pipe, render
 
 from ..doubles import StubBus

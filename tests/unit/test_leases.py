@@ -13,7 +13,7 @@ from botocore.exceptions import ReadTimeoutError
 from pydantic import BaseModel
 
 from dynamo_outbox import Event, IdempotencyStore, fence_number, idempotent
-from dynamo_outbox.core.claims import Claim, Claimed
+from dynamo_outbox.consuming.claims import Claim, Claimed
 from dynamo_outbox.errors import (
     AlreadyInProgressError,
     CommitUnknownError,

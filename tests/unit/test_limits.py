@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 
 from dynamo_outbox import Event, EventBridgePublisher, TransactionalOutbox, decode_item, encode_item
-from dynamo_outbox.core.delivery import check_sendable
-from dynamo_outbox.core.limits import item_size
+from dynamo_outbox.publishing.batches import check_sendable
+from dynamo_outbox.writing.limits import item_size
 from dynamo_outbox.errors import DecodeError, EncodeError, InvalidEventError, TransactionLimitError
 
 from ..doubles import FixedClock, StubBus, StubDynamoDB

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from dynamo_outbox.outbox import Transaction
+    from dynamo_outbox.writing.outbox import Transaction
 
     Act = Callable[[Transaction], object]
 

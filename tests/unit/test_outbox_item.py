@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamo_outbox import Event
-from dynamo_outbox.core.outbox_item import ItemLayout, event_of, is_outbox_image, item_of, time_text
+from dynamo_outbox.events.outbox_item import ItemLayout, event_of, is_outbox_image, item_of, time_text
 from dynamo_outbox.errors import DecodeError, InvalidEventError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 
 from dynamo_outbox import ChangeProcessor, Event, EventBridgePublisher, OutboxRelay, ParkingTable, StreamRecord
 from dynamo_outbox.errors import ParkingError
-from dynamo_outbox.parking import RedriveFailure
+from dynamo_outbox.relaying.parking import RedriveFailure
 
 from ..doubles import FixedClock, StubBus, client_error, fake_dynamodb
 from .test_processors import ALL_WELL, NOON, book_record, failed_from, insertion, outbox_record

@@ -99,7 +99,7 @@ def books(clock: FixedClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]
         monkeypatch.setenv(name, value)
     clients = {"dynamodb": example.dynamodb, "events": example.bus}
     monkeypatch.setattr(boto3, "client", lambda service, **_: clients[service])
-    monkeypatch.setattr("dynamo_outbox.clients.shared_client", clients.__getitem__)
+    monkeypatch.setattr("dynamo_outbox.aws.clients.shared_client", clients.__getitem__)
     yield example
     for name in example.loaded:
         sys.modules.pop(name, None)

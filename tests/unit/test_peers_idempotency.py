@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from dynamo_outbox import Event, IdempotencyStore, idempotent
-from dynamo_outbox.core.claims import Claim
+from dynamo_outbox.consuming.claims import Claim
 from dynamo_outbox.errors import (
     AlreadyInProgressError,
     LeaseLostError,

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamo_outbox import Event, IdempotencyStore, idempotent
-from dynamo_outbox.core.claims import Claim
+from dynamo_outbox.consuming.claims import Claim
 from dynamo_outbox.errors import PermanentFailureError, UnknownOutcomeError
-from dynamo_outbox.failures import read_failure, write_failure
+from dynamo_outbox.consuming.failures import read_failure, write_failure
 
 from ..doubles import FixedClock, client_error, fake_dynamodb
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamo_outbox import ChangeProcessor, DomainEvent, Event, EventBridgePublisher, OutboxRelay, StreamRecord
-from dynamo_outbox.core.outbox_item import ItemLayout, item_of
+from dynamo_outbox.events.outbox_item import ItemLayout, item_of
 from dynamo_outbox.errors import DecodeError
 
 from ..doubles import StubBus

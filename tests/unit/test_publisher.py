@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError
 
 from dynamo_outbox import DomainEvent, Event, EventBridgePublisher
-from dynamo_outbox.core.delivery import MAX_REQUEST_BYTES
+from dynamo_outbox.publishing.batches import MAX_REQUEST_BYTES
 from dynamo_outbox.errors import InvalidEventError, PublishError
 
 from ..doubles import FixedClock, StubBus, client_error

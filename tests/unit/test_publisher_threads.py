@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamo_outbox import Event, EventBridgePublisher
-from dynamo_outbox.core.delivery import width
+from dynamo_outbox.publishing.batches import width
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

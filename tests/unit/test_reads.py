@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from dynamo_outbox import Event, Transaction, TransactionalOutbox
-from dynamo_outbox.core.values import encode_item
+from dynamo_outbox.codec.values import encode_item
 from dynamo_outbox.errors import ConditionFailedError, EncodeError, InvalidEventError, TransactionLimitError
 
 from ..doubles import fake_dynamodb, waiting_outbox

@@ -31,9 +31,9 @@ from dynamo_outbox import (
     parse_event,
     parse_events,
 )
-from dynamo_outbox.clients import forget_shared_clients, shared_client
-from dynamo_outbox.core.json_text import canonical
-from dynamo_outbox.core.outbox_item import event_of
+from dynamo_outbox.aws.clients import forget_shared_clients, shared_client
+from dynamo_outbox.codec.json_text import canonical
+from dynamo_outbox.events.outbox_item import event_of
 from dynamo_outbox.errors import (
     DecodeError,
     EncodeError,

@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamo_outbox.errors import InvalidPatternError, RenderError
-from dynamo_outbox.pipes import MAX_TEMPLATE_LENGTH, RESERVED_VARIABLES, PipeDefinition, outbox_pipe, render
+from dynamo_outbox.pipes import PipeDefinition, outbox_pipe, render
+from dynamo_outbox.pipes.definition import MAX_TEMPLATE_LENGTH, RESERVED_VARIABLES
 
 from ..strategies import json_values
 

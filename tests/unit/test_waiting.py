@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamo_outbox import Event, IdempotencyStore, idempotent
-from dynamo_outbox.core.claims import Claim, Claimed
+from dynamo_outbox.consuming.claims import Claim, Claimed
 from dynamo_outbox.errors import AlreadyInProgressError, PayloadMismatchError, ResultError, UnknownOutcomeError
-from dynamo_outbox.results import StoredResult
+from dynamo_outbox.consuming.results import StoredResult
 
 from ..doubles import FixedClock
 from ..doubles import fake_dynamodb as new_dynamodb

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamo_outbox.workers import work_off
+from dynamo_outbox.publishing.workers import work_off
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import RenderError
-from ..pipes import render
+from ..pipes.definition import render
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..pipes import PipeDefinition
+    from ..pipes.definition import PipeDefinition
     from ..typing import EventBridgeClient, StreamsClient
 
 

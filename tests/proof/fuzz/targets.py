@@ -22,10 +22,10 @@ from dynamo_outbox import (
     parse_event,
     parse_events,
 )
-from dynamo_outbox.core.delivery import check_sendable
-from dynamo_outbox.core.outbox_item import ItemLayout, event_of, item_of
+from dynamo_outbox.publishing.batches import check_sendable
+from dynamo_outbox.events.outbox_item import ItemLayout, event_of, item_of
 from dynamo_outbox.errors import DecodeError, InvalidEventError
-from dynamo_outbox.message_batch import each_message
+from dynamo_outbox.consuming.batch_handler import each_message
 
 from ...doubles import StubBus
 

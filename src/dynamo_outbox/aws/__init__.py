@@ -1,0 +1,1 @@
+"""boto3 clients, Lambda's context and backoff."""

@@ -1,0 +1,1 @@
+"""Conversions: DynamoDB attribute values and exact JSON."""

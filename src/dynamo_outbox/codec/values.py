@@ -1,0 +1,321 @@
+"""DynamoDB's typed values (``{"S": "…"}``) to Python's and back: exact, and strict about what DynamoDB never sends.
+
+Types and limits:
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Set
+from decimal import Context, Decimal, DecimalException, Inexact, Overflow, Rounded, Underflow
+
+from ..errors import DecodeError, EncodeError
+from .fast_values import read_map, write_map
+from .short_repr import shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from ..typing import Item
+
+__all__ = ["decode_item", "encode_item"]
+
+MAX_DEPTH = 32
+"""How deep a value may lie, the attributes themselves on level 1: 31 lists or maps around it."""
+MAX_DIGITS = 38
+MIN_EXPONENT, MAX_EXPONENT = -130, 125
+"""A number's magnitude is 0 or between 1E-130 and 9.99…E+125."""
+
+_NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?"
+"""Compiled on first use, if there is one: it would be half of what importing this module costs."""
+_read_number = Context(prec=MAX_DIGITS, Emin=-9999, Emax=9999, traps=[Inexact, Overflow, Underflow]).create_decimal
+_write_number = Context(
+    prec=MAX_DIGITS, Emin=-9999, Emax=9999, traps=[Overflow, Inexact, Rounded, Underflow]
+).create_decimal
+
+
+class _BadValueError(Exception):
+    """Carries a problem up to where the path is known; each container on the way puts its own step in front."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path = path
+        self.problem = problem
+
+    def under(self, step: str) -> _BadValueError:
+        joint = "." if self.path and not self.path.startswith("[") else ""
+        return _BadValueError(f"{step}{joint}{self.path}", self.problem)
+
+
+def decode_item(attribute_values: Mapping[str, Any]) -> dict[str, Any]:
+    """The Python values of an item in DynamoDB's typed form.
+
+    Args:
+        attribute_values: Attribute names to typed values, as boto3 returns them (binary as ``bytes``) or as Lambda
+            delivers them (binary as base64 text).
+
+    Returns:
+        Text as ``str``, numbers as ``Decimal`` with all their digits, binary as ``bytes``, sets as ``set``. The members
+        of a map come in no order, as in DynamoDB.
+
+    Raises:
+        DecodeError: A value that DynamoDB never sends: two type tags or none, a tag in lower case, NaN, 39 digits, bad
+            base64. Its path says where.
+    """
+    try:
+        return read_map(attribute_values, 0)
+    except Exception:  # the reference implementation names the fault, or reads what is rare
+        return decode_plainly(attribute_values)
+
+
+def decode_plainly(attribute_values: Mapping[str, Any]) -> dict[str, Any]:
+    """`decode_item` as its rules are written: slow, and the judge of what the fast path gives up on."""
+    if not isinstance(attribute_values, dict):
+        raise DecodeError("", f"an item is a map of attributes, not {type(attribute_values).__name__}")
+    try:
+        return _decode_map(attribute_values, 0)
+    except _BadValueError as bad:
+        raise DecodeError(bad.path, bad.problem) from None
+
+
+def _decode(typed: Any, depth: int) -> Any:
+    if depth > MAX_DEPTH:
+        raise _BadValueError("", f"lies more than {MAX_DEPTH} levels deep")
+    if not isinstance(typed, dict) or len(typed) != 1:
+        raise _BadValueError("", f"a typed value is a map with one type tag, not {shown(typed)}")
+    for tag, value in typed.items():
+        decoder = _DECODERS.get(tag)
+        if decoder is None:
+            raise _BadValueError("", f"{shown(tag)} is none of DynamoDB's type tags {', '.join(_DECODERS)}")
+        try:
+            return decoder(value, depth)
+        except _BadValueError as bad:
+            raise bad.under(tag) from None
+    raise AssertionError("unreachable: the map has one member")
+
+
+def _decode_s(value: Any, _depth: int) -> str:
+    if not isinstance(value, str):
+        raise _BadValueError("", f"expected text, got {shown(value)}")
+    return value
+
+
+def _decode_n(value: Any, _depth: int) -> Decimal:
+    if not isinstance(value, str):
+        raise _BadValueError("", f"expected a number as text, got {shown(value)}")
+    if re.fullmatch(_NUMBER, value) is None:
+        raise _BadValueError("", f"{shown(value)} is no number")
+    try:
+        number = _read_number(value)
+    except DecimalException:
+        raise _BadValueError("", f"{shown(value)} has more than {MAX_DIGITS} digits or is out of range") from None
+    if number and not MIN_EXPONENT <= number.adjusted() <= MAX_EXPONENT:
+        raise _BadValueError("", f"{shown(value)} is out of DynamoDB's range")
+    return number
+
+
+def _decode_b(value: Any, _depth: int) -> bytes:
+    if isinstance(value, str):
+        try:
+            from base64 import b64decode
+
+            return b64decode(value, validate=True)
+        except ValueError:
+            raise _BadValueError("", f"{shown(value)} is not base64") from None
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value)
+    raise _BadValueError("", f"expected binary, got {shown(value)}")
+
+
+def _decode_bool(value: Any, _depth: int) -> bool:
+    if value is not True and value is not False:
+        raise _BadValueError("", f"expected true or false, got {shown(value)}")
+    return value
+
+
+def _decode_null(value: Any, _depth: int) -> None:
+    if value is not True:
+        raise _BadValueError("", f"expected true, got {shown(value)}")
+
+
+def _set_of(decode_member: Callable[[Any, int], Any]) -> Callable[[Any, int], set[Any]]:
+    def decode_set(value: Any, depth: int) -> set[Any]:
+        if not isinstance(value, list) or not value:
+            raise _BadValueError("", f"expected a list with at least one member, got {shown(value)}")
+        members = set()
+        for index, member in enumerate(value):
+            try:
+                members.add(decode_member(member, depth))
+            except _BadValueError as bad:
+                raise bad.under(f"[{index}]") from None
+        return members
+
+    return decode_set
+
+
+def _decode_list(value: Any, depth: int) -> list[Any]:
+    if not isinstance(value, list):
+        raise _BadValueError("", f"expected a list, got {shown(value)}")
+    out = []
+    for index, member in enumerate(value):
+        try:
+            out.append(_decode(member, depth + 1))
+        except _BadValueError as bad:
+            raise bad.under(f"[{index}]") from None
+    return out
+
+
+def _decode_map(value: Any, depth: int) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _BadValueError("", f"expected a map, got {shown(value)}")
+    out = {}
+    for name, member in value.items():
+        if not isinstance(name, str):
+            raise _BadValueError("", f"an attribute's name is text, not {shown(name)}")
+        try:
+            out[name] = _decode(member, depth + 1)
+        except _BadValueError as bad:
+            raise bad.under(name) from None
+    return out
+
+
+_DECODERS: dict[str, Callable[[Any, int], Any]] = {
+    "S": _decode_s,
+    "N": _decode_n,
+    "B": _decode_b,
+    "BOOL": _decode_bool,
+    "NULL": _decode_null,
+    "M": _decode_map,
+    "L": _decode_list,
+    "SS": _set_of(_decode_s),
+    "NS": _set_of(_decode_n),
+    "BS": _set_of(_decode_b),
+}
+
+
+def encode_item(item: Item) -> dict[str, Any]:
+    """An item of Python values in DynamoDB's typed form, for a low-level client.
+
+    Args:
+        item: Attribute names to ``str``, ``int``, ``Decimal``, ``float`` (written by its shortest exact form),
+            ``bytes``, ``bool``, ``None``, and lists, tuples, maps and sets of these. A pydantic model or a dataclass
+            instance, as the item or inside it, is the map of its fields.
+
+    Raises:
+        EncodeError: A value that DynamoDB has no type for, a number beyond 38 digits, an empty or mixed set, NaN, a key
+            that is no text. Its path says where.
+    """
+    if type(item) is dict:
+        try:
+            return write_map(item, 0)
+        except Exception:  # noqa: S110  # as above
+            pass
+    return encode_plainly(item)
+
+
+def encode_plainly(item: Item) -> dict[str, Any]:
+    """`encode_item` as its rules are written: the judge of what the fast path gives up on."""
+    try:
+        encoded: dict[str, Any] = _encode_map(item, 0)["M"]
+    except _BadValueError as bad:
+        raise EncodeError(bad.path, bad.problem) from None
+    return encoded
+
+
+def encode_value(value: Any) -> dict[str, Any]:
+    """One Python value in DynamoDB's typed form; `encode_item` says which."""
+    try:
+        return _encode(value, 1)
+    except _BadValueError as bad:
+        raise EncodeError(bad.path, bad.problem) from None
+
+
+def _encode(value: Any, depth: int) -> dict[str, Any]:
+    if depth > MAX_DEPTH:
+        raise _BadValueError("", f"lies more than {MAX_DEPTH} levels deep")
+    if isinstance(value, str):
+        return {"S": str.__str__(value)}  # the text itself, also of an enum's member
+    if value is None:
+        return {"NULL": True}
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    if isinstance(value, (int, float, Decimal)):
+        return {"N": _number_text(value)}
+    if isinstance(value, (bytes, bytearray)):
+        return {"B": bytes(value)}
+    if isinstance(value, Set):
+        return _encode_set(value)
+    if isinstance(value, (list, tuple)):
+        return _encode_list(value, depth)
+    if _is_map(value):
+        return _encode_map(value, depth)
+    if _is_boto3_binary(value):
+        return {"B": bytes(value.value)}
+    raise _BadValueError("", f"DynamoDB has no type for {type(value).__name__}; convert {shown(value)} first")
+
+
+def _number_text(value: float | Decimal) -> str:
+    try:
+        number = _write_number(float.__repr__(value) if isinstance(value, float) else value)
+    except DecimalException:
+        raise _BadValueError("", f"{shown(value)} has more than {MAX_DIGITS} digits or is out of range") from None
+    if not number.is_finite():
+        raise _BadValueError("", f"DynamoDB has no {value}")
+    if number and not MIN_EXPONENT <= number.adjusted() <= MAX_EXPONENT:
+        raise _BadValueError("", f"{shown(value)} is out of DynamoDB's range")
+    return str(number)
+
+
+def _encode_set(value: Set[Any]) -> dict[str, Any]:
+    if not value:
+        raise _BadValueError("", "DynamoDB has no empty sets; leave the attribute out or use an empty list")
+    if all(isinstance(member, str) for member in value):
+        return {"SS": [str.__str__(member) for member in value]}
+    if all(isinstance(member, (int, float, Decimal)) and not isinstance(member, bool) for member in value):
+        return {"NS": [_number_text(member) for member in value]}
+    if all(isinstance(member, (bytes, bytearray)) or _is_boto3_binary(member) for member in value):
+        return {"BS": [bytes(getattr(member, "value", member)) for member in value]}
+    kinds = ", ".join(sorted({type(member).__name__ for member in value}))
+    raise _BadValueError("", f"a set holds text, or numbers, or binary, and nothing else; this one holds {kinds}")
+
+
+def _encode_list(value: list[Any] | tuple[Any, ...], depth: int) -> dict[str, Any]:
+    out = []
+    for index, member in enumerate(value):
+        try:
+            out.append(_encode(member, depth + 1))
+        except _BadValueError as bad:
+            raise bad.under(f"[{index}]") from None
+    return {"L": out}
+
+
+def _is_boto3_binary(value: Any) -> bool:
+    return type(value).__module__ == "boto3.dynamodb.types" and type(value).__name__ == "Binary"
+
+
+def _is_map(value: Any) -> bool:
+    return hasattr(value, "items") or hasattr(type(value), "model_fields") or _is_dataclass(value)
+
+
+def _is_dataclass(value: Any) -> bool:
+    return hasattr(type(value), "__dataclass_fields__")
+
+
+def _encode_map(value: Any, depth: int) -> dict[str, Any]:
+    if not _is_map(value):
+        raise _BadValueError("", f"an item is a map of attributes, not {type(value).__name__}")
+    if hasattr(type(value), "model_fields"):
+        value = value.model_dump()
+    elif _is_dataclass(value):
+        value = {name: getattr(value, name) for name in type(value).__dataclass_fields__}
+    out = {}
+    for name, member in value.items():
+        if not isinstance(name, str):
+            raise _BadValueError("", f"an attribute's name is text, not {shown(name)}")
+        try:
+            out[str.__str__(name)] = _encode(member, depth + 1)
+        except _BadValueError as bad:
+            raise bad.under(name) from None
+    return {"M": out}

@@ -1,0 +1,1 @@
+"""Consumers: idempotent functions, the inbox, handlers of message batches."""

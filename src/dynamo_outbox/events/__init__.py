@@ -1,0 +1,1 @@
+"""Events: the value, the item in the outbox, the forms on the bus, and what a consumer reads."""

@@ -1,0 +1,168 @@
+"""The event on the bus: the forms in which it is sent, and the one reader for all in which it may arrive."""
+
+from __future__ import annotations
+
+from ..errors import DecodeError
+from .context import CONTEXT_FIELDS, context_fields, context_members, context_text
+from ..codec.json_text import BadJsonError, dumps, loads_object, quoted
+from .outbox_item import (
+    build_event,
+    check_format,
+    event_of,
+    is_outbox_image,
+    time_of,
+    time_text,
+    version_of,
+)
+from ..codec.short_repr import shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from .event import Event
+
+__all__ = ["DETAIL_FORMS", "parse_event"]
+
+
+def envelope_detail(event: Event) -> str:
+    """``{"metadata": …, "data": …}``: the form that `parse_event` reads back whole."""
+    aggregate = ""
+    if event.aggregate_type is not None and event.aggregate_id is not None:
+        aggregate = f',"aggregateType":{quoted(event.aggregate_type)},"aggregateId":{quoted(event.aggregate_id)}'
+    context = context_text(event._told())
+    more = f",{context}" if context else ""
+    return (
+        f'{{"metadata":{{"id":{quoted(event.id)},"type":{quoted(event.type)},"version":{event.version},'
+        f'"time":"{time_text(event.time)}"{aggregate}{more}}},"data":{event.data_json}}}'
+    )
+
+
+def data_detail(event: Event) -> str:
+    """The bare data. It carries no id that outlives a delivery, so a consumer can't tell a duplicate."""
+    return event.data_json
+
+
+def cloudevents_detail(event: Event) -> str:
+    """A CloudEvents 1.0 object. https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md"""
+    attributes: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": event.source,
+        "type": event.type,
+        "time": time_text(event.time),
+        "datacontenttype": "application/json",
+        "eventversion": event.version,
+    }
+    if event.aggregate_type is not None:
+        attributes |= {"aggregatetype": event.aggregate_type, "aggregateid": event.aggregate_id}
+    attributes |= {wire.lower(): value for wire, value in context_members(event._told()).items()}
+    if event.sequence is not None:
+        attributes["sequence"] = str(event.sequence)  # the sequence extension is text, and an integer is 32 bits there
+    return f'{dumps(attributes)[:-1]},"data":{event.data_json}}}'
+
+
+DETAIL_FORMS = {"envelope": envelope_detail, "data": data_detail, "cloudevents": cloudevents_detail}
+
+
+def parse_event(event: object) -> Event:
+    """The event that a consumer was given, whichever way it came.
+
+    Args:
+        event: What Lambda passes for an EventBridge rule: sent by the relay, by a templated pipe (data and context as
+            JSON text), by a bare pipe (the detail is the stream record), or as CloudEvents; or a CloudEvents object
+            itself.
+
+    Raises:
+        DecodeError: None of these, or one with a part missing; the path names the part.
+
+    Lambda reads JSON numbers as floats; what must stay exact travels as text.
+    """
+    if not isinstance(event, dict):
+        raise DecodeError("", f"an event is a JSON object, not {type(event).__name__}")
+    if "specversion" in event:
+        return _from_cloudevents(event, "")
+    detail = event.get("detail")
+    if not isinstance(detail, dict):
+        raise DecodeError("detail", "is missing or no object: this is no event from EventBridge")
+    source = _text(event, "source", "")
+    if isinstance(detail.get("metadata"), dict):
+        return _from_envelope(detail, source)
+    if "specversion" in detail:
+        return _from_cloudevents(detail, "detail")
+    if "dynamodb" in detail:
+        return _from_stream_record(detail)
+    raise DecodeError(
+        "detail.metadata",
+        "is missing. A publisher with detail='data' sends no metadata, and so no id; use 'envelope' to parse events",
+    )
+
+
+def _from_envelope(detail: Mapping[str, Any], source: str) -> Event:
+    metadata = detail["metadata"]
+    path = "detail.metadata"
+    if "outboxFormat" in metadata:
+        check_format(metadata["outboxFormat"], f"{path}.outboxFormat")
+    context = _object(metadata, "context", path) if "context" in metadata else metadata
+    return build_event(
+        _text(metadata, "type", path),
+        _object(detail, "data", "detail"),
+        id=_text(metadata, "id", path),
+        time=time_of(metadata.get("time"), f"{path}.time"),
+        source=source,
+        version=version_of(metadata.get("version"), f"{path}.version"),
+        aggregate_type=metadata.get("aggregateType") or None,
+        aggregate_id=metadata.get("aggregateId") or None,
+        **context_fields(context),
+    )
+
+
+def _from_cloudevents(attributes: Mapping[str, Any], path: str) -> Event:
+    joint = f"{path}." if path else ""
+    context = {wire: attributes.get(wire.lower()) for wire, _ in CONTEXT_FIELDS}
+    if isinstance(context["sequence"], str):
+        context["sequence"] = version_of(context["sequence"], f"{joint}sequence")
+    return build_event(
+        _text(attributes, "type", path),
+        _object(attributes, "data", path),
+        id=_text(attributes, "id", path),
+        time=time_of(attributes.get("time"), f"{joint}time"),
+        source=_text(attributes, "source", path),
+        version=version_of(attributes.get("eventversion", 1), f"{joint}eventversion"),
+        aggregate_type=attributes.get("aggregatetype"),
+        aggregate_id=attributes.get("aggregateid"),
+        **context_fields(context),
+    )
+
+
+def _from_stream_record(record: Mapping[str, Any]) -> Event:
+    change = record["dynamodb"]
+    image = change.get("NewImage") if isinstance(change, dict) else None
+    if record.get("eventName") != "INSERT" or not isinstance(image, dict) or not is_outbox_image(image):
+        raise DecodeError("detail", "is a change of an item, but not the insertion of an outbox item")
+    try:
+        event = event_of(image)
+        event._told()  # at once: to a consumer, a context that can't be read is a broken event
+    except DecodeError as error:
+        raise error.within("detail.dynamodb.NewImage") from None
+    return event
+
+
+def _text(holder: Mapping[str, Any], name: str, path: str) -> str:
+    value = holder.get(name)
+    if not isinstance(value, str):
+        raise DecodeError(f"{path}.{name}" if path else name, f"needs text, got {shown(value)}")
+    return value
+
+
+def _object(holder: Mapping[str, Any], name: str, path: str) -> Mapping[str, Any]:
+    value, where = holder.get(name), f"{path}.{name}" if path else name
+    if isinstance(value, str):
+        try:
+            return loads_object(value, where)
+        except BadJsonError as bad:
+            raise DecodeError(bad.path, bad.problem) from None
+    if not isinstance(value, dict):
+        raise DecodeError(where, f"needs an object or its JSON text, got {shown(value)}")
+    return value

@@ -1,0 +1,128 @@
+"""Events inside SQS and SNS messages: each with the id by which a batch response names its message.
+
+https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
+https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
+"""
+
+from __future__ import annotations
+
+from ..errors import DecodeError
+from .bus_event import parse_event
+from ..codec.frozen import Frozen, fill
+from ..codec.json_text import BadJsonError, loads_object
+from ..codec.short_repr import shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Literal, overload
+
+    from .event import Event
+
+__all__ = ["Message", "parse_events"]
+
+
+class Message(Frozen):
+    """An event and the message that brought it.
+
+    Attributes:
+        event: The event.
+        message_id: What names the message in a batch response: SQS's or SNS's message id.
+        group_id: The message group of a FIFO queue, or None.
+    """
+
+    __slots__ = FIELDS = ("event", "message_id", "group_id")
+    event: Event
+    message_id: str
+    group_id: str | None
+
+    def __init__(self, event: Event, message_id: str, group_id: str | None = None) -> None:
+        fill(self, "event", event)
+        fill(self, "message_id", message_id)
+        fill(self, "group_id", group_id)
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def parse_events(payload: object, *, on_error: Literal["raise"] = "raise") -> list[Message]: ...
+
+    @overload
+    def parse_events(payload: object, *, on_error: Literal["collect"]) -> list[Message | DecodeError]: ...
+
+
+def parse_events(payload: object, *, on_error: str = "raise") -> Sequence[Message | DecodeError]:
+    """The events in a batch of SQS or SNS messages, in its order.
+
+    Args:
+        payload: Lambda's event for a queue or a topic. A message's text is an event in any form that `parse_event`
+            reads, or an SNS notification that holds one.
+        on_error: ``raise``, or ``collect`` to find each unreadable message's `DecodeError` in its place.
+
+    Raises:
+        DecodeError: The payload is no such batch, or, with ``raise``, a message in it holds no event.
+    """
+    if on_error not in ("raise", "collect"):
+        raise ValueError(f"on_error is 'raise' or 'collect', not {on_error!r}")
+    messages: list[Message | DecodeError] = []
+    for index, record in enumerate(payload_records(payload)):
+        try:
+            messages.append(_message(record, index))
+        except DecodeError as error:
+            found = DecodeError(error.path, error.problem, index=index)
+            if on_error == "raise":
+                raise found from None
+            messages.append(found)
+    return messages
+
+
+def payload_records(payload: object) -> list[Any]:
+    """The messages of a batch, unread.
+
+    Raises:
+        DecodeError: It is none.
+    """
+    records = payload.get("Records") if isinstance(payload, dict) else None
+    if not isinstance(records, list):
+        raise DecodeError("Records", "is missing or no list: this is no batch of SQS or SNS messages")
+    return records
+
+
+def names_of(record: object) -> tuple[str | None, str | None]:
+    """The id by which a batch response names an SQS message, readable or not, and its FIFO group."""
+    if not isinstance(record, dict):
+        return None, None
+    identifier, attributes = record.get("messageId"), record.get("attributes")
+    group = attributes.get("MessageGroupId") if isinstance(attributes, dict) else None
+    return (
+        identifier if isinstance(identifier, str) and identifier else None,
+        group if isinstance(group, str) else None,
+    )
+
+
+def _message(record: Any, index: int) -> Message:
+    if isinstance(record, dict) and isinstance(notification := record.get("Sns"), dict):
+        return Message(_event_in(notification, "Message", "Sns."), _text(notification, "MessageId", "Sns."))
+    if not isinstance(record, dict) or "body" not in record:
+        raise DecodeError("", "is neither an SQS nor an SNS message", index=index)
+    identifier, group = names_of(record)
+    return Message(_event_in(record, "body", ""), identifier or "", group)
+
+
+def _event_in(holder: Mapping[str, Any], name: str, prefix: str) -> Event:
+    path = f"{prefix}{name}"
+    try:
+        document = loads_object(_text(holder, name, prefix), path)
+        if document.get("Type") == "Notification" and "Message" in document:  # SNS to SQS without raw delivery
+            path += ".Message"
+            document = loads_object(_text(document, "Message", f"{prefix}{name}."), path)
+        return parse_event(document)
+    except BadJsonError as bad:
+        raise DecodeError(bad.path, bad.problem) from None
+
+
+def _text(holder: Mapping[str, Any], name: str, prefix: str) -> str:
+    value = holder.get(name)
+    if not isinstance(value, str):
+        raise DecodeError(f"{prefix}{name}", f"needs text, got {shown(value)}")
+    return value

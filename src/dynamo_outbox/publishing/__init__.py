@@ -1,0 +1,1 @@
+"""The EventBridge publisher: batching, retries, order."""

@@ -1,0 +1,1 @@
+"""Stream records in every shape in which AWS delivers them."""

@@ -1,0 +1,405 @@
+"""Stream records, in every shape in which they are handed over, as one type.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_Record.html
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/kds_using-shards-and-metrics.html
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+
+from ..errors import DecodeError
+from ..codec.frozen import Frozen, fill, unfrozen
+from ..codec.short_repr import shown
+from ..codec.values import decode_item
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from typing import Any, Literal, overload
+
+    from .changed_attributes import Change
+
+__all__ = ["SequenceNumber", "StreamRecord", "decode_record", "decode_records"]
+
+_KNOWN_EVENT_NAMES = frozenset({"INSERT", "MODIFY", "REMOVE"})
+_MAX_SEQUENCE_DIGITS = 129
+"""Kinesis's own limit; DynamoDB's numbers have 21 to 40 digits."""
+_MAX_SECONDS = 2.0**37
+"""Beyond the year 6000: as epoch seconds, whatever is between 0 and this is a time."""
+_TTL_PRINCIPAL = "dynamodb.amazonaws.com"
+
+
+class SequenceNumber(str):
+    """A stream's sequence number: AWS's text, ordered as the number that it is.
+
+    The texts are 21 to 40 digits long, so sorting them as text would be wrong. Their order means something within one
+    shard only.
+    """
+
+    __slots__ = ()
+
+    def __lt__(self, other: str) -> bool:
+        return int(self) < int(other)
+
+    def __le__(self, other: str) -> bool:
+        return int(self) <= int(other)
+
+    def __gt__(self, other: str) -> bool:
+        return int(self) > int(other)
+
+    def __ge__(self, other: str) -> bool:
+        return int(self) >= int(other)
+
+
+class StreamRecord(Frozen):
+    """One change of one item.
+
+    Attributes:
+        event_id: Unique per change of a stream.
+        event_name: ``INSERT``, ``MODIFY``, ``REMOVE``, or whatever AWS may send one day: kept, never taken for another.
+        is_known: Whether `event_name` is one of the three.
+        table: The table's name, or None where the record doesn't say (GetRecords).
+        region: The table's Region, or None.
+        event_source_arn: The ARN of the DynamoDB stream, or None (GetRecords, Kinesis).
+        time: When the change was made, to the precision that AWS gives; aware.
+        sequence_number: Its place in its shard, or None. A Kinesis record has that of its envelope.
+        stream_view_type: What images the stream carries, or None.
+        size_bytes: AWS's figure, or None.
+        is_ttl_delete: Whether DynamoDB removed the item because its time to live had passed. A removal that was
+            replicated from another Region can't be told apart.
+        keys, new_image, old_image: The item's key and images as Python values; an image that the record doesn't carry
+            is None, and an empty one is empty. Decoded on first access, which raises `DecodeError` if malformed.
+        raw: The record as it came. Not to be changed: what is asked for later is read from it.
+    """
+
+    __slots__ = (
+        "_change",
+        "_from_kinesis",
+        "_number",
+        "_read",
+        "event_id",
+        "event_name",
+        "index",
+        "raw",
+    )
+    FIELDS = ("event_id", "event_name", "table", "time", "sequence_number", "is_ttl_delete", "raw")
+
+    event_id: str
+    event_name: str
+    raw: Mapping[str, Any]
+    index: int | None
+    _change: Mapping[str, Any]
+    _from_kinesis: bool
+    _number: str | None
+    """The sequence number, as text of its digits."""
+    _read: dict[str, Any]
+    """The images, and the time, once they were asked for."""
+
+    def __init__(self, raw: Mapping[str, Any], index: int | None = None) -> None:
+        fill(self, "index", index)
+        fill(self, "_number", None)
+        raw, number = self._unwrapped(raw)
+        change = raw.get("dynamodb")
+        if not isinstance(change, dict):
+            raise self._error("dynamodb", "is missing or no map: this is no DynamoDB stream record")
+        fill(self, "raw", raw)
+        fill(self, "_change", change)
+        fill(self, "_from_kinesis", number is not None)
+        fill(self, "_number", self._digits(change.get("SequenceNumber") if number is None else number))
+        names = ("tableName", "awsRegion") if self._from_kinesis else ("eventSourceARN", "tableName", "awsRegion")
+        for name in names:
+            self._check_optional(raw, name, str)
+        fill(self, "event_id", self._required(raw, "eventID"))
+        fill(self, "event_name", self._required(raw, "eventName"))
+        self._check_optional(change, "StreamViewType", str, "dynamodb.")
+        self._check_optional(change, "SizeBytes", int, "dynamodb.")
+        fill(self, "_read", {"time": self._time()})
+        if not isinstance(change.get("Keys"), dict):
+            raise self._error("dynamodb.Keys", "is missing or no map, and every change has it")
+
+    def _unwrapped(self, record: object) -> tuple[Mapping[str, Any], object]:
+        """The DynamoDB record in what was handed over, and its Kinesis envelope's sequence number, if it has one."""
+        if not isinstance(record, dict):
+            raise self._error("", f"a record is a map, not {type(record).__name__}")
+        envelope = record.get("kinesis", record)  # a pipe hands the envelope's members over bare
+        if "dynamodb" in record or not isinstance(envelope, dict) or "data" not in envelope:
+            return record, None
+        number = envelope.get("sequenceNumber")
+        fill(self, "_number", self._digits(number, "kinesis.sequenceNumber"))
+        from base64 import b64decode
+
+        try:
+            inner = json.loads(b64decode(envelope["data"], validate=True))
+        except (TypeError, ValueError, RecursionError):
+            raise self._error("kinesis.data", "is not the base64 of a JSON text") from None
+        if not isinstance(inner, dict) or number is None:
+            raise self._error("kinesis.data", "is no DynamoDB record in an envelope with a sequence number")
+        return inner, number
+
+    def _digits(self, number: object, path: str = "dynamodb.SequenceNumber") -> str | None:
+        if number is None:
+            return None
+        if isinstance(number, str) and number.isascii() and number.isdigit() and len(number) <= _MAX_SEQUENCE_DIGITS:
+            return number
+        raise self._error(path, f"needs digits, got {shown(number)}")
+
+    def _error(self, path: str, problem: str) -> DecodeError:
+        return DecodeError(path, problem, index=self.index, sequence_number=self.sequence_number)
+
+    def _required(self, holder: Mapping[str, Any], name: str) -> str:
+        value = holder.get(name)
+        if not isinstance(value, str) or not value:
+            raise self._error(name, f"needs text, got {shown(value)}")
+        return value
+
+    def _check_optional(self, holder: Mapping[str, Any], name: str, kind: type, prefix: str = "") -> None:
+        value = holder.get(name)
+        if value is not None and not isinstance(value, kind):
+            raise self._error(prefix + name, f"needs {kind.__name__}, got {shown(value)}")
+
+    def _time(self) -> datetime:
+        from datetime import UTC, datetime, timedelta  # as much to import as all the rest of the decoder
+
+        value = self._change.get("ApproximateCreationDateTime")
+        try:
+            if isinstance(value, datetime) and value.utcoffset() is not None:
+                return value.astimezone(UTC)
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                unit = "seconds"
+                if self._from_kinesis:
+                    precision = self._change.get("ApproximateCreationDateTimePrecision", "MILLISECOND")
+                    unit = "microseconds" if precision == "MICROSECOND" else "milliseconds"
+                return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(**{unit: value})
+        except (OverflowError, ValueError):
+            pass
+        raise self._error(
+            "dynamodb.ApproximateCreationDateTime", f"needs epoch seconds or an aware datetime, got {shown(value)}"
+        )
+
+    @property
+    def is_known(self) -> bool:
+        return self.event_name in _KNOWN_EVENT_NAMES
+
+    @property
+    def event_source_arn(self) -> str | None:
+        return None if self._from_kinesis else self.raw.get("eventSourceARN")
+
+    @property
+    def table(self) -> str | None:
+        return _region_and_table(self.event_source_arn or "")[1] or self.raw.get("tableName")
+
+    @property
+    def region(self) -> str | None:
+        return _region_and_table(self.event_source_arn or "")[0] or self.raw.get("awsRegion")
+
+    @property
+    def time(self) -> datetime:
+        read = self._read
+        if "time" not in read:
+            read["time"] = self._time()
+        when: datetime = read["time"]
+        return when
+
+    @property
+    def sequence_number(self) -> SequenceNumber | None:
+        return None if self._number is None else SequenceNumber(self._number)
+
+    @property
+    def stream_view_type(self) -> str | None:
+        return self._change.get("StreamViewType")
+
+    @property
+    def size_bytes(self) -> int | None:
+        return self._change.get("SizeBytes")
+
+    @property
+    def is_ttl_delete(self) -> bool:
+        return self.event_name == "REMOVE" and _is_ttl(self.raw.get("userIdentity"))
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        read = self._read
+        keys: dict[str, Any] = read["Keys"] if "Keys" in read else self._image("Keys")
+        return keys
+
+    @property
+    def new_image(self) -> dict[str, Any] | None:
+        read = self._read
+        image: dict[str, Any] | None = read["NewImage"] if "NewImage" in read else self._image("NewImage")
+        return image
+
+    @property
+    def old_image(self) -> dict[str, Any] | None:
+        read = self._read
+        image: dict[str, Any] | None = read["OldImage"] if "OldImage" in read else self._image("OldImage")
+        return image
+
+    def _image(self, name: str) -> Any:
+        image: Any = self._change.get(name)
+        if image is not None:
+            try:
+                image = decode_item(image)
+            except DecodeError as error:
+                raise self._error(error.within(f"dynamodb.{name}").path, error.problem) from None
+            if self._from_kinesis:
+                image = self._without_second_base64(image, name)
+        self._read[name] = image
+        return image
+
+    def _without_second_base64(self, image: dict[str, Any], name: str) -> dict[str, Any]:
+        try:
+            return {attribute: _decoded_again(value) for attribute, value in image.items()}
+        except ValueError:
+            raise self._error(f"dynamodb.{name}", "holds binary that isn't base64 twice, as Kinesis has it") from None
+
+    def changes(self) -> dict[str, Change]:
+        """The attributes that the change changed, added or removed, by name.
+
+        Raises:
+            DecodeError: The record lacks an image: the stream needs the view type ``NEW_AND_OLD_IMAGES``, and only a
+                ``MODIFY`` has both.
+        """
+        old, new = self.old_image, self.new_image
+        if old is None or new is None:
+            missing = "OldImage" if old is None else "NewImage"
+            raise self._error(f"dynamodb.{missing}", "is missing; a MODIFY of NEW_AND_OLD_IMAGES has both images")
+        from .changed_attributes import ABSENT, Change
+
+        pairs = ((name, Change(old.get(name, ABSENT), new.get(name, ABSENT))) for name in {**old, **new})
+        return {name: change for name, change in pairs if change.old != change.new}
+
+    def __hash__(self) -> int:
+        return hash((self.event_source_arn, self.event_id))
+
+
+def _decoded_again(value: Any) -> Any:
+    """Kinesis carries binary as the base64 of its base64. https://github.com/awslabs/amazon-kinesis-client/issues/959"""
+    if isinstance(value, bytes):
+        from base64 import b64decode
+
+        return b64decode(value, validate=True)
+    if isinstance(value, dict):
+        return {name: _decoded_again(member) for name, member in value.items()}
+    if isinstance(value, (list, set)):
+        return type(value)(map(_decoded_again, value))
+    return value
+
+
+def _is_ttl(identity: object) -> bool:
+    if not isinstance(identity, dict):
+        return False
+    kind = identity.get("type", identity.get("Type"))  # lower case from Lambda, capitalised through boto3
+    principal = identity.get("principalId", identity.get("PrincipalId"))
+    return kind == "Service" and principal == _TTL_PRINCIPAL
+
+
+@lru_cache(maxsize=64)
+def _region_and_table(arn: str) -> tuple[str | None, str | None]:
+    """From ``arn:aws:dynamodb:eu-west-1:123456789012:table/books/stream/2026-11-23T00:00:00.000``."""
+    parts = arn.split(":", 5)
+    if len(parts) < 6 or not parts[5].startswith("table/"):
+        return None, None
+    return parts[3] or None, parts[5].split("/")[1] or None
+
+
+_UnfrozenRecord = unfrozen(StreamRecord)
+
+
+def _record_at_once(raw: Any, index: int | None) -> StreamRecord:
+    """A record as Lambda has it, with all that it always has; anything else raises."""
+    change = raw["dynamodb"]
+    event_id, event_name, number = raw["eventID"], raw["eventName"], change["SequenceNumber"]
+    seconds = change["ApproximateCreationDateTime"]
+    if not (
+        type(raw) is dict
+        and type(change) is dict
+        and type(change["Keys"]) is dict
+        and type(event_id) is str
+        and event_id
+        and type(event_name) is str
+        and event_name
+        and type(raw["eventSourceARN"]) is str
+        and type(raw["awsRegion"]) is str
+        and type(change["StreamViewType"]) is str
+        and type(change["SizeBytes"]) is int
+        and (type(seconds) is float or type(seconds) is int)
+        and seconds >= 0.0
+        and seconds <= _MAX_SECONDS
+        and type(number) is str
+        and number.isdigit()
+        and number.isascii()
+        and len(number) <= _MAX_SEQUENCE_DIGITS
+        and "tableName" not in raw
+    ):
+        raise ValueError
+    record = _UnfrozenRecord()
+    record.raw = raw
+    record.index = index
+    record.event_id = event_id
+    record.event_name = event_name
+    record._change = change
+    record._number = number
+    record._from_kinesis = False
+    record._read = {}
+    record.__class__ = StreamRecord
+    made: StreamRecord = record
+    return made
+
+
+def decode_record(record: Mapping[str, Any]) -> StreamRecord:
+    """One stream record, in any of the shapes that `decode_records` takes.
+
+    Raises:
+        DecodeError: Not one; the path says what is wrong. A malformed image raises when it is read.
+    """
+    try:
+        return _record_at_once(record, None)
+    except Exception:  # whatever it is, the plain path says what is wrong, or takes what is rare
+        return StreamRecord(record)
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def decode_records(payload: object, *, on_error: Literal["raise"] = "raise") -> list[StreamRecord]: ...
+
+    @overload
+    def decode_records(payload: object, *, on_error: Literal["collect"]) -> list[StreamRecord | DecodeError]: ...
+
+
+def decode_records(payload: object, *, on_error: str = "raise") -> Sequence[StreamRecord | DecodeError]:
+    """The stream records in what AWS hands over, in its order.
+
+    Args:
+        payload: Lambda's event for a DynamoDB stream or for a Kinesis data stream of one; the answer of GetRecords; the
+            array that EventBridge Pipes passes; or one bare record.
+        on_error: ``raise``, or ``collect`` to find each malformed record's `DecodeError` in its place.
+
+    Raises:
+        DecodeError: The payload is none of these, or, with ``raise``, a record in it is malformed. A malformed value
+            inside an image raises when the image is read.
+    """
+    if on_error not in ("raise", "collect"):
+        raise ValueError(f"on_error is 'raise' or 'collect', not {on_error!r}")
+    records = payload
+    if isinstance(payload, dict):
+        records = [payload] if "dynamodb" in payload or "kinesis" in payload else payload.get("Records")
+    if not isinstance(records, list):
+        raise DecodeError(
+            "Records", "is missing or no list: neither Lambda's event, GetRecords' answer, a pipe's array nor a record"
+        )
+    decoded: list[StreamRecord | DecodeError] = []
+    for index, record in enumerate(records):
+        try:
+            decoded.append(_record_at_once(record, index))
+        except Exception:  # as above
+            try:
+                decoded.append(StreamRecord(record, index))
+            except DecodeError as error:
+                if on_error == "raise":
+                    raise
+                decoded.append(error)
+    return decoded

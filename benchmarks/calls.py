@@ -28,6 +28,7 @@ from pynamodb.transactions import TransactWrite
 
 from dynamo_outbox import Event, EventBridgePublisher, TransactionalOutbox
 from dynamo_outbox.aws.clients import shared_client
+from dynamo_outbox.events.event import event_from_texts
 
 from .canned_server import CannedServer, canned_server
 from .floors import put_requests
@@ -125,14 +126,13 @@ def the_events(count: int = EVENTS) -> list[Event]:
         for number in range(count)
     ]
     return [
-        Event._from_texts(
-            each.type,
-            each.data_json,
-            id=each.id,
-            time=each.time,
-            source=each.source,
-            aggregate_type="Book",
-            aggregate_id=each.aggregate_id,
+        event_from_texts(
+            (each.type, each.source, "Book", each.version),
+            each.id,
+            each.time,
+            each.aggregate_id,
+            data=each.data_json,
+            context="{}",
         )
         for each in made
     ]

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING
 
-from dynamo_outbox.aws.clients import Whole
+from dynamo_outbox.aws.clients import Prevalidated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,14 +22,14 @@ __all__ = ["put_requests"]
 LONG_NUMBER = re.compile("[0-9](?:[eE]|[0-9]{18})")
 
 
-def put_requests(events: Sequence[Event]) -> list[Whole]:
+def put_requests(events: Sequence[Event]) -> list[Prevalidated]:
     """The entries of each call of PutEvents, for events with an aggregate and without a context, all in ASCII."""
     requests = []
-    batch, total = Whole(), 0
+    batch, total = Prevalidated(), 0
     quoted, isoformat = encode_basestring, datetime.isoformat
     for event in events:
         source, kind, data, time = event.source, event.type, event.data_json, event.time
-        if LONG_NUMBER.search(data) or type(event.data) is not dict or event._told() != (None,) * 4:
+        if LONG_NUMBER.search(data) or type(event.data) is not dict or event.context != (None,) * 4:
             raise ValueError
         detail = (
             f'{{"metadata":{{"id":{quoted(event.id)},"type":{quoted(kind)},"version":{event.version},'
@@ -42,7 +42,7 @@ def put_requests(events: Sequence[Event]) -> list[Whole]:
         size = 14 + len(source) + len(kind) + len(detail)
         if len(batch) == 10 or total + size >= 1_048_576:
             requests.append(batch)
-            batch, total = Whole(), 0
+            batch, total = Prevalidated(), 0
         batch.append({"EventBusName": "books", "Source": source, "DetailType": kind, "Detail": detail, "Time": time})
         total += size
     requests.append(batch)

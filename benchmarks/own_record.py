@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer
 
-from dynamo_outbox.events.outbox_item import event_of
+from dynamo_outbox.events.outbox_item import decode_event
 
 from .decode import KINDS, reading
 from .harness import Benchmark
@@ -28,7 +28,7 @@ _deserialize = TypeDeserializer().deserialize
 def ours(payload: dict[str, Any]) -> list[Event]:
     """Each record's event."""
     return [
-        event_of(record["dynamodb"]["NewImage"])
+        decode_event(record["dynamodb"]["NewImage"])
         for record in payload["Records"]
         if record["eventName"] == "INSERT" and "outboxFormat" in record["dynamodb"]["NewImage"]
     ]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
-from random import Random
 from typing import Any
 
-from dynamo_outbox import Event, encode_item
-from dynamo_outbox.events.outbox_item import ItemLayout, item_of
+from dynamo_outbox import Event, TableKeys, encode_item
+from dynamo_outbox.events.outbox_item import encode_event
 
 __all__ = [
     "from_lambda",
@@ -107,7 +106,7 @@ def outbox_event(number: int, book: int | None = None) -> Event:
 
 def outbox_records(count: int = RECORDS, books: int | None = None) -> dict[str, Any]:
     """A batch of records of our own outbox items, each of a book of its own, or of so many books."""
-    layout = ItemLayout()
+    keys = TableKeys()
     events = (outbox_event(number, number % (books or count)) for number in range(count))
-    items = (item_of(event, expires_at=1796097600, layout=layout) for event in events)
+    items = (encode_event(event, expires_at=1796097600, keys=keys) for event in events)
     return {"Records": [record(number, item) for number, item in enumerate(items)]}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from dynamo_outbox.consuming.claims import AT_MOST_ONCE, LIFE, ON_MEETING
-from dynamo_outbox.writing.commit_rules import ON_ANSWER, SENT_AGAIN
 from dynamo_outbox.consuming.inbox_records import AfterFailure
+from dynamo_outbox.writing.commit_rules import ON_ANSWER, SENT_AGAIN
 
 DOCS = Path(__file__).parent
 

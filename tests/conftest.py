@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from dynamo_outbox.testing import FakeDynamoDB
 
 from .contract.engine import key_schema
-from .doubles import FixedClock
+from .doubles import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,12 +50,12 @@ def load_event() -> Callable[[str], dict[str, Any]]:
 
 
 @pytest.fixture
-def clock() -> FixedClock:
-    return FixedClock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def dynamodb(clock: FixedClock) -> FakeDynamoDB:
+def dynamodb(clock: FakeClock) -> FakeDynamoDB:
     """A DynamoDB in memory without tables."""
     return FakeDynamoDB(clock=clock)
 

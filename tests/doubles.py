@@ -1,32 +1,18 @@
-"""Stand-ins for what the library is given: a clock and two clients that record what they are asked."""
+"""Test doubles: two clients that record their calls, and shortcuts to the kit."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from dynamo_outbox import TransactionalOutbox
-from dynamo_outbox.testing import FakeDynamoDB
+from dynamo_outbox.testing import FakeClock, FakeDynamoDB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["FixedClock", "StubBus", "StubDynamoDB", "client_error", "fake_dynamodb", "waiting_outbox"]
-
-
-class FixedClock:
-    """Stands still until a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def advance(self, duration: timedelta) -> None:
-        self.now += duration
+__all__ = ["FakeClock", "StubBus", "StubDynamoDB", "client_error", "fake_dynamodb", "waiting_outbox"]
 
 
 def client_error(code: str, **response: Any) -> ClientError:
@@ -129,21 +115,12 @@ class StubBus:
         return [detail_type for call in self.types for detail_type in call]
 
 
-def waiting_outbox(client: Any, clock: FixedClock, *, source: str) -> TransactionalOutbox:
-    """An outbox with the events table ``events``, whose waiting moves the clock, as far as it can draw."""
-    return TransactionalOutbox(
-        "events",
-        source=source,
-        client=client,
-        clock=clock,
-        sleep=lambda seconds: clock.advance(timedelta(seconds=seconds)),
-        draw=lambda: 1.0,
-    )
+def waiting_outbox(client: Any, clock: FakeClock, *, source: str) -> TransactionalOutbox:
+    """Return an outbox with the events table ``events``; its waits are as long as they can be, and move the clock."""
+    return TransactionalOutbox("events", source=source, client=client, clock=clock)
 
 
-def fake_dynamodb(
-    tables: Mapping[str, Sequence[str]], clock: FixedClock | None = None, **settings: Any
-) -> FakeDynamoDB:
+def fake_dynamodb(tables: Mapping[str, Sequence[str]], clock: FakeClock | None = None, **settings: Any) -> FakeDynamoDB:
     """A DynamoDB in memory with these tables.
 
     Args:
@@ -151,7 +128,7 @@ def fake_dynamodb(
         clock: Tells its time.
         settings: What else CreateTable is told of each table.
     """
-    fake = FakeDynamoDB(clock=clock or FixedClock())
+    fake = FakeDynamoDB(clock=clock or FakeClock())
     for table, keys in tables.items():
         fake.create_table(
             TableName=table,

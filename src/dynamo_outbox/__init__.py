@@ -7,20 +7,26 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .streams.changed_attributes import ABSENT, Change
-    from .events.bus_event import parse_event
-    from .events.messages import Message, parse_events
-    from .streams.records import SequenceNumber, StreamRecord, decode_record, decode_records
     from .codec.values import decode_item, encode_item
-    from .events.domain_event import DomainEvent
-    from .events.event import Event
+    from .consuming.batch_handler import batch_handler
     from .consuming.idempotency import IdempotencyStore, fence_number, idempotent
     from .consuming.inbox import Inbox, InboxHandler, InboxTransaction
-    from .consuming.batch_handler import each_message
-    from .writing.outbox import TransactionalOutbox
-    from .relaying.parking import ParkedHead, ParkingQueue, ParkingTable, RedriveFailure, RedriveResult
+    from .consuming.keys import Key
+    from .events.bus_event import parse_event
+    from .events.domain_event import DomainEvent
+    from .events.event import Event
+    from .events.messages import Message, parse_events
+    from .options import Clock, Retry, TableKeys
+    from .publishing.publisher import EventBridgePublisher
+    from .publishing.results import FailedEvent, PublishedEvent, PublishResult
+    from .relaying.parking import RedriveFailure, RedriveResult
+    from .relaying.parking_queue import ParkingQueue
+    from .relaying.parking_table import ParkedHead, ParkingTable
     from .relaying.processors import ChangeProcessor, OutboxRelay
-    from .publishing.publisher import EventBridgePublisher, FailedEvent, PublishedEvent, PublishResult
+    from .streams.changed_attributes import ABSENT, Change
+    from .streams.records import SequenceNumber, StreamRecord, decode_record, decode_records
+    from .writing.actions import Condition, Version
+    from .writing.outbox import TransactionalOutbox
     from .writing.transaction import Transaction, TransactionResult
 
 __all__ = [
@@ -32,6 +38,8 @@ __all__ = [
     "TransactionalOutbox",
     "Transaction",
     "TransactionResult",
+    "Condition",
+    "Version",
     "decode_records",
     "decode_record",
     "decode_item",
@@ -53,49 +61,41 @@ __all__ = [
     "RedriveFailure",
     "idempotent",
     "IdempotencyStore",
+    "Key",
+    "fence_number",
     "Inbox",
     "InboxHandler",
     "InboxTransaction",
-    "fence_number",
-    "each_message",
+    "batch_handler",
+    "TableKeys",
+    "Retry",
+    "Clock",
 ]
 
-_HOME = {
-    "Event": "events.event",
-    "DomainEvent": "events.domain_event",
-    "parse_event": "events.bus_event",
-    "parse_events": "events.messages",
-    "Message": "events.messages",
-    "TransactionalOutbox": "writing.outbox",
-    "decode_records": "streams.records",
-    "decode_record": "streams.records",
-    "decode_item": "codec.values",
-    "encode_item": "codec.values",
-    "StreamRecord": "streams.records",
-    "SequenceNumber": "streams.records",
-    "Change": "streams.changed_attributes",
-    "ABSENT": "streams.changed_attributes",
-    "EventBridgePublisher": "publishing.publisher",
-    "PublishResult": "publishing.publisher",
-    "PublishedEvent": "publishing.publisher",
-    "FailedEvent": "publishing.publisher",
-    "Transaction": "writing.transaction",
-    "TransactionResult": "writing.transaction",
-    "ChangeProcessor": "relaying.processors",
-    "OutboxRelay": "relaying.processors",
-    "ParkingTable": "relaying.parking",
-    "ParkingQueue": "relaying.parking",
-    "ParkedHead": "relaying.parking",
-    "RedriveResult": "relaying.parking",
-    "RedriveFailure": "relaying.parking",
-    "idempotent": "consuming.idempotency",
-    "IdempotencyStore": "consuming.idempotency",
-    "Inbox": "consuming.inbox",
-    "InboxHandler": "consuming.inbox",
-    "InboxTransaction": "consuming.inbox",
-    "fence_number": "consuming.idempotency",
-    "each_message": "consuming.batch_handler",
+_NAMES = {
+    "events.event": ("Event",),
+    "events.domain_event": ("DomainEvent",),
+    "events.bus_event": ("parse_event",),
+    "events.messages": ("parse_events", "Message"),
+    "writing.outbox": ("TransactionalOutbox",),
+    "writing.transaction": ("Transaction", "TransactionResult"),
+    "writing.actions": ("Condition", "Version"),
+    "streams.records": ("decode_records", "decode_record", "StreamRecord", "SequenceNumber"),
+    "codec.values": ("decode_item", "encode_item"),
+    "streams.changed_attributes": ("Change", "ABSENT"),
+    "publishing.publisher": ("EventBridgePublisher",),
+    "publishing.results": ("PublishResult", "PublishedEvent", "FailedEvent"),
+    "relaying.processors": ("ChangeProcessor", "OutboxRelay"),
+    "relaying.parking_table": ("ParkingTable", "ParkedHead"),
+    "relaying.parking_queue": ("ParkingQueue",),
+    "relaying.parking": ("RedriveResult", "RedriveFailure"),
+    "consuming.idempotency": ("idempotent", "IdempotencyStore", "fence_number"),
+    "consuming.keys": ("Key",),
+    "consuming.inbox": ("Inbox", "InboxHandler", "InboxTransaction"),
+    "consuming.batch_handler": ("batch_handler",),
+    "options": ("TableKeys", "Retry", "Clock"),
 }
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
 
 
 if not TYPE_CHECKING:  # a type checker that saw it would let any name pass

@@ -9,23 +9,18 @@ import argparse
 import json
 import os
 import sys
-from datetime import datetime
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from .events.bus_event import parse_event
-from .codec.json_text import dumps
-from .events.messages import parse_events
-from .events.outbox_item import event_of, is_outbox_image, time_text
-from .streams.records import StreamRecord, decode_records
 from .errors import DecodeError, OutboxError
+from .events.outbox_item import time_text
+from .operations.decode import decoded, json_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from .events.event import Event
-    from .relaying.parking import ParkedHead
+    from .relaying.parking_table import ParkedHead
 
 __all__ = ["main"]
 
@@ -118,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     parked.add_argument("table")
     parked.add_argument("--partition-key", default="pk", help="the key attribute's name; default: %(default)s")
     parked.add_argument("--sort-key", default="sk", help="likewise; default: %(default)s")
-    parked.add_argument("--key-prefix", default="", help="what the processor's ParkingTable was given")
+    parked.add_argument("--key-prefix", default="", help="the prefix in the table_keys of the processor's ParkingTable")
     parked.set_defaults(run=_parked)
 
     redrive = _command(
@@ -191,109 +186,17 @@ def _decode(known: argparse.Namespace) -> int:
     failed = False
     for found in decoded(document):
         failed |= isinstance(found, DecodeError)
-        print(_line(found))
+        print(json_line(found))
     return FAILED if failed else 0
-
-
-def decoded(document: Any) -> Iterator[Event | StreamRecord | DecodeError]:
-    """What is in a payload, in its order; a record that inserts an outbox item is its event."""
-    if isinstance(document, dict):
-        item = document.get("Item", document)
-        if is_outbox_image(item):
-            yield _event_in(item, "")
-            return
-        if "detail" in document or "specversion" in document:
-            try:
-                yield parse_event(document)
-            except DecodeError as error:
-                yield error
-            return
-        if _holds_messages(document):
-            for found in parse_events(document, on_error="collect"):
-                yield found if isinstance(found, DecodeError) else found.event
-            return
-    for record in decode_records(document, on_error="collect"):
-        yield record if isinstance(record, DecodeError) else _event_or_change(record)
-
-
-def _holds_messages(document: dict[str, Any]) -> bool:
-    match document:
-        case {"Records": [{"body": _} | {"Sns": _}, *_]}:
-            return True
-    return False
-
-
-def _event_or_change(record: StreamRecord) -> Event | StreamRecord | DecodeError:
-    image = record.raw["dynamodb"].get("NewImage")
-    if record.event_name == "INSERT" and is_outbox_image(image):
-        found = _event_in(image, "dynamodb.NewImage")
-        if isinstance(found, DecodeError):
-            return DecodeError(found.path, found.problem, index=record.index, sequence_number=record.sequence_number)
-        return found
-    try:
-        _ = record.keys, record.new_image, record.old_image  # decoded on access
-    except DecodeError as error:
-        return error
-    return record
-
-
-def _event_in(image: Any, path: str) -> Event | DecodeError:
-    try:
-        event = event_of(image)
-        event._read_texts()
-    except DecodeError as error:
-        return error.within(path) if path else error
-    return event
-
-
-def _line(found: Event | StreamRecord | DecodeError) -> str:
-    """One JSON line; numbers keep their digits."""
-    if isinstance(found, DecodeError):
-        shown: dict[str, Any] = {"error": _without_none(vars(found) | {"message": str(found)})}
-    elif isinstance(found, StreamRecord):
-        change = {name: getattr(found, name) for name in CHANGE_SHOWN}
-        shown = {"change": _plain(_without_none(change))}
-    else:
-        fields = {name: getattr(found, name) for name in EVENT_SHOWN}
-        return f'{dumps({"event": _plain(_without_none(fields))})[:-2]},"data":{found.data_json}}}}}'
-    return dumps(shown)
-
-
-CHANGE_SHOWN = ("event_name", "table", "time", "sequence_number", "is_ttl_delete", "keys", "new_image", "old_image")
-EVENT_SHOWN = (
-    *("id", "type", "version", "time", "source", "aggregate_type", "aggregate_id"),
-    *("sequence", "correlation_id", "causation_id", "traceparent"),
-)
-
-
-def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _plain(value: Any) -> Any:
-    """Python values of an item, as JSON has them: a set as a sorted list, bytes as base64."""
-    if isinstance(value, dict):
-        return {name: _plain(member) for name, member in value.items()}
-    if isinstance(value, (set, frozenset)):
-        return [_plain(member) for member in sorted(value)]
-    if isinstance(value, (list, tuple)):
-        return [_plain(member) for member in value]
-    if isinstance(value, (bytes, bytearray)):
-        from base64 import b64encode
-
-        return b64encode(value).decode()
-    if isinstance(value, datetime):
-        return time_text(value)
-    return str(value) if type(value) is not str and isinstance(value, str) else value
 
 
 def _parked(known: argparse.Namespace) -> int:
     from .aws.clients import shared_client
-    from .relaying.parking import ParkingTable
+    from .options import TableKeys
+    from .relaying.parking_table import ParkingTable
 
-    names = {name: getattr(known, name) for name in ("partition_key", "sort_key", "key_prefix")}
     try:
-        parking = ParkingTable(known.table, **names)
+        parking = ParkingTable(known.table, table_keys=TableKeys(known.partition_key, known.sort_key, known.key_prefix))
         shared_client("dynamodb")
     except ValueError as error:  # botocore's too, of a Region or an endpoint that can't be one
         raise UsageError(str(error)) from None
@@ -310,8 +213,16 @@ def _first(head: ParkedHead) -> dict[str, Any]:
     if isinstance(head.first, OutboxError):
         return {"error": str(head.first)}
     first = head.first
-    about = {"sequence_number": first.sequence_number, "event_ids": first.event_ids, **first.reason._asdict()}
-    return {"first": {**about, "parked_at": time_text(first.parked_at), "parked_by": first.parked_by}}
+    about = {
+        "sequence_number": first.sequence_number,
+        "event_ids": first.event_ids,
+        "code": first.reason.code,
+        "message": first.reason.message,
+        "path": first.reason.path,
+        "parked_at": time_text(first.parked_at),
+        "parked_by": first.parked_by,
+    }
+    return {"first": about}
 
 
 def _redrive(known: argparse.Namespace) -> int:
@@ -320,7 +231,7 @@ def _redrive(known: argparse.Namespace) -> int:
     processor = _imported(known.processor)
     if not isinstance(processor, (OutboxRelay, ChangeProcessor)):
         raise UsageError(f"{known.processor} is a {type(processor).__name__}, not an OutboxRelay or a ChangeProcessor")
-    parking: Any = processor._parking
+    parking: Any = processor.parking
     if parking is None:
         raise UsageError(f"{known.processor} has no parking: nothing of it is parked")
     result = parking.redrive(processor, limit=known.limit)

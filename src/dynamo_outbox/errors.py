@@ -8,8 +8,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-    from .writing.commit_rules import Proof
-    from .publishing.publisher import PublishResult
+    from .typing import CommitProof, PublishOutcome
 
 __all__ = [
     "OutboxError",
@@ -85,17 +84,25 @@ class DecodeError(OutboxError):
     Attributes:
         path: Where in the record or event: ``dynamodb.NewImage.year.N``.
         index: The record's position in its batch, or None where there is no batch.
-        sequence_number: The record's sequence number, where it could be read.
+        sequence_number: The record's sequence number, if it could be read.
+        raw: The record as it was delivered, if a record could not be decoded.
     """
 
     def __init__(
-        self, path: str, problem: str, *, index: int | None = None, sequence_number: str | None = None
+        self,
+        path: str,
+        problem: str,
+        *,
+        index: int | None = None,
+        sequence_number: str | None = None,
+        raw: object = None,
     ) -> None:
         super().__init__(path, problem)
         self.path = path
         self.problem = problem
         self.index = index
         self.sequence_number = sequence_number
+        self.raw = raw
 
     def __str__(self) -> str:
         where = "" if self.index is None else f"record {self.index}: "
@@ -103,10 +110,14 @@ class DecodeError(OutboxError):
         return f"{where}{self.path or 'payload'}: {self.problem}{number}"
 
     def within(self, prefix: str) -> DecodeError:
-        """The same error, seen from outside the part in which it was found."""
+        """Return the same error as seen from the enclosing value."""
         joint = "" if not self.path or self.path.startswith("[") else "."
         return DecodeError(
-            f"{prefix}{joint}{self.path}", self.problem, index=self.index, sequence_number=self.sequence_number
+            f"{prefix}{joint}{self.path}",
+            self.problem,
+            index=self.index,
+            sequence_number=self.sequence_number,
+            raw=self.raw,
         )
 
 
@@ -216,7 +227,7 @@ class CommitUnknownError(OutboxError):
         sent_at: When it was first sent.
     """
 
-    def __init__(self, token: str, proof: Proof | None = None, sent_at: datetime | None = None) -> None:
+    def __init__(self, token: str, proof: CommitProof | None = None, sent_at: datetime | None = None) -> None:
         what_to_do = (
             "no event proves it: read what it writes, or hand an inbox the same event again"
             if proof is None
@@ -235,7 +246,7 @@ class PublishError(OutboxError):
         result: What was published and what failed, by position.
     """
 
-    def __init__(self, result: PublishResult) -> None:
+    def __init__(self, result: PublishOutcome) -> None:
         first = result.failed[0]
         super().__init__(
             f"{len(result.failed)} of {len(result.failed) + len(result.published)} events were not published; "

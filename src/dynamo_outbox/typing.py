@@ -1,6 +1,6 @@
-"""What this library asks of what it is given: the few client calls it makes, and the callables it takes.
+"""Protocols: the client calls that the library makes, and the results that its errors carry.
 
-The calls are properties, so that a client whose stubs spell out each argument fits as well as one without stubs.
+The calls are properties, so that clients with typed stubs fit as well as those without.
 """
 
 from __future__ import annotations
@@ -8,31 +8,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from datetime import datetime
+    from collections.abc import Callable, Mapping, Sequence
 
     from _typeshed import DataclassInstance
     from pydantic import BaseModel
 
 Item: TypeAlias = "Mapping[str, Any] | BaseModel | DataclassInstance"
-"""What can be written as an item: a map of attributes, or a model whose fields they are."""
+"""An item to write: a map of attributes, or a model whose fields are the attributes."""
 
 __all__ = [
-    "Clock",
+    "CommitProof",
     "DynamoDBClient",
     "EventBridgeClient",
     "Item",
     "LambdaContext",
     "ParkingClient",
+    "PublishOutcome",
     "QueueClient",
     "StreamsClient",
 ]
-
-
-class Clock(Protocol):
-    """Tells the time, aware."""
-
-    def __call__(self) -> datetime: ...
 
 
 class DynamoDBClient(Protocol):
@@ -110,3 +104,23 @@ class LambdaContext(Protocol):
     """What is read of the context that Lambda passes to a handler."""
 
     def get_remaining_time_in_millis(self) -> int: ...
+
+
+class CommitProof(Protocol):
+    """The outbox item that proves that a transaction was committed."""
+
+    @property
+    def table(self) -> str: ...
+
+    @property
+    def item(self) -> Mapping[str, Mapping[str, str]]: ...
+
+
+class PublishOutcome(Protocol):
+    """The outcome of publishing events: `dynamo_outbox.PublishResult`."""
+
+    @property
+    def published(self) -> Sequence[Any]: ...
+
+    @property
+    def failed(self) -> Sequence[Any]: ...

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from dynamo_outbox import TransactionalOutbox
-from dynamo_outbox.writing.commit import DOUBT_WAITS
 from dynamo_outbox.pipes import PipeDefinition, outbox_pipe
 from dynamo_outbox.relaying.processors import DEFAULT_PARK_AFTER
+from dynamo_outbox.writing.commit import DOUBT_WAITS
 from local.packaging import EXAMPLE
 from local.stack import _TemplateLoader
 
@@ -121,7 +121,7 @@ def test_the_pipe_may_do_what_aws_says_it_needs() -> None:
 def test_what_is_in_doubt_can_be_settled_in_time(template: str) -> None:
     """Functions have longer than an outbox asks again, and puts a void marker, by default."""
     document = yaml.load((EXAMPLE / template).read_text(), _TemplateLoader)  # noqa: S506
-    asking = signature(TransactionalOutbox).parameters["retry_for"].default
+    asking = signature(TransactionalOutbox).parameters["retry"].default.timeout
     assert timedelta(seconds=document["Globals"]["Function"]["Timeout"]) >= 2 * asking + timedelta(
         seconds=sum(DOUBT_WAITS)
     )

@@ -20,7 +20,7 @@ from dynamo_outbox.testing.fakes.dynamodb import FakeDynamoDB
 from dynamo_outbox.testing.fakes.eventbridge import FakeEventBridge
 from dynamo_outbox.testing.fakes.streams import FakeDynamoDBStreams
 
-from ..doubles import FixedClock
+from ..doubles import FakeClock
 from .engine import Backend, Engine
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """The clients of the engine that the test is run against."""
     name = request.param
     if name == "fake":
-        clock = FixedClock()
+        clock = FakeClock()
         dynamodb = FakeDynamoDB(clock=clock)
         yield Backend(name, dynamodb, FakeDynamoDBStreams(dynamodb), FakeEventBridge(clock=clock))
     elif name == "moto":
@@ -104,6 +104,6 @@ def engine(backend: Backend, request: pytest.FixtureRequest) -> Iterator[Engine]
 
 
 @pytest.fixture
-def fake(clock: FixedClock) -> FakeDynamoDB:
+def fake(clock: FakeClock) -> FakeDynamoDB:
     """A fake DynamoDB of its own, for what no other engine can be made to do."""
     return FakeDynamoDB(clock=clock)

@@ -14,7 +14,7 @@ from dynamo_outbox.testing.fakes.dynamodb import FakeDynamoDB
 from .engine import key_schema, outcome, put, update
 
 if TYPE_CHECKING:
-    from ..doubles import FixedClock
+    from ..doubles import FakeClock
 
 TABLE = "books"
 LOST = ReadTimeoutError(endpoint_url="https://dynamodb.eu-west-1.amazonaws.com")
@@ -32,7 +32,7 @@ def names(dynamodb: FakeDynamoDB) -> list[str]:
     return [item["pk"]["S"] for item in dynamodb.scan(TableName=TABLE)["Items"]]
 
 
-def test_a_token_is_known_for_ten_minutes(books: FakeDynamoDB, clock: FixedClock) -> None:
+def test_a_token_is_known_for_ten_minutes(books: FakeDynamoDB, clock: FakeClock) -> None:
     """Ten minutes after its transaction a token means nothing any more: the transaction is made again."""
     request: dict[str, Any] = {"TransactItems": [update(TABLE)], "ClientRequestToken": "token"}
     books.transact_write_items(**request)
@@ -207,9 +207,9 @@ def test_a_caller_cannot_change_what_is_stored(books: FakeDynamoDB) -> None:
     assert books.get_item(TableName=TABLE, Key={"pk": {"S": "a"}})["Item"]["l"] == {"L": []}
 
 
-def test_ttl_removes_what_is_over_and_nothing_else(books: FakeDynamoDB, clock: FixedClock) -> None:
+def test_ttl_removes_what_is_over_and_nothing_else(books: FakeDynamoDB, clock: FakeClock) -> None:
     """Only a number of epoch seconds in the last five years, in the attribute that TTL was told of, is over."""
-    now = int(clock.now.timestamp())
+    now = int(clock.now().timestamp())
     five_years = 5 * 365 * 24 * 3600
     times: dict[str, dict[str, Any]] = {
         "over": {"N": str(now - 1)},
@@ -227,7 +227,7 @@ def test_ttl_removes_what_is_over_and_nothing_else(books: FakeDynamoDB, clock: F
     books.update_time_to_live(TableName=TABLE, TimeToLiveSpecification=specification)
     assert books.expire() == 2
     assert sorted(names(books)) == sorted(times.keys() - {"over", "nearly long over"})
-    assert books.expire(now=clock.now + timedelta(seconds=2)) == 2
+    assert books.expire(now=clock.now() + timedelta(seconds=2)) == 2
     again = {"TableName": TABLE, "TimeToLiveSpecification": specification}
     assert outcome(books.update_time_to_live, **again) == "invalid"
 
@@ -251,7 +251,7 @@ def test_a_table_is_made_and_removed_once(books: FakeDynamoDB) -> None:
     assert [outcome(books.delete_table, TableName=TABLE) for _ in range(2)] == ["ok", "ResourceNotFoundException"]
 
 
-def test_the_writer_meets_a_conflict(books: FakeDynamoDB, clock: FixedClock) -> None:
+def test_the_writer_meets_a_conflict(books: FakeDynamoDB, clock: FakeClock) -> None:
     """The library writes its whole transaction or, where an item is held, nothing of it."""
     books.create_table(TableName="events", **key_schema("pk", "sk"))
     outbox = TransactionalOutbox("events", source="Contract", client=books, clock=clock)
@@ -274,12 +274,12 @@ def test_the_writer_meets_a_conflict(books: FakeDynamoDB, clock: FixedClock) -> 
     assert add() == "ConditionFailedError"
 
 
-def test_clock_and_stream_agree(clock: FixedClock) -> None:
+def test_clock_and_stream_agree(clock: FakeClock) -> None:
     """The fake tells the time by the clock that it was given, and by no other."""
     fake = FakeDynamoDB(clock=clock)
     fake.create_table(TableName=TABLE, **key_schema())
     created: datetime = fake.describe_table(TableName=TABLE)["Table"]["CreationDateTime"]
-    assert created == clock.now
+    assert created == clock.now()
 
 
 def test_a_batch_read_can_leave_keys_unprocessed(books: FakeDynamoDB) -> None:

@@ -15,13 +15,13 @@ from .engine import outcome
 from .test_put_events import entry
 
 if TYPE_CHECKING:
-    from ..doubles import FixedClock
+    from ..doubles import FakeClock
 
 TOLD = [Event("Told", {"n": number}, id=str(number), source="contract") for number in range(12)]
 
 
 @pytest.fixture
-def bus(clock: FixedClock) -> FakeEventBridge:
+def bus(clock: FakeClock) -> FakeEventBridge:
     return FakeEventBridge(clock=clock)
 
 
@@ -69,7 +69,7 @@ def test_a_detail_type_has_at_most_128_characters(bus: FakeEventBridge) -> None:
     assert codes(bus.put_events(Entries=[entry(DetailType="x" * 129), entry()])) == ["InvalidArgument", None]
 
 
-def test_an_unknown_bus_drops_its_events(clock: FixedClock) -> None:
+def test_an_unknown_bus_drops_its_events(clock: FakeClock) -> None:
     """The answer is a success, and nobody gets the event; a bus may be named by its ARN."""
     bus = FakeEventBridge(clock=clock, buses=["books"])
     arn = "arn:aws:events:eu-west-1:123456789012:event-bus/books"

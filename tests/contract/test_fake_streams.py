@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dynamo_outbox.testing.fakes.dynamodb import FakeDynamoDB
 
-    from ..doubles import FixedClock
+    from ..doubles import FakeClock
 
 TABLE = "events"
 
@@ -116,10 +116,10 @@ def test_sequence_numbers_are_not_ordered_as_text(fake: FakeDynamoDB, arn: str) 
     assert numbers == sorted(numbers, key=int)
 
 
-def test_a_removal_by_ttl_is_told_as_the_services(fake: FakeDynamoDB, arn: str, clock: FixedClock) -> None:
+def test_a_removal_by_ttl_is_told_as_the_services(fake: FakeDynamoDB, arn: str, clock: FakeClock) -> None:
     """Its identity is capitalised through boto3 and in lower case for Lambda; the library knows it in both."""
     fake.update_time_to_live(TableName=TABLE, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expiresAt"})
-    fake.put_item(TableName=TABLE, Item={"pk": {"S": "a"}, "expiresAt": {"N": str(int(clock.now.timestamp()))}})
+    fake.put_item(TableName=TABLE, Item={"pk": {"S": "a"}, "expiresAt": {"N": str(int(clock.now().timestamp()))}})
     fake.put_item(TableName=TABLE, Item={"pk": {"S": "b"}})
     clock.advance(timedelta(days=2))
     assert fake.expire() == 1
@@ -142,7 +142,7 @@ def test_a_repeated_token_leaves_no_record(fake: FakeDynamoDB, arn: str) -> None
     assert told(read(streams, arn)) == ["a1"]
 
 
-def test_records_are_kept_for_24_hours(fake: FakeDynamoDB, arn: str, clock: FixedClock) -> None:
+def test_records_are_kept_for_24_hours(fake: FakeDynamoDB, arn: str, clock: FakeClock) -> None:
     """An older record is gone, and an iterator or a sequence number that points at it is refused."""
     streams = FakeDynamoDBStreams(fake)
     fake.update_item(**update(TABLE)["Update"])
@@ -158,7 +158,7 @@ def test_records_are_kept_for_24_hours(fake: FakeDynamoDB, arn: str, clock: Fixe
         iterator(streams, arn, "AT_SEQUENCE_NUMBER", SequenceNumber=first)
 
 
-def test_an_iterator_lives_for_15_minutes(fake: FakeDynamoDB, arn: str, clock: FixedClock) -> None:
+def test_an_iterator_lives_for_15_minutes(fake: FakeDynamoDB, arn: str, clock: FakeClock) -> None:
     """An older iterator is expired."""
     streams = FakeDynamoDBStreams(fake)
     used = iterator(streams, arn)

@@ -9,6 +9,7 @@ import pytest
 from boto3.dynamodb.conditions import Attr
 
 from dynamo_outbox import (
+    Condition,
     Event,
     EventBridgePublisher,
     IdempotencyStore,
@@ -20,7 +21,7 @@ from dynamo_outbox import (
 from dynamo_outbox.errors import AlreadyInProgressError, ConditionFailedError, LeaseLostError, PayloadMismatchError
 from dynamo_outbox.testing import wire_record
 
-from ..doubles import FixedClock, StubBus
+from ..doubles import FakeClock, StubBus
 from ..unit.test_processors import NOON, outbox_record
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Tables:
         self.engine = engine
         self.books = engine.table()
         self.events = engine.table("pk", "sk", stream="NEW_IMAGE")
-        self.outbox = TransactionalOutbox(self.events, source="Contract", client=engine.dynamodb, clock=FixedClock())
+        self.outbox = TransactionalOutbox(self.events, source="Contract", client=engine.dynamodb, clock=FakeClock())
 
     def counts(self) -> tuple[int, int]:
         """How many books there are, and how many events."""
@@ -94,11 +95,10 @@ def test_update_delete_and_check_mean_what_they_say(engine: Engine) -> None:
             set={"title": "new", "data": {"status": "reserved words are fine"}},
             add={"n": 2},
             remove=["old"],
-            must_exist=True,
-            condition=Attr("n").eq(1),
+            condition=Attr("pk").exists() & Attr("n").eq(1),
         )
-        tx.delete(tables.books, {"pk": "b"}, must_exist=True)
-        tx.check(tables.books, {"pk": "c"}, condition="#o = :o", names={"#o": "old"}, values={":o": "x"})
+        tx.delete(tables.books, {"pk": "b"}, condition="must_exist")
+        tx.check(tables.books, {"pk": "c"}, condition=Condition("#o = :o", {"#o": "old"}, {":o": "x"}))
         tx.emit(ADDED)
     truth = {
         "pk": {"S": "a"},
@@ -130,7 +130,7 @@ def test_a_condition_of_boto3_beside_the_librarys_own(engine: Engine, condition:
 def test_what_the_stream_tells_is_the_event(engine: Engine) -> None:
     """The event goes from the transaction through the stream and the relay onto a bus."""
     table = engine.table(stream="NEW_IMAGE")
-    outbox = TransactionalOutbox(table, source="Contract", client=engine.dynamodb, clock=FixedClock(), sort_key="sk")
+    outbox = TransactionalOutbox(table, source="Contract", client=engine.dynamodb, clock=FakeClock())
     with outbox.transaction() as tx:
         tx.emit(ADDED)
     bus = StubBus()
@@ -140,11 +140,11 @@ def test_what_the_stream_tells_is_the_event(engine: Engine) -> None:
     engine.holds((answer, bus.sent), ({"batchItemFailures": []}, ["BookAdded"]))
 
 
-def test_what_is_parked_is_counted_and_sent_in_order(engine: Engine, clock: FixedClock) -> None:
+def test_what_is_parked_is_counted_and_sent_in_order(engine: Engine, clock: FakeClock) -> None:
     """A refused event and its followers are parked, once however often they come, and a redrive leaves nothing."""
     table = engine.table("pk", "sk")
     parking = ParkingTable(table, client=engine.dynamodb, clock=clock)
-    clock.now = NOON
+    clock.set(NOON)
     bus = StubBus({"E1": "MalformedDetail"})
     relay = OutboxRelay(EventBridgePublisher("bus", client=bus), parking=parking)
     batch = {"Records": [outbox_record(f"E{number}", str(number), "a") for number in (1, 2, 10)]}
@@ -157,11 +157,11 @@ def test_what_is_parked_is_counted_and_sent_in_order(engine: Engine, clock: Fixe
     engine.holds(observed, ([{"batchItemFailures": []}] * 2, {"Book#a"}, 3, True, ["E1", "E2", "E10"], 0))
 
 
-def store(engine: Engine, clock: FixedClock) -> IdempotencyStore:
+def store(engine: Engine, clock: FakeClock) -> IdempotencyStore:
     return IdempotencyStore(engine.table(), client=engine.dynamodb, lease=LEASE, clock_margin=MARGIN, clock=clock)
 
 
-def test_a_duplicate_gets_the_first_calls_result(engine: Engine, clock: FixedClock) -> None:
+def test_a_duplicate_gets_the_first_calls_result(engine: Engine, clock: FakeClock) -> None:
     """The function runs once, and its duplicate gets what it returned."""
     calls = []
 
@@ -174,7 +174,7 @@ def test_a_duplicate_gets_the_first_calls_result(engine: Engine, clock: FixedClo
     engine.holds((observed, len(calls)), ([{"shelf": 7}, {"shelf": 7}], 1))
 
 
-def test_a_failed_call_gives_its_key_back(engine: Engine, clock: FixedClock) -> None:
+def test_a_failed_call_gives_its_key_back(engine: Engine, clock: FakeClock) -> None:
     """After an exception the next call runs."""
     outcomes = iter([ZeroDivisionError(), "done"])
 
@@ -191,7 +191,7 @@ def test_a_failed_call_gives_its_key_back(engine: Engine, clock: FixedClock) -> 
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_late_holder_changes_nothing(engine: Engine, clock: FixedClock, *, fails: bool) -> None:
+def test_a_late_holder_changes_nothing(engine: Engine, clock: FakeClock, *, fails: bool) -> None:
     """A holder whose lease was taken over can neither complete nor release its successor's claim."""
     handled = store(engine, clock)
 
@@ -214,7 +214,7 @@ def test_a_late_holder_changes_nothing(engine: Engine, clock: FixedClock, *, fai
     engine.holds(successor(ADDED), "successor's")
 
 
-def test_one_key_with_another_payload_is_refused(engine: Engine, clock: FixedClock) -> None:
+def test_one_key_with_another_payload_is_refused(engine: Engine, clock: FakeClock) -> None:
     """A key that was used with another payload runs nothing."""
     calls = []
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from dynamo_outbox.aws import clients
-from dynamo_outbox.testing import FakeDynamoDB
+from dynamo_outbox.testing import FakeClock, FakeDynamoDB
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "fastapi.md"
 TABLES = {"orders": ["order_id"], "orders-events": ["pk", "sk"], "orders-requests": ["pk"]}
@@ -35,7 +34,7 @@ def post(app: Any, key: str, body: dict[str, str]) -> tuple[int, Any]:
 
 def main() -> None:
     """Places an order, repeats the request, and is refused where the key or the order was used before."""
-    fake = FakeDynamoDB(clock=lambda: datetime.now(UTC))
+    fake = FakeDynamoDB(clock=FakeClock())
     for table, keys in TABLES.items():
         fake.create_table(
             TableName=table,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamo_outbox import Event, Inbox, InboxTransaction, decode_records, parse_event, parse_events
-from dynamo_outbox.events.outbox_item import event_of
 from dynamo_outbox.consuming.idempotency import IdempotencyStore
+from dynamo_outbox.events.outbox_item import decode_event
 
-from ..doubles import FixedClock, fake_dynamodb
+from ..doubles import FakeClock, fake_dynamodb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ def events_in(payload: dict[str, Any]) -> list[Event]:
         return [parse_event(payload)]
     if "dynamodb" in payload["Records"][0]:
         images = [record.raw["dynamodb"] for record in decode_records(payload) if record.event_name == "INSERT"]
-        return [event_of(image["NewImage"]) for image in images]
+        return [decode_event(image["NewImage"]) for image in images]
     return [message.event for message in parse_events(payload)]
 
 
@@ -50,7 +50,7 @@ def test_each_sample_tells_of_the_same_event(load_event: Load, sample: str) -> N
 def test_an_inbox_handles_each_sample_as_it_is(load_event: Load, sample: str) -> None:
     """One handler takes every sample as Lambda's payload, and handles the event in it once."""
     handled: list[str] = []
-    clock = FixedClock()
+    clock = FakeClock()
     store = IdempotencyStore("handled", client=fake_dynamodb({"handled": ["pk"]}, clock=clock), clock=clock)
 
     @Inbox(store).handler(consumer="catalogue")

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_outbox.aws import clients
 from dynamo_outbox import (
     Event,
     EventBridgePublisher,
@@ -25,12 +24,13 @@ from dynamo_outbox import (
     idempotent,
     parse_event,
 )
+from dynamo_outbox.aws import clients
 from dynamo_outbox.errors import ConditionFailedError, UnknownOutcomeError
 from dynamo_outbox.pipes import matches, outbox_pipe
 from dynamo_outbox.testing import FakeDynamoDB, FakeDynamoDBStreams, FakeEventBridge, wire_record
 from dynamo_outbox.testing.ministack import COMMAND_VARIABLE
 
-from ..doubles import FixedClock, fake_dynamodb
+from ..doubles import FakeClock, fake_dynamodb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +60,7 @@ TABLES = {
 
 @pytest.fixture
 def bus() -> FakeEventBridge:
-    return FakeEventBridge(clock=FixedClock())
+    return FakeEventBridge(clock=FakeClock())
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,7 @@ def dynamodb(bus: FakeEventBridge, monkeypatch: pytest.MonkeyPatch) -> FakeDynam
     monkeypatch.setattr(clients, "shared_client", {"dynamodb": fake, "events": bus}.__getitem__)
     defaults = TransactionalOutbox.__init__.__kwdefaults__
     assert defaults is not None
-    monkeypatch.setitem(defaults, "sleep", lambda _: None)
+    monkeypatch.setitem(defaults, "clock", FakeClock())
     return fake
 
 
@@ -159,9 +159,10 @@ def test_the_commits_page_says_what_became_of_it(dynamodb: FakeDynamoDB) -> None
     """The page's function answers with what is so: committed where the answer is lost after the commit."""
     names = run("commits.md")
     assert names["place"]("6") == "committed"
-    for _ in range(5):
+    for _ in range(4):
         dynamodb.fail_next("transact_write_items", ConnectionError("no network"))
     assert names["place"]("7").startswith("nothing was written")
+    assert dynamodb.pending_faults == []
 
 
 def test_the_inbox_page_withdraws_once(dynamodb: FakeDynamoDB) -> None:
@@ -192,7 +193,7 @@ class CardDeclinedError(Exception):
 
 def test_the_idempotency_pages_blocks_run(dynamodb: FakeDynamoDB) -> None:
     """The order is charged, and the parcel is sent with the fence of its call."""
-    store = IdempotencyStore("calls", clock=FixedClock())
+    store = IdempotencyStore("calls", clock=FakeClock())
     charge, ship = blocks("idempotency.md")
     names: dict[str, Any] = {"idempotent": idempotent, "fence_number": fence_number, "store": store}
     names |= {"parcels": Parcels(dynamodb), "CardDeclined": CardDeclinedError}
@@ -207,7 +208,7 @@ def test_the_idempotency_pages_blocks_run(dynamodb: FakeDynamoDB) -> None:
 
 def test_the_leases_pages_block_settles_an_unknown_outcome(dynamodb: FakeDynamoDB) -> None:
     """Each of its two lines takes the error's key and token, and says whether it changed the record."""
-    clock = FixedClock()
+    clock = FakeClock()
     store = IdempotencyStore("calls", clock=clock)
     forget, resolve = blocks("leases.md")[0].splitlines()
 

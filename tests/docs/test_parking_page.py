@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dynamo_outbox.aws import clients
 from dynamo_outbox.testing import FakeEventBridge
 
-from ..doubles import FixedClock, fake_dynamodb
+from ..doubles import FakeClock, fake_dynamodb
 from ..unit.test_processors import ALL_WELL, outbox_record
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "parking.md"
 
 def test_what_is_parked_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page's handler parks what the bus refuses, and its redrive sends it."""
-    bus = FakeEventBridge(clock=FixedClock())
+    bus = FakeEventBridge(clock=FakeClock())
     given = {"dynamodb": fake_dynamodb({"orders-parking": ["pk", "sk"]}), "events": bus}
     monkeypatch.setattr(clients, "shared_client", given.__getitem__)
     names: dict[str, Any] = {"__name__": "parking"}

@@ -14,7 +14,7 @@ from dynamo_outbox.aws import clients
 from dynamo_outbox.errors import ConditionFailedError
 from dynamo_outbox.testing import FakeDynamoDB, FakeDynamoDBStreams, FakeEventBridge, wire_record
 
-from ..doubles import FixedClock, fake_dynamodb
+from ..doubles import FakeClock, fake_dynamodb
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -26,7 +26,7 @@ TABLES = {"orders": ["order_id"], "orders-events": ["pk", "sk"], "packing-handle
 def test_the_first_use_works_as_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     """An order is placed once, relayed, and packed once though its event is delivered twice."""
     dynamodb = fake_dynamodb(TABLES, StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"})
-    bus = FakeEventBridge(clock=FixedClock())
+    bus = FakeEventBridge(clock=FakeClock())
     monkeypatch.setattr(clients, "shared_client", {"dynamodb": dynamodb, "events": bus}.__getitem__)
     names: dict[str, Any] = {"__name__": "readme"}
     for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):

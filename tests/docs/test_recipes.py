@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from ..doubles import FixedClock
+    from ..doubles import FakeClock
 
 RECIPES = Path(__file__).resolve().parents[2] / "docs" / "recipes"
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -53,7 +53,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[s
 
 
 @pytest.fixture
-def fake(clock: FixedClock, monkeypatch: pytest.MonkeyPatch) -> FakeDynamoDB:
+def fake(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> FakeDynamoDB:
     """A DynamoDB with the tables of the orders, which boto3 gives to whoever asks."""
     dynamodb = FakeDynamoDB(clock=clock)
     dynamodb.create_table(TableName="orders", **key_schema("order_id"))

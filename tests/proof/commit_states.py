@@ -14,10 +14,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from dynamo_outbox import Event, TransactionalOutbox
+from dynamo_outbox import Event, Retry, TransactionalOutbox
 from dynamo_outbox.errors import CommitUnknownError, TransactionCanceledError, TransactionVoidedError
 
-from ..doubles import FixedClock, fake_dynamodb
+from ..doubles import FakeClock, fake_dynamodb
 from .network import CrashError, Fate, Network
 from .report import Row
 
@@ -41,7 +41,7 @@ class CommitStates(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock = FixedClock()
+        self.clock = FakeClock()
         self.fake = fake_dynamodb({"counters": ("id",), "events": ("pk", "sk")}, self.clock)
         self.network = Network(self.fake)
         self.told: dict[str, bool] = {}
@@ -50,26 +50,24 @@ class CommitStates(RuleBasedStateMachine):
         self.crashed: dict[str, Event] = {}
         self.begun = 0
 
-    def outbox(self, retry_for: int) -> TransactionalOutbox:
+    def outbox(self, timeout: int) -> TransactionalOutbox:
         return TransactionalOutbox(
             "events",
             source="Proof",
             client=self.network,
             clock=self.clock,
-            retry_for=timedelta(seconds=retry_for),
-            sleep=lambda seconds: self.clock.advance(timedelta(seconds=seconds)),
-            draw=lambda: 1.0,
+            retry=Retry(timeout=timedelta(seconds=timeout)),
         )
 
-    @rule(fates=FATES, retry_for=st.sampled_from([0, 5, 500]), has_event=st.booleans())
-    def commit(self, fates: list[Fate], retry_for: int, has_event: bool) -> None:
+    @rule(fates=FATES, timeout=st.sampled_from([0, 5, 500]), has_event=st.booleans())
+    def commit(self, fates: list[Fate], timeout: int, has_event: bool) -> None:
         """A caller commits a transaction, its requests met by these fates."""
         self.begun += 1
         name = f"t{self.begun}"
         self.network.fates = list(fates)
-        event = Event("Counted", {"name": name}, time=self.clock())
+        event = Event("Counted", {"name": name}, time=self.clock.now())
         try:
-            with self.outbox(retry_for).transaction() as tx:
+            with self.outbox(timeout).transaction() as tx:
                 tx.update("counters", {"id": name}, add={"n": 1})
                 if has_event:
                     tx.emit(event)
@@ -101,7 +99,7 @@ class CommitStates(RuleBasedStateMachine):
     def _arrive(self, which: int) -> None:
         late = self.network.on_their_way[which]
         has_event = late.operation == "put_item" or len(late.request["TransactItems"]) > 1
-        if not has_event and self.clock() - late.sent_at > SIGNATURE_LIFE:
+        if not has_event and self.clock.now() - late.sent_at > SIGNATURE_LIFE:
             self.network.on_their_way.pop(which)  # without an event only this keeps it from counting again
         else:
             self.network.arrive(which)

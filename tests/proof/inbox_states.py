@@ -9,7 +9,7 @@ told a result is told the stored one, and then the effect is there; a stale even
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from botocore.exceptions import ClientError, ReadTimeoutError
@@ -20,12 +20,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from dynamo_outbox import Event, IdempotencyStore, Inbox, InboxTransaction, TransactionalOutbox
 from dynamo_outbox.errors import CommitUnknownError, TransactionCanceledError
 
-from ..doubles import FixedClock, fake_dynamodb
+from ..doubles import FakeClock, fake_dynamodb
 from .network import CrashError, Fate, Network
 from .report import Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from .report import Scale
 
@@ -38,6 +39,21 @@ EVENTS = st.integers(1, 7)
 HOLDERS = st.sampled_from([timedelta(0), timedelta(seconds=-30), timedelta(minutes=30)])
 """The holders' clocks, by how far they are from the true one."""
 FATES = st.lists(st.sampled_from(list(Fate)), max_size=6)
+
+
+class SkewedClock(FakeClock):
+    """A holder's clock: ahead of the true one, or behind it; sleeping moves both."""
+
+    def __init__(self, true: FakeClock, skew: timedelta) -> None:
+        super().__init__()
+        self._true = true
+        self._skew = skew
+
+    def now(self) -> datetime:
+        return self._true.now() + self._skew
+
+    def advance(self, duration: timedelta) -> None:
+        self._true.advance(duration)
 
 
 class TooLowError(Exception):
@@ -53,7 +69,7 @@ class InboxStates(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock = FixedClock()
+        self.clock = FakeClock()
         self.fake = fake_dynamodb({"account": ("id",), "events": ("pk", "sk"), "handled": ("pk",)}, self.clock)
         self.fake.put_item(
             TableName="account", Item={"id": {"S": "a"}, "balance": {"N": str(BALANCE)}, "version": {"N": "1"}}
@@ -68,23 +84,11 @@ class InboxStates(RuleBasedStateMachine):
 
     def holder(self, skew: timedelta) -> Callable[[Event], Any]:
         """A process with a clock of its own."""
-
-        def clock() -> datetime:
-            return self.clock() + skew
-
-        outbox = TransactionalOutbox(
-            "events",
-            source="Proof",
-            client=self.network,
-            clock=clock,
-            sleep=lambda seconds: self.clock.advance(timedelta(seconds=seconds)),
-            draw=lambda: 1.0,
-        )
+        clock = SkewedClock(self.clock, skew)
+        outbox = TransactionalOutbox("events", source="Proof", client=self.network, clock=clock)
         inbox = Inbox(IdempotencyStore("handled", client=self.network, clock=clock), outbox)
 
-        @inbox.handler(
-            consumer="account", stale="refuse" if self.refuses_stale else "run", on_stale=lambda _: "stale", retries=2
-        )
+        @inbox.handler(consumer="account", on_stale=(lambda _: "stale") if self.refuses_stale else "run", attempts=3)
         def pay(event: Event, tx: InboxTransaction) -> int:
             account = tx.get("account", {"id": "a"}, version="version") or {}
             if self.meanwhile:

@@ -75,7 +75,7 @@ class Network:
                 raise CrashError
             case Fate.LOST | Fate.LATE:
                 if fate is Fate.LATE:
-                    self.on_their_way.append(LateRequest(operation, request, self.fake.clock()))
+                    self.on_their_way.append(LateRequest(operation, request, self.fake.clock.now()))
                 raise ReadTimeoutError(endpoint_url="http://dynamodb")
             case Fate.SERVER_ERROR:
                 raise client_error("InternalServerError", ResponseMetadata={"HTTPStatusCode": 500})

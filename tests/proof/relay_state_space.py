@@ -21,17 +21,19 @@ from dynamo_outbox import (
     OutboxRelay,
     ParkingQueue,
     ParkingTable,
+    Retry,
     StreamRecord,
+    TableKeys,
 )
-from dynamo_outbox.events.outbox_item import FORMAT, ItemLayout, item_of
-from dynamo_outbox.relaying.parked_record import ParkingPlace, records_in_items
+from dynamo_outbox.events.outbox_item import FORMAT, encode_event
+from dynamo_outbox.relaying.parked_record import ParkingLayout, records_in_items
 
-from ..doubles import FixedClock, client_error, fake_dynamodb
+from ..doubles import FakeClock, client_error, fake_dynamodb
 from .report import Row
 from .shard import Stream, number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from .report import Scale
 
@@ -42,7 +44,7 @@ Place = Literal["table", "table without order", "queue"]
 MODES: tuple[Mode, ...] = ("relay", "cdc", "cdc by partition")
 PLACES: tuple[Place, ...] = ("table", "table without order", "queue")
 RUNS: Mapping[Scale, int] = {"short": 12, "full": 500}
-PLACE = ParkingPlace("parking", "pk", "sk", "")
+LAYOUT = ParkingLayout("parking", TableKeys())
 
 
 class Killed(BaseException):
@@ -51,6 +53,20 @@ class Killed(BaseException):
 
 class PassingError(Exception):
     """What a mapper raises when something that it asks is out of order for a while."""
+
+
+class WaitlessClock(FakeClock):
+    """A clock that waits do not move, and whose jitter is drawn by chance."""
+
+    def __init__(self, chance: Random) -> None:
+        super().__init__()
+        self._chance = chance
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+    def random(self) -> float:
+        return self._chance.random()
 
 
 class Faults:
@@ -177,12 +193,18 @@ class Context:
 class MendedRelay(OutboxRelay):
     """The next version: it reads format 2 as well."""
 
-    def _events_of(self, record: StreamRecord) -> list[Event]:
-        image = record.raw["dynamodb"].get("NewImage", {})
-        raw = {**record.raw, "dynamodb": {**record.raw["dynamodb"]}}
-        if "outboxFormat" in image:
-            raw["dynamodb"]["NewImage"] = {**image, "outboxFormat": {"N": str(FORMAT)}}
-        return super()._events_of(StreamRecord(raw))
+    def __init__(self, publisher: EventBridgePublisher) -> None:
+        super().__init__(publisher)
+        events_of = self._events_of
+
+        def events_of_any_format(record: StreamRecord) -> Sequence[Event]:
+            raw = {**record.raw, "dynamodb": {**record.raw["dynamodb"]}}
+            image = raw["dynamodb"].get("NewImage", {})
+            if "outboxFormat" in image:
+                raw["dynamodb"]["NewImage"] = {**image, "outboxFormat": {"N": str(FORMAT)}}
+            return events_of(StreamRecord(raw))
+
+        self._events_of = events_of_any_format
 
 
 MendedRelay.__name__ = "OutboxRelay"  # it is that, in its next version
@@ -201,7 +223,7 @@ class World:
         self.chance = chance
         self.mode = mode
         self.keeps_order = place == "table"
-        self.clock = FixedClock()
+        self.clock = WaitlessClock(chance)
         self.faults = Faults(chance, chance.randint(0, 20), chance.choice((0.02, 0.1, 0.3)))
         self.table = fake_dynamodb({"parking": ["pk", "sk"]}, self.clock)
         self.queue = Queue()
@@ -219,11 +241,8 @@ class World:
             "books",
             source="Proof",
             client=Faulty(self.bus, self.faults, meanwhile),
-            retries=chance.randint(0, 1),
-            retry_for=timedelta(seconds=10),
+            retry=Retry(attempts=chance.randint(1, 2), timeout=timedelta(seconds=10)),
             clock=self.clock,
-            sleep=lambda _: None,
-            draw=chance.random,
         )
         self.parking: ParkingTable | ParkingQueue
         if place == "queue":
@@ -234,8 +253,6 @@ class World:
                 client=Faulty(self.table, self.faults, meanwhile),
                 in_order=self.keeps_order,
                 clock=self.clock,
-                sleep=lambda _: None,
-                draw=chance.random,
             )
         self.reader, self.redriver = self._processors(publisher)
         self.deliveries = 0
@@ -300,9 +317,9 @@ class World:
 
     def _outbox_record(self, number: str, item: str, name: str, *, is_event: bool) -> dict[str, Any]:
         event = Event(
-            name, {}, id=f"id {number}", time=self.clock(), source="Proof", aggregate_type="Book", aggregate_id=item
+            name, {}, id=f"id {number}", time=self.clock.now(), source="Proof", aggregate_type="Book", aggregate_id=item
         )
-        image = item_of(event, expires_at=0, layout=ItemLayout())
+        image = encode_event(event, expires_at=0, keys=TableKeys())
         return _record(number, image, ("pk", "sk"), self.clock, "INSERT" if is_event else "MODIFY")
 
     def _poison(self, record: dict[str, Any], number: str, kind: str) -> None:
@@ -354,7 +371,7 @@ class World:
             least = asked if self.keeps_order else 1  # without order, what was held back comes again once
             assert moved >= least, "a batch came again although nothing was out of order"
         for each in self.stream.shards:
-            each.drop_old(self.clock())
+            each.drop_old(self.clock.now())
 
     def redrive(self) -> None:
         """A run of the redrive, killed perhaps."""
@@ -433,7 +450,7 @@ class World:
         messages = [json.loads(body) for body in self.queue.messages.values()]
         items = self.table.scan(TableName="parking")["Items"]
         heads = {item["orderKey"]["S"]: int(item["parked"]["N"]) for item in items if "parked" in item}
-        records = list(records_in_items((item for item in items if "parked" not in item), PLACE))
+        records = list(records_in_items((item for item in items if "parked" not in item), LAYOUT))
         counted: dict[str, int] = {}
         for record in records:
             counted[record.order_key] = counted.get(record.order_key, 0) + 1
@@ -447,14 +464,14 @@ class World:
 
 
 def _record(
-    number: str, image: Mapping[str, Any], key: tuple[str, ...], clock: FixedClock, event_name: str = "INSERT"
+    number: str, image: Mapping[str, Any], key: tuple[str, ...], clock: FakeClock, event_name: str = "INSERT"
 ) -> dict[str, Any]:
     return {
         "eventID": f"change {number}",
         "eventName": event_name,
         "eventSourceARN": "arn:aws:dynamodb:eu-west-1:123456789012:table/books/stream/2026-11-23T00:00:00.000",
         "dynamodb": {
-            "ApproximateCreationDateTime": clock().timestamp(),
+            "ApproximateCreationDateTime": clock.now().timestamp(),
             "Keys": {name: image[name] for name in key},
             "NewImage": dict(image),
             "SequenceNumber": number,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ..doubles import FixedClock
+from ..doubles import FakeClock
 from .relay_state_space import MODES, PLACES, Mode, Place, explore, run
 from .report import holds
 from .shard import Shard, Stream
@@ -45,7 +46,7 @@ def test_the_short_run_meets_every_fault() -> None:
 
 
 def record(number: str) -> dict[str, Any]:
-    return {"dynamodb": {"SequenceNumber": number, "ApproximateCreationDateTime": FixedClock().now.timestamp()}}
+    return {"dynamodb": {"SequenceNumber": number, "ApproximateCreationDateTime": FakeClock().now().timestamp()}}
 
 
 def answering(*failed: str) -> Callable[[Any], Any]:
@@ -84,9 +85,10 @@ def test_a_stream_shows_a_child_when_its_parent_is_drained() -> None:
 
 def test_a_shard_gives_up_by_age() -> None:
     """After 24 hours a record is gone, read or not."""
-    clock = FixedClock()
+    clock = FakeClock()
     shard = Shard([record("1")])
-    shard.drop_old(clock.now)
+    shard.drop_old(clock.now())
     assert shard.pending
-    shard.drop_old(clock.now.replace(day=clock.now.day + 1))
+    clock.advance(timedelta(days=1))
+    shard.drop_old(clock.now())
     assert not shard.pending

@@ -27,6 +27,19 @@ def by_attribute() -> None:
         dynamo_outbox.ChangeProcessor,
         dynamo_outbox.OutboxRelay,
         dynamo_outbox.IdempotencyStore,
+        dynamo_outbox.Key,
+        dynamo_outbox.Inbox,
+        dynamo_outbox.InboxTransaction,
+        dynamo_outbox.ParkingTable,
+        dynamo_outbox.ParkingQueue,
+        dynamo_outbox.ParkedHead,
+        dynamo_outbox.RedriveResult,
+        dynamo_outbox.RedriveFailure,
+        dynamo_outbox.Condition,
+        dynamo_outbox.Version,
+        dynamo_outbox.TableKeys,
+        dynamo_outbox.Retry,
+        dynamo_outbox.Clock,
     ]
     functions: list[Callable[..., object]] = [
         dynamo_outbox.parse_event,
@@ -37,7 +50,7 @@ def by_attribute() -> None:
         dynamo_outbox.encode_item,
         dynamo_outbox.idempotent,
         dynamo_outbox.fence_number,
-        dynamo_outbox.each_message,
+        dynamo_outbox.batch_handler,
     ]
     assert_type(len(classes) + len(functions), int)
     assert_type(bool(dynamo_outbox.ABSENT), bool)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, assert_type
+from typing import TYPE_CHECKING, Any, assert_type
 
-from dynamo_outbox import EventBridgePublisher, PublishResult, TransactionalOutbox
 from dynamo_outbox.errors import (
     AlreadyInProgressError,
     CancellationReason,
@@ -29,6 +28,10 @@ from dynamo_outbox.errors import (
     TransactionLimitError,
     UnknownOutcomeError,
 )
+from dynamo_outbox.typing import PublishOutcome
+
+if TYPE_CHECKING:
+    from dynamo_outbox import EventBridgePublisher, PublishResult, TransactionalOutbox
 
 
 def kinds(
@@ -86,7 +89,7 @@ def of_values(invalid: InvalidEventError, encode: EncodeError, decode: DecodeErr
 def of_transactions(outbox: TransactionalOutbox) -> None:
     try:
         with outbox.transaction() as tx:
-            tx.delete("books", {"name": "x"}, must_exist=True, label="book")
+            tx.delete("books", {"name": "x"}, condition="must_exist", label="book")
     except ConditionFailedError as error:
         assert_type(error.failed, tuple[CancellationReason, ...])
         assert_type(error.reasons, tuple[CancellationReason, ...])
@@ -119,8 +122,8 @@ def of_publishing(publisher: EventBridgePublisher, result: PublishResult) -> Non
     try:
         publisher.publish([])
     except PublishError as error:
-        assert_type(error.result, PublishResult)
-        assert_type(error.result.failed[0].retryable, bool)
+        assert_type(error.result, PublishOutcome)
+        assert_type(error.result.failed[0].retryable, Any)
     assert_type(PublishError(result), PublishError)
 
 

@@ -12,6 +12,7 @@ from dynamo_outbox.testing import (
     LOST_ANSWER,
     EngineError,
     Exchange,
+    FakeClock,
     FakeDynamoDB,
     FakeDynamoDBStreams,
     FakeEventBridge,
@@ -36,13 +37,25 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
     from mypy_boto3_events import EventBridgeClient
 
-    from dynamo_outbox.typing import Clock
+    from dynamo_outbox import Clock
+
+
+def clocks() -> None:
+    clock = FakeClock(datetime(2026, 11, 23, tzinfo=UTC), random=0.5)
+    assert_type(clock.now(), datetime)
+    assert_type(clock.random(), float)
+    assert_type(clock.slept, list[float])
+    clock.advance(timedelta(hours=1))
+    clock.set(datetime.now(UTC))
+    _: Clock = clock
+    # A duration is no bare number.
+    clock.advance(60)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def tables(clock: Clock) -> None:
     dynamodb = FakeDynamoDB(clock=clock)
     assert_type(dynamodb, FakeDynamoDB)
-    FakeDynamoDB(clock=lambda: datetime.now(UTC))
+    FakeDynamoDB(clock=FakeClock())
     assert_type(dynamodb.create_table(TableName="books"), dict[str, Any])
     assert_type(dynamodb.delete_table(TableName="books"), dict[str, Any])
     assert_type(dynamodb.describe_table(TableName="books"), dict[str, Any])
@@ -61,6 +74,8 @@ def tables(clock: Clock) -> None:
     with dynamodb.hold_transaction(TransactItems=[]) as held:
         assert_type(held, None)
     assert_type(list(dynamodb.streams), list[str])
+    # A function is no clock.
+    FakeDynamoDB(clock=lambda: datetime.now(UTC))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     # The time is told by somebody.
     FakeDynamoDB()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     # Parameters go by their names.

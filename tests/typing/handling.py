@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
-import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, assert_type
@@ -12,14 +9,17 @@ from typing import TYPE_CHECKING, Any, assert_type
 import boto3
 
 from dynamo_outbox import (
+    Clock,
     Event,
     IdempotencyStore,
     Inbox,
     InboxHandler,
     InboxTransaction,
+    Key,
+    TableKeys,
     Transaction,
     TransactionalOutbox,
-    each_message,
+    batch_handler,
     fence_number,
     idempotent,
 )
@@ -42,18 +42,12 @@ def stores(stubbed: DynamoDBClient, fake: FakeDynamoDB) -> None:
         table="calls",
         ttl=timedelta(days=8),
         client=None,
-        partition_key="pk",
-        sort_key=None,
-        key_prefix="calls#",
-        ttl_attribute="expiresAt",
+        table_keys=TableKeys(partition_key="pk", sort_key=None, prefix="calls#", ttl_attribute="expiresAt"),
         lease=timedelta(minutes=15),
         clock_margin=timedelta(seconds=1),
-        clock=lambda: datetime.now(UTC),
-        sleep=time.sleep,
-        sleep_async=asyncio.sleep,
-        draw=random.random,
+        clock=Clock(),
     )
-    IdempotencyStore("calls", client=stubbed, sort_key="sk")
+    IdempotencyStore("calls", client=stubbed, table_keys=TableKeys(sort_key="sk"))
     IdempotencyStore("calls", client=fake)
     # boto3's stubs leave unknown the services whose own stubs aren't installed.
     IdempotencyStore("calls", client=boto3.client("dynamodb"))  # pyright: ignore[reportUnknownMemberType]
@@ -68,16 +62,20 @@ def refused_stores(events: EventBridgeClient) -> None:
     IdempotencyStore("calls", timedelta(days=8))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     # A duration is no bare number.
     IdempotencyStore("calls", lease=900)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # A function is no clock.
+    IdempotencyStore("calls", clock=lambda: datetime.now(UTC))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # The names of a table's keys are one value.
+    IdempotencyStore("calls", table_keys="pk")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def calls(store: IdempotencyStore, claim: Claim) -> None:
-    assert_type(store.claim(claim), Claimed | Replay)
-    assert_type(store.claim(claim, lease=timedelta(minutes=1), on_expired_lease="raise"), Claimed | Replay)
-    assert_type(store.complete(claim, StoredResult("{}", by_annotation=False)), bool)
-    assert_type(store.complete(claim, None), bool)
-    assert_type(store.fail(claim, "{}"), bool)
-    assert_type(store.release(claim), bool)
-    assert_type(store.look(claim, on_expired_lease="raise"), Replay | None)
+    assert_type(store.records.claim(claim), Claimed | Replay)
+    assert_type(store.records.claim(claim, lease=timedelta(minutes=1), on_expired_lease="raise"), Claimed | Replay)
+    assert_type(store.records.complete(claim, StoredResult("{}", by_annotation=False)), bool)
+    assert_type(store.records.complete(claim, None), bool)
+    assert_type(store.records.fail(claim, "{}"), bool)
+    assert_type(store.records.release(claim), bool)
+    assert_type(store.records.peek(claim, on_expired_lease="raise"), Replay | None)
 
 
 def settled_by_hand(store: IdempotencyStore, error: UnknownOutcomeError) -> None:
@@ -163,7 +161,13 @@ def options(store: IdempotencyStore) -> None:
     def again(result: dict[str, Any], order: dict[str, Any]) -> dict[str, Any]:
         return {**order, **result}
 
-    @idempotent(store, key="order.id", fingerprint=lines_of, scope="orders", on_missing_key="run", on_duplicate=again)
+    @idempotent(
+        store,
+        key=Key("order.id", fingerprint=lines_of),
+        scope="orders",
+        on_missing_key="run",
+        on_duplicate=again,
+    )
     def place(order: dict[str, Any]) -> dict[str, Any]:
         return order
 
@@ -172,18 +176,24 @@ def options(store: IdempotencyStore) -> None:
     def key_of(order: dict[str, Any], *, shop: str) -> str:
         return f"{shop}#{order['id']}"
 
-    @idempotent(store=store, key=key_of, on_missing_key="raise", fingerprint=None, scope=None, on_duplicate=None)
+    @idempotent(store=store, key=key_of, on_missing_key="raise", scope=None, on_duplicate=None)
     def send(order: dict[str, Any], *, shop: str) -> str:
         return f"{shop} {order}"
 
     assert_type(send({}, shop="Rome"), str)
+    # Both parts of a key are optional, and each is an expression or a function.
+    idempotent(store, key=Key())
+    idempotent(store, key=Key(fingerprint="detail.lines"))
+    idempotent(store, key=Key(find=key_of, fingerprint=None))
 
-    @idempotent(store, on_expired_lease="raise", wait_for=timedelta(seconds=5), permanent=(ZeroDivisionError, KeyError))
+    @idempotent(
+        store, on_expired_lease="raise", wait_for=timedelta(seconds=5), permanent_errors=(ZeroDivisionError, KeyError)
+    )
     def charge(event: Event) -> int:
         return fence_number() + len(event.type)
 
     assert_type(charge(Event("OrderPlaced", {})), int)
-    idempotent(store, on_expired_lease="rerun", wait_for=None, permanent=())
+    idempotent(store, on_expired_lease="rerun", wait_for=None, permanent_errors=())
 
 
 def refused_options(store: IdempotencyStore, client: DynamoDBClient) -> None:
@@ -195,6 +205,10 @@ def refused_options(store: IdempotencyStore, client: DynamoDBClient) -> None:
     idempotent(store, "order.id")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     # A key is an expression or a function.
     idempotent(store, key=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Key(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # So is a fingerprint, which belongs to the key.
+    Key(fingerprint=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    idempotent(store, fingerprint="order.lines")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     # A key's function gives text.
     idempotent(store, key=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     # There is no such way to treat an expired lease.
@@ -202,7 +216,7 @@ def refused_options(store: IdempotencyStore, client: DynamoDBClient) -> None:
     # A duration is no bare number.
     idempotent(store, wait_for=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     # An interruption is no failure.
-    idempotent(store, permanent=(SystemExit,))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    idempotent(store, permanent_errors=(SystemExit,))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     # There is no such way to treat a call without a key.
     idempotent(store, on_missing_key="skip")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
@@ -212,12 +226,12 @@ def refused_options(store: IdempotencyStore, client: DynamoDBClient) -> None:
         return event.type
 
 
-@each_message
+@batch_handler
 def handle(event: Event, context: Any) -> None:
     print(event.type, context)
 
 
-@each_message
+@batch_handler
 def handle_with_result(event: Event, _context: LambdaContext) -> int:
     return event.version
 
@@ -226,7 +240,7 @@ def batches(store: IdempotencyStore, context: LambdaContext) -> None:
     assert_type(handle({"Records": []}, context), dict[str, Any])
     assert_type(handle_with_result({"Records": []}, None), dict[str, Any])
 
-    @each_message
+    @batch_handler
     @idempotent(store)
     def once(event: Event, context: LambdaContext) -> str:
         return f"{event.type} {context}"
@@ -244,9 +258,9 @@ def of_a_message(message: Message, _context: Any) -> str:
 
 def refused_batches() -> None:
     # The function takes the context too.
-    each_message(of_an_event_alone)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    batch_handler(of_an_event_alone)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     # It gets the event and not its message.
-    each_message(of_a_message)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    batch_handler(of_a_message)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     # A handler is called with a batch.
     handle()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
@@ -294,12 +308,13 @@ def inbox_options(inbox: Inbox, event: Event) -> None:
     def skipped(event: Event) -> str:
         return event.id
 
-    @inbox.handler(consumer="catalogue", stale="refuse", retries=5, on_duplicate=stored, on_stale=skipped)
+    @inbox.handler(consumer="catalogue", on_stale=skipped, attempts=6, on_duplicate=stored)
     def count(event: Event, _tx: InboxTransaction) -> int:
         return event.version
 
     assert_type(count(event), int)
-    inbox.handler(consumer="catalogue", stale="run", on_duplicate=None, on_stale=None)
+    inbox.handler(consumer="catalogue", on_stale="run", on_duplicate=None)
+    inbox.handler(consumer="catalogue", on_stale="skip")
 
 
 def refused_inbox_options(inbox: Inbox, stale: str) -> None:
@@ -308,8 +323,8 @@ def refused_inbox_options(inbox: Inbox, stale: str) -> None:
     # And it goes by its name.
     inbox.handler("catalogue")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     # There is no such way to treat a stale event, and only the literal says which.
-    inbox.handler(consumer="catalogue", stale="skip")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    inbox.handler(consumer="catalogue", stale=stale)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    inbox.handler(consumer="catalogue", on_stale="refuse")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    inbox.handler(consumer="catalogue", on_stale=stale)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     # A stale event has no result.
     inbox.handler(consumer="a", on_stale=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 

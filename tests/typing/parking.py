@@ -16,6 +16,7 @@ from dynamo_outbox import (
     RedriveFailure,
     RedriveResult,
     StreamRecord,
+    TableKeys,
 )
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def places(fake: FakeDynamoDB, stubbed: mypy_boto3_dynamodb.DynamoDBClient, sqs:
     clients: list[ParkingClient] = [fake, stubbed]
     queues: list[QueueClient] = [sqs]
     assert_type(ParkingTable("parking"), ParkingTable)
-    ParkingTable("parking", client=clients[0], in_order=False, partition_key="a", sort_key="b", key_prefix="relay#")
+    ParkingTable("parking", client=clients[0], in_order=False, table_keys=TableKeys("a", "b", prefix="relay#"))
     ParkingTable("parking", client=fake)
     for head in ParkingTable("parking").heads():
         assert_type(head, ParkedHead)

@@ -6,17 +6,20 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, assert_type
 
+from dynamo_outbox import Clock
+from dynamo_outbox.testing import FakeClock
+
 if TYPE_CHECKING:
     import mypy_boto3_dynamodb
     import mypy_boto3_dynamodbstreams
     import mypy_boto3_events
 
     from dynamo_outbox.testing import FakeDynamoDB, FakeDynamoDBStreams, FakeEventBridge
-    from dynamo_outbox.typing import Clock, DynamoDBClient, EventBridgeClient, LambdaContext, StreamsClient
+    from dynamo_outbox.typing import DynamoDBClient, EventBridgeClient, LambdaContext, StreamsClient
 
 
-class StoppedClock:
-    def __call__(self) -> datetime:
+class StoppedClock(Clock):
+    def now(self) -> datetime:
         return datetime(2026, 11, 23, tzinfo=UTC)
 
 
@@ -31,10 +34,12 @@ class OwnContext:
 
 
 def of_clocks(clock: Clock) -> None:
-    assert_type(clock(), datetime)
-    clocks: list[Clock] = [StoppedClock(), lambda: datetime.now(UTC), datetime.now]
-    assert_type(clocks[0](), datetime)
-    # A clock tells a datetime.
+    assert_type(clock.now(), datetime)
+    assert_type(clock.random(), float)
+    clocks: list[Clock] = [Clock(), StoppedClock(), FakeClock(), FakeClock(datetime.now(UTC), random=0.5)]
+    assert_type(clocks[0].now(), datetime)
+    assert_type(FakeClock().slept, list[float])
+    # A clock also waits, so a function is none.
     _: Clock = time.time  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
     # It is asked, and so not a datetime itself.
     _ = datetime.now(UTC)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]

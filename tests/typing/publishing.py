@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, assert_type
 
@@ -11,14 +9,18 @@ import boto3
 
 from dynamo_outbox import (
     ChangeProcessor,
+    Clock,
     DomainEvent,
     Event,
     EventBridgePublisher,
+    FailedEvent,
     OutboxRelay,
+    PublishedEvent,
     PublishResult,
+    Retry,
     StreamRecord,
 )
-from dynamo_outbox.publishing.publisher import FailedEvent, PublishedEvent
+from dynamo_outbox.testing import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,12 +43,11 @@ def made() -> None:
         source="books",
         client=None,
         detail="envelope",
-        retries=3,
-        retry_for=timedelta(seconds=10),
-        clock=lambda: datetime.now(UTC),
-        sleep=time.sleep,
-        draw=random.random,
+        retry=Retry(attempts=4, timeout=timedelta(seconds=10)),
+        concurrency=2,
+        clock=Clock(),
     )
+    EventBridgePublisher("books", clock=FakeClock())
     EventBridgePublisher("books", source=None, detail="data")
     EventBridgePublisher("books", detail="cloudevents")
 
@@ -69,7 +70,11 @@ def refused(dynamodb: DynamoDBClient, fake: FakeDynamoDB, detail: str) -> None:
     # What isn't the bus goes by its name.
     EventBridgePublisher("books", "books")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     # A duration is no bare number.
-    EventBridgePublisher("books", retry_for=10)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Retry(timeout=10)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # A number of attempts is no policy.
+    EventBridgePublisher("books", retry=4)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # A function is no clock.
+    EventBridgePublisher("books", clock=lambda: datetime.now(UTC))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def published(
@@ -159,7 +164,7 @@ def handlers(publisher: EventBridgePublisher, payload: object, context: LambdaCo
     ChangeProcessor(publisher, nothing)
     ChangeProcessor(publisher, one_model)
     ChangeProcessor(publisher, several)
-    ChangeProcessor(publisher=publisher, changes=one_after_another)
+    ChangeProcessor(publisher=publisher, to_events=one_after_another)
     ChangeProcessor(publisher, lambda record: Event("BookRemoved", record.keys) if record.is_ttl_delete else None)
 
 

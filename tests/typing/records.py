@@ -68,6 +68,7 @@ def fields(record: StreamRecord) -> None:
     assert_type(record.index, int | None)
     assert_type({record: record.event_id}, dict[StreamRecord, str])
     raw: Mapping[str, Any] = record.raw
+    assert_type(record.delivered, Any)
     assert_type(StreamRecord(raw), StreamRecord)
     assert_type(StreamRecord(raw, index=3), StreamRecord)
 

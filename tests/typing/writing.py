@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, assert_type
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Any, assert_type
 import boto3
 from boto3.dynamodb.conditions import Attr
 
-from dynamo_outbox import DomainEvent, Event, TransactionalOutbox
+from dynamo_outbox import Clock, Condition, DomainEvent, Event, Retry, TableKeys, TransactionalOutbox, Version
 from dynamo_outbox.errors import TransactionVoidedError
-from dynamo_outbox.writing.outbox import Transaction, TransactionResult
+from dynamo_outbox.writing.transaction import Transaction, TransactionResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,15 +35,9 @@ def made(keys: dict[str, str], both: dict[str, str | Sequence[str]]) -> None:
         client=None,
         ttl=timedelta(days=7),
         keys={"books": "name", "lines": ("order", "line")},
-        partition_key="pk",
-        sort_key="sk",
-        key_prefix="events#",
-        ttl_attribute="expiresAt",
-        retries=3,
-        retry_for=timedelta(seconds=5),
-        clock=lambda: datetime.now(UTC),
-        sleep=time.sleep,
-        draw=random.random,
+        table_keys=TableKeys(partition_key="pk", sort_key="sk", prefix="events#", ttl_attribute="expiresAt"),
+        retry=Retry(attempts=4, timeout=timedelta(seconds=5)),
+        clock=Clock(),
     )
     TransactionalOutbox("events", source=None, keys=None)
     TransactionalOutbox("events", keys=keys)
@@ -75,8 +68,14 @@ def refused_options() -> None:
     TransactionalOutbox("events", "books")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     # A duration is no bare number.
     TransactionalOutbox("events", ttl=604800)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # A clock tells a datetime.
+    # A clock is an object, which also waits.
     TransactionalOutbox("events", clock=time.time)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # The number of attempts and their timeout are one value.
+    TransactionalOutbox("events", retry=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Retry(timeout=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # So are the events table's names.
+    TransactionalOutbox("events", table_keys="pk")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    TableKeys(sort_key=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     # A key is named in text.
     TransactionalOutbox("events", keys={"books": 1})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
 
@@ -96,16 +95,18 @@ def transactions(outbox: TransactionalOutbox, event: Event, model: BookAdded) ->
 def actions(tx: Transaction) -> None:
     tx.put("books", {"name": "Team Topologies"}, must_not_exist=True, label="book")
     tx.put("books", {"name": "Team Topologies"}, condition=Attr("year").lt(2019) & Attr("name").exists())
-    tx.put("books", {}, condition="#y < :y", names={"#y": "year"}, values={":y": 2019})
-    tx.put("books", {}, version="version", expected=0)
-    tx.put(table="books", item={}, condition=None, names=None, values=None, version=None, expected=None, label=None)
+    tx.put("books", {}, condition=Condition("#y < :y", {"#y": "year"}, {":y": 2019}))
+    tx.put("books", {}, version=Version("version", expected=0))
+    tx.put(table="books", item={}, condition=None, version=None, label=None)
     tx.update("books", {"name": "x"}, set={"year": 2019}, add={"read": 1, "tags": {"teams"}}, remove="draft")
-    tx.update("books", {"name": "x"}, remove=["draft", "note"], must_exist=True, version="version", expected=3)
+    tx.update(
+        "books", {"name": "x"}, remove=["draft", "note"], condition="must_exist", version=Version("version", expected=3)
+    )
     tx.update(table="books", key={"name": "x"}, set=None, add=None, remove=(), condition=Attr("year").eq(2019))
-    tx.delete("books", {"name": "x"}, must_exist=True, version="version", expected=3, label="gone")
-    tx.delete(table="books", key={"name": "x"}, condition="#y = :y", names={"#y": "year"}, values={":y": 2019})
+    tx.delete("books", {"name": "x"}, condition="must_exist", version=Version("version", expected=3), label="gone")
+    tx.delete(table="books", key={"name": "x"}, condition=Condition("#y = :y", {"#y": "year"}, {":y": 2019}))
     tx.check("shelves", {"id": 1}, condition=Attr("free").gt(0))
-    tx.check(table="shelves", key={"id": 1}, condition="#f > :n", names={"#f": "free"}, values={":n": 0}, label="room")
+    tx.check(table="shelves", key={"id": 1}, condition=Condition("#f > :n", {"#f": "free"}, {":n": 0}), label="room")
     tx.add({"Put": {"TableName": "books", "Item": {"name": {"S": "x"}}}}, label="as it is")
 
 
@@ -125,8 +126,9 @@ def refused_actions(tx: Transaction, key: dict[str, Any]) -> None:
     tx.check("shelves", key)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     # A condition is an expression, not its outcome.
     tx.put("books", {}, condition=True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # A put overwrites; it is an update that can insist.
-    tx.put("books", {}, must_exist=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # Nor its bare text, apart from the one condition that has a name.
+    tx.put("books", {}, condition="attribute_exists(year)")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    tx.put("books", {}, condition="must_exist")
     # A delete sets nothing.
     tx.delete("books", key, set={"year": 1})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     # What is set has names.
@@ -167,7 +169,7 @@ def decorated(outbox: TransactionalOutbox) -> None:
 
 
 def decorated_otherwise(outbox: TransactionalOutbox) -> None:
-    @outbox.transactional(retries=5)
+    @outbox.transactional(attempts=6)
     def count(tx: Transaction, /, *names: str, **years: int) -> int:
         tx.add({"Put": {"TableName": "books", "Item": {}}})
         return len(names) + len(years)
@@ -193,23 +195,25 @@ def refused_decoration(outbox: TransactionalOutbox) -> None:
     def uncalled(tx: Transaction) -> None:
         tx.delete("books", {"name": "x"})
 
-    # Retries are counted.
-    outbox.transactional(retries="5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # Attempts are counted.
+    outbox.transactional(attempts="5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def in_one_call(outbox: TransactionalOutbox, event: Event, model: BookAdded, key: dict[str, Any]) -> None:
     assert_type(outbox.put("books", {"name": "x"}, event=event), TransactionResult)
     assert_type(outbox.put("books", {"name": "x"}, event=model).events, tuple[Event, ...])
-    outbox.put("books", {}, event=event, must_not_exist=True, version="version", expected=0, label="book")
-    outbox.put("books", {}, event=event, condition="#y < :y", names={"#y": "year"}, values={":y": 2019})
+    outbox.put("books", {}, event=event, must_not_exist=True, version=Version("version", expected=0), label="book")
+    outbox.put("books", {}, event=event, condition=Condition("#y < :y", {"#y": "year"}, {":y": 2019}))
     outbox.put(table="books", item={}, event=event, condition=Attr("year").lt(2019))
     assert_type(outbox.update("books", key, event=event, set={"year": 2019}), TransactionResult)
-    outbox.update("books", key, event=model, add={"read": 1}, remove=["draft"], must_exist=True)
-    outbox.update("books", key, event=event, remove="draft", version="version", expected=3, label="book")
+    outbox.update("books", key, event=model, add={"read": 1}, remove=["draft"], condition="must_exist")
+    outbox.update("books", key, event=event, remove="draft", version=Version("version", expected=3), label="book")
     outbox.update(table="books", key=key, event=event, set=None, add=None, condition=Attr("year").eq(1))
     assert_type(outbox.delete("books", key, event=event), TransactionResult)
-    outbox.delete("books", key, event=model, must_exist=True, version="version", expected=3, label="book")
-    outbox.delete(table="books", key=key, event=event, condition="#y = :y", names={"#y": "year"}, values={":y": 1})
+    outbox.delete(
+        "books", key, event=model, condition="must_exist", version=Version("version", expected=3), label="book"
+    )
+    outbox.delete(table="books", key=key, event=event, condition=Condition("#y = :y", {"#y": "year"}, {":y": 1}))
 
 
 def refused_in_one_call(outbox: TransactionalOutbox, event: Event, key: dict[str, Any]) -> None:
@@ -220,11 +224,11 @@ def refused_in_one_call(outbox: TransactionalOutbox, event: Event, key: dict[str
     # The event goes by its name.
     outbox.put("books", {}, event)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     # Each call has the options of the action that it makes.
-    outbox.put("books", {}, event=event, must_exist=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    outbox.put("books", {}, event=event, remove="year")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     outbox.update("books", key, event=event, must_not_exist=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     outbox.delete("books", key, event=event, set={"year": 1})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     # And their types.
-    outbox.put("books", {}, event=event, expected="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    outbox.put("books", {}, event=event, version=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     outbox.update("books", key, event=event, set=["year"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     outbox.delete("books", key, event=event, condition=True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 

@@ -2,45 +2,46 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
-from dynamo_outbox import IdempotencyStore
+from dynamo_outbox import IdempotencyStore, TableKeys
 from dynamo_outbox.consuming.claims import (
     AT_MOST_ONCE,
+    CLAIM_CONDITIONS,
+    CLAIM_UPDATE,
+    ENDING_CONDITION,
     ON_MEETING,
     Claim,
     Claimed,
     FailureReplay,
-    Met,
-    Place,
+    RecordRequests,
+    RecordState,
     Replay,
-    Terms,
-    completed_item,
-    meet,
-    read_request,
-    what_is_met,
+    record_state,
+    resolve_refused_claim,
     whole_milliseconds,
 )
-from dynamo_outbox.errors import AlreadyInProgressError, PayloadMismatchError, ResultError, UnknownOutcomeError
 from dynamo_outbox.consuming.results import StoredResult
+from dynamo_outbox.errors import AlreadyInProgressError, PayloadMismatchError, ResultError, UnknownOutcomeError
 
-from ..doubles import FixedClock, fake_dynamodb
+from ..doubles import FakeClock, fake_dynamodb
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dynamo_outbox.consuming.claims import OnExpiredLease
     from dynamo_outbox.testing import FakeDynamoDB
 
-NOW = FixedClock().now
+NOW = FakeClock().now()
 SECOND = timedelta(seconds=1)
 CLAIM = Claim("catalogue#1", "mine", "payload")
-WHERE = Place("handled", "pk", None, "", "expiresAt")
-TERMS = Terms(WHERE, ttl=timedelta(days=8), margin=SECOND)
+REQUESTS = RecordRequests("handled", TableKeys(sort_key=None), ttl=timedelta(days=8), margin=SECOND)
 
 
 def record(**changes: Any) -> dict[str, Any]:
@@ -62,83 +63,87 @@ def milliseconds(offset: timedelta) -> int:
 
 
 ROWS = [
-    ({}, Met.FORGOTTEN),
-    (record(expiresAt=int(NOW.timestamp())), Met.FORGOTTEN),
-    (record(expiresAt=int(NOW.timestamp()), status="COMPLETED", result='"a"'), Met.FORGOTTEN),
-    (record(leaseExpiresAt=milliseconds(-SECOND)), Met.OVERDUE),
-    (record(leaseExpiresAt=milliseconds(-SECOND + timedelta(milliseconds=1))), Met.HELD),
-    (record(leaseExpiresAt=milliseconds(-SECOND), status="COMPLETED", result='"a"'), Met.DONE),
-    (record(claimToken="mine"), Met.OWN),
-    (record(claimToken="mine", fingerprint="other"), Met.OWN),
-    (record(claimToken="mine", leaseExpiresAt=milliseconds(-SECOND)), Met.OWN),
-    (record(claimToken="mine", status="COMPLETED", result='"a"'), Met.OWN),
-    (record(claimToken="mine", status="RELEASED"), Met.SPENT),
-    (record(status="RELEASED"), Met.RELEASED),
-    (record(status="RELEASED", fingerprint="other"), Met.RELEASED),
-    (record(fingerprint="other"), Met.OTHER_PAYLOAD),
-    (record(fingerprint="other", status="COMPLETED", result='"a"'), Met.OTHER_PAYLOAD),
-    (record(), Met.HELD),
-    (record(status="COMPLETED", result='"a"'), Met.DONE),
-    (record(status="COMPLETED", failure="{}"), Met.FAILED),
-    (record(status="COMPLETED"), Met.DONE_WITHOUT_RESULT),
+    ({}, RecordState.FORGOTTEN),
+    (record(expiresAt=int(NOW.timestamp())), RecordState.FORGOTTEN),
+    (record(expiresAt=int(NOW.timestamp()), status="COMPLETED", result='"a"'), RecordState.FORGOTTEN),
+    (record(leaseExpiresAt=milliseconds(-SECOND)), RecordState.OVERDUE),
+    (record(leaseExpiresAt=milliseconds(-SECOND + timedelta(milliseconds=1))), RecordState.HELD),
+    (record(leaseExpiresAt=milliseconds(-SECOND), status="COMPLETED", result='"a"'), RecordState.DONE),
+    (record(claimToken="mine"), RecordState.OWN),
+    (record(claimToken="mine", fingerprint="other"), RecordState.OWN),
+    (record(claimToken="mine", leaseExpiresAt=milliseconds(-SECOND)), RecordState.OWN),
+    (record(claimToken="mine", status="COMPLETED", result='"a"'), RecordState.OWN),
+    (record(claimToken="mine", status="RELEASED"), RecordState.SPENT),
+    (record(status="RELEASED"), RecordState.RELEASED),
+    (record(status="RELEASED", fingerprint="other"), RecordState.RELEASED),
+    (record(fingerprint="other"), RecordState.OTHER_PAYLOAD),
+    (record(fingerprint="other", status="COMPLETED", result='"a"'), RecordState.OTHER_PAYLOAD),
+    (record(), RecordState.HELD),
+    (record(status="COMPLETED", result='"a"'), RecordState.DONE),
+    (record(status="COMPLETED", failure="{}"), RecordState.FAILED),
+    (record(status="COMPLETED"), RecordState.DONE_WITHOUT_RESULT),
 ]
 
 
-@pytest.mark.parametrize(("found", "met"), ROWS)
-def test_each_record_has_its_row(found: dict[str, Any], met: Met) -> None:
+@pytest.mark.parametrize(("found", "state"), ROWS)
+def test_each_record_has_its_row(found: dict[str, Any], state: RecordState) -> None:
     """What a call meets is decided by token, fingerprint, status, lease and time to live, in the table's order."""
-    assert what_is_met(CLAIM, found, TERMS, milliseconds(0 * SECOND)) is met
+    assert record_state(CLAIM, found, REQUESTS, milliseconds(0 * SECOND)) is state
 
 
 FIRST = Claimed(int(NOW.timestamp() * 1000) + 1)
 RULES = {
-    Met.FORGOTTEN: FIRST,
-    Met.SPENT: AlreadyInProgressError,
-    Met.RELEASED: Claimed(8),
-    Met.OWN: Claimed(7),
-    Met.OVERDUE: Claimed(8),
-    Met.OTHER_PAYLOAD: PayloadMismatchError,
-    Met.HELD: AlreadyInProgressError,
-    Met.FAILED: FailureReplay("{}", by_annotation=False),
-    Met.DONE: Replay('"a"', by_annotation=False),
-    Met.DONE_WITHOUT_RESULT: ResultError,
+    RecordState.FORGOTTEN: FIRST,
+    RecordState.SPENT: AlreadyInProgressError,
+    RecordState.RELEASED: Claimed(8),
+    RecordState.OWN: Claimed(7),
+    RecordState.OVERDUE: Claimed(8),
+    RecordState.OTHER_PAYLOAD: PayloadMismatchError,
+    RecordState.HELD: AlreadyInProgressError,
+    RecordState.FAILED: FailureReplay("{}", by_annotation=False),
+    RecordState.DONE: Replay('"a"', by_annotation=False),
+    RecordState.DONE_WITHOUT_RESULT: ResultError,
 }
 POLICIES: list[OnExpiredLease] = ["rerun", "raise"]
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize(("found", "met"), ROWS)
-def test_the_claim_takes_what_the_table_lets_it_take(found: dict[str, Any], met: Met, policy: OnExpiredLease) -> None:
+@pytest.mark.parametrize(("found", "state"), ROWS)
+def test_the_claim_takes_what_the_table_lets_it_take(
+    found: dict[str, Any], state: RecordState, policy: OnExpiredLease
+) -> None:
     """The claim's condition lets through just the records whose row says so; any other ends as its row says."""
     store = new_store(dynamodb := new_table())
     if found:
         dynamodb.put_item(TableName="handled", Item=found)
-    expected: Any = UnknownOutcomeError if (met, policy) == (Met.OVERDUE, "raise") else RULES[met]
+    expected: Any = UnknownOutcomeError if (state, policy) == (RecordState.OVERDUE, "raise") else RULES[state]
     if found and expected is FIRST:
         expected = Claimed(8)  # a forgotten record's fence goes on
     if isinstance(expected, type):
         with pytest.raises(expected):
-            store.claim(CLAIM, on_expired_lease=policy)
+            store.records.claim(CLAIM, on_expired_lease=policy)
         assert dynamodb.get_item(TableName="handled", Key={"pk": found["pk"]})["Item"] == found
     else:
-        assert store.claim(CLAIM, on_expired_lease=policy) == expected
-        assert type(store.claim(CLAIM, on_expired_lease=policy)) is type(expected)
+        assert store.records.claim(CLAIM, on_expired_lease=policy) == expected
+        assert type(store.records.claim(CLAIM, on_expired_lease=policy)) is type(expected)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize(("found", "met"), ROWS)
-def test_a_look_says_what_the_claim_would_do(found: dict[str, Any], met: Met, policy: OnExpiredLease) -> None:
-    """Reading the record changes nothing, and tells whether the key can be claimed, or what the claim would meet."""
+@pytest.mark.parametrize(("found", "state"), ROWS)
+def test_peek_says_what_the_claim_would_do(found: dict[str, Any], state: RecordState, policy: OnExpiredLease) -> None:
+    """Reading the record changes nothing, and gives what a claim would: the key may be taken, a replay, or an error."""
     store = new_store(dynamodb := new_table())
     if found:
         dynamodb.put_item(TableName="handled", Item=found)
     before = dynamodb.scan(TableName="handled")["Items"]
-    expected: Any = UnknownOutcomeError if (met, policy) == (Met.OVERDUE, "raise") else RULES[met]
+    expected: Any = UnknownOutcomeError if (state, policy) == (RecordState.OVERDUE, "raise") else RULES[state]
     if isinstance(expected, type):
         with pytest.raises(expected):
-            store.look(CLAIM, on_expired_lease=policy)
+            store.records.peek(CLAIM, on_expired_lease=policy)
     else:
-        assert store.look(CLAIM, on_expired_lease=policy) == (None if isinstance(expected, Claimed) else expected)
+        assert store.records.peek(CLAIM, on_expired_lease=policy) == (
+            None if isinstance(expected, Claimed) else expected
+        )
     assert dynamodb.scan(TableName="handled")["Items"] == before
 
 
@@ -147,60 +152,57 @@ def test_a_taken_record_keeps_nothing_of_its_last_holder() -> None:
     store = new_store(dynamodb := new_table())
     over = {"expiresAt": int(NOW.timestamp()), "failure": "{}", "result": "1", "resultByAnnotation": "1"}
     dynamodb.put_item(TableName="handled", Item=record(**over))
-    store.claim(CLAIM, 60 * SECOND)
+    store.records.claim(CLAIM, 60 * SECOND)
     (taken,) = dynamodb.scan(TableName="handled")["Items"]
     assert taken == record(claimToken="mine", fence=8, expiresAt=int((NOW + store.ttl).timestamp()))
 
 
 def test_a_long_lease_outlives_a_short_memory() -> None:
     """A call whose lease is longer than the store's ttl is not forgotten while it may still run."""
-    clock = FixedClock()
+    clock = FakeClock()
     store = new_store(new_table(clock), clock, ttl=120 * SECOND)
-    assert isinstance(store.claim(CLAIM, 600 * SECOND), Claimed)
+    assert isinstance(store.records.claim(CLAIM, 600 * SECOND), Claimed)
     clock.advance(300 * SECOND)
     with pytest.raises(AlreadyInProgressError):
-        store.claim(CLAIM._replace(token="another's"))
+        store.records.claim(CLAIM._replace(token="another's"))
     clock.advance(302 * SECOND)
-    assert isinstance(store.claim(CLAIM._replace(token="another's")), Claimed)
+    assert isinstance(store.records.claim(CLAIM._replace(token="another's")), Claimed)
 
 
 def test_every_row_is_reached() -> None:
     """The rows above are all that the table has."""
-    assert {met for _, met in ROWS} == set(Met) == set(ON_MEETING) == set(AT_MOST_ONCE)
+    assert {state for _, state in ROWS} == set(RecordState) == set(ON_MEETING) == set(AT_MOST_ONCE)
 
 
 def test_a_record_that_went_meanwhile_is_tried_again_later() -> None:
     """A refused claim that brings no record back is answered like a key in progress: the next try takes it."""
     with pytest.raises(AlreadyInProgressError):
-        meet(CLAIM, {}, TERMS, milliseconds(0 * SECOND))
+        resolve_refused_claim(CLAIM, {}, REQUESTS, milliseconds(0 * SECOND))
 
 
 @pytest.mark.parametrize("sort_key", [None, "sk"])
-@pytest.mark.parametrize("result", [None, ('"a"', False), ('"a"', True)])
+@pytest.mark.parametrize("result", [('"a"', False), ('"a"', True)])
 def test_a_record_of_a_call_that_is_done_is_as_completion_leaves_it(
-    result: tuple[str, bool] | None, sort_key: str | None
+    result: tuple[str, bool], sort_key: str | None
 ) -> None:
     """The item to be put in a transaction of its own answers a duplicate, and is found, like a completed claim's."""
-    where = Place("handled", "pk", sort_key, "calls/", "expiresAt")
+    keys = TableKeys(sort_key=sort_key, prefix="calls/")
+    requests = RecordRequests("handled", keys, ttl=60 * SECOND, margin=SECOND)
     dynamodb = fake_dynamodb({"handled": ["pk", "sk"] if sort_key else ["pk"]})
     now = milliseconds(0 * SECOND)
-    dynamodb.put_item(TableName="handled", Item=completed_item(CLAIM, where, result=result, now=now, ttl=60 * SECOND))
-    found = dynamodb.get_item(**read_request(CLAIM, where))["Item"]
+    dynamodb.put_item(TableName="handled", Item=requests.completed_item(CLAIM, now, result))
+    found = dynamodb.get_item(**requests.read(CLAIM))["Item"]
     claim = CLAIM._replace(token="a duplicate's")
-    store = IdempotencyStore("handled", client=dynamodb, clock=FixedClock(), sort_key=sort_key, key_prefix="calls/")
-    if result is None:
-        with pytest.raises(ResultError):
-            meet(claim, found, TERMS, now)
-    else:
-        assert meet(claim, found, TERMS, now) == store.claim(claim) == result
+    records = IdempotencyStore("handled", client=dynamodb, clock=FakeClock(), table_keys=keys).records
+    assert resolve_refused_claim(claim, found, requests, now) == records.claim(claim) == result
     with pytest.raises(PayloadMismatchError):
-        store.claim(claim._replace(fingerprint="another"))
-    assert what_is_met(claim, found, TERMS, milliseconds(60 * SECOND)) is Met.FORGOTTEN
+        records.claim(claim._replace(fingerprint="another"))
+    assert record_state(claim, found, requests, milliseconds(60 * SECOND)) is RecordState.FORGOTTEN
 
 
 def test_a_record_is_read_as_it_is_now() -> None:
     """A read for a decision is consistent."""
-    assert read_request(CLAIM, WHERE)["ConsistentRead"] is True
+    assert REQUESTS.read(CLAIM)["ConsistentRead"] is True
 
 
 def test_a_duration_is_cut_to_milliseconds() -> None:
@@ -208,15 +210,146 @@ def test_a_duration_is_cut_to_milliseconds() -> None:
     assert whole_milliseconds(timedelta(days=400, microseconds=1999)) == 400 * 86_400_000 + 1
 
 
-def new_table(clock: FixedClock | None = None) -> FakeDynamoDB:
+@pytest.mark.parametrize("microseconds", [1000, 1999])
+def test_a_records_times_are_whole_milliseconds(microseconds: int) -> None:
+    """A store reads its clock in milliseconds, rounded down, and reads it each time."""
+    clock = FakeClock(datetime(1970, 1, 1, 0, 0, 5, microseconds, tzinfo=UTC))
+    records = new_store(new_table(), clock).records
+    assert records.now() == 5001
+    clock.advance(timedelta(milliseconds=7))
+    assert records.now() == 5008
+
+
+TIMES = st.datetimes(datetime(1990, 1, 1), datetime(2190, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # it has one
+DURATIONS = st.timedeltas(timedelta(microseconds=1), timedelta(days=400))
+KEYS = st.builds(
+    TableKeys,
+    sort_key=st.none() | st.just("sk"),
+    prefix=st.sampled_from(["", "a/"]),
+    ttl_attribute=st.just("ttl"),
+)
+
+
+@given(KEYS, TIMES, DURATIONS, DURATIONS, DURATIONS, st.sampled_from(POLICIES))
+def test_a_claims_request(
+    keys: TableKeys, now: datetime, lease: timedelta, margin: timedelta, ttl: timedelta, policy: OnExpiredLease
+) -> None:
+    """A claim writes the ends of lease and time to live, in whole milliseconds and seconds from the time of the call.
+
+    The record lives for the store's ttl, or for lease and margin if these are longer.
+    """
+    milliseconds = int(now.timestamp() * 1000)
+    request = RecordRequests("handled", keys, ttl=ttl, margin=margin).claim(CLAIM, milliseconds, lease, policy)
+    whole = [each // timedelta(milliseconds=1) for each in (lease, margin, ttl)]
+    numbers = {
+        ":leaseExpiresAt": milliseconds + whole[0],
+        ":expiresAt": (milliseconds + max(whole[2], whole[0] + whole[1])) // 1000,
+        ":nowSeconds": milliseconds // 1000,
+        ":nowMilliseconds": milliseconds,
+        ":one": 1,
+        **({":overdue": milliseconds - whole[1]} if policy == "rerun" else {}),
+    }
+    texts = {":inProgress": "IN_PROGRESS", ":released": "RELEASED", ":token": "mine", ":fingerprint": "payload"}
+    names = [
+        "status",
+        "claimToken",
+        "fingerprint",
+        "leaseExpiresAt",
+        "fence",
+        "result",
+        "resultByAnnotation",
+        "failure",
+    ]
+    assert request == {
+        "TableName": "handled",
+        "Key": keys.typed(CLAIM.key, "idempotency"),
+        "UpdateExpression": CLAIM_UPDATE,
+        "ConditionExpression": CLAIM_CONDITIONS[policy],
+        "ExpressionAttributeNames": {"#key": "pk", "#expiresAt": "ttl", **{f"#{name}": name for name in names}},
+        "ExpressionAttributeValues": {name: {"S": text} for name, text in texts.items()}
+        | {name: {"N": str(number)} for name, number in numbers.items()},
+        "ReturnValues": "UPDATED_NEW",
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+
+
+@pytest.mark.parametrize(
+    ("ending", "attributes"),
+    [
+        (lambda requests, now: requests.complete(CLAIM, now, None), {}),
+        (lambda requests, now: requests.complete(CLAIM, now, ("1", False)), {"result": {"S": "1"}}),
+        (
+            lambda requests, now: requests.complete(CLAIM, now, ("1", True)),
+            {"result": {"S": "1"}, "resultByAnnotation": {"BOOL": True}},
+        ),
+        (lambda requests, now: requests.fail(CLAIM, now, "{}"), {"failure": {"S": "{}"}}),
+        (None, {}),
+    ],
+    ids=["no result", "result", "result by annotation", "failure", "release"],
+)
+@given(keys=KEYS, now=TIMES, ttl=DURATIONS)
+def test_an_endings_request(
+    ending: Callable[[RecordRequests, int], dict[str, Any]] | None,
+    attributes: dict[str, Any],
+    keys: TableKeys,
+    now: datetime,
+    ttl: timedelta,
+) -> None:
+    """An ending sets the outcome and the time to live, a release the status alone; each on the claim's token."""
+    requests = RecordRequests("handled", keys, ttl=ttl, margin=SECOND)
+    milliseconds = int(now.timestamp() * 1000)
+    expiry = {"N": str((milliseconds + ttl // timedelta(milliseconds=1)) // 1000)}
+    if ending is None:
+        request, values = requests.release(CLAIM), {"status": {"S": "RELEASED"}}
+    else:
+        request = ending(requests, milliseconds)
+        values = {"status": {"S": "COMPLETED"}, **attributes, "expiresAt": expiry}
+    update = ", ".join(f"#{name} = :{name}" for name in values)
+    names = {f"#{name}": "ttl" if name == "expiresAt" else name for name in ("claimToken", *values)}
+    assert request == {
+        "TableName": "handled",
+        "Key": keys.typed(CLAIM.key, "idempotency"),
+        "UpdateExpression": f"SET {update}",
+        "ConditionExpression": ENDING_CONDITION,
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": {
+            ":token": {"S": "mine"},
+            ":inProgress": {"S": "IN_PROGRESS"},
+            **{f":{name}": value for name, value in values.items()},
+        },
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda claim: REQUESTS.claim(claim, 1, SECOND, "rerun"),
+        lambda claim: REQUESTS.complete(claim, 1, None),
+        lambda claim: REQUESTS.complete(claim, 1, ("1", True)),
+        lambda claim: REQUESTS.fail(claim, 1, "{}"),
+        lambda claim: REQUESTS.release(claim),
+    ],
+    ids=["claim", "completion", "result", "failure", "release"],
+)
+def test_no_request_changes_another(make: Callable[[Claim], dict[str, Any]]) -> None:
+    """A request keeps its key and its token when the store's next request is made."""
+    first = make(CLAIM)
+    second = make(CLAIM._replace(key="catalogue#2", token="another's"))
+    for request, key, token in ((first, "catalogue#1", "mine"), (second, "catalogue#2", "another's")):
+        assert request["Key"] == {"pk": {"S": key}}
+        assert request["ExpressionAttributeValues"][":token"] == {"S": token}
+
+
+def new_table(clock: FakeClock | None = None) -> FakeDynamoDB:
     return fake_dynamodb({"handled": ["pk"]}, clock)
 
 
-def new_store(dynamodb: Any, clock: FixedClock | None = None, ttl: timedelta = timedelta(days=8)) -> IdempotencyStore:
+def new_store(dynamodb: Any, clock: FakeClock | None = None, ttl: timedelta = timedelta(days=8)) -> IdempotencyStore:
     return IdempotencyStore(
         "handled",
         client=dynamodb,
-        clock=clock or FixedClock(),
+        clock=clock or FakeClock(),
         lease=60 * SECOND,
         clock_margin=SECOND,
         ttl=ttl,
@@ -230,15 +363,15 @@ class Schedules(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.clock = FixedClock()
+        self.clock = FakeClock()
         self.dynamodb = new_table(self.clock)
         self._drawn = 0
         self.results: list[str] = []
         self.running: dict[str, Any] = {}
 
     def store_of(self, skew: int) -> IdempotencyStore:
-        clock = FixedClock()
-        clock.now = self.clock.now + timedelta(milliseconds=skew)
+        clock = FakeClock()
+        clock.set(self.clock.now() + timedelta(milliseconds=skew))
         return new_store(self.dynamodb, clock)
 
     @rule(target=holders, payload=st.sampled_from(["a", "b"]), skew=st.integers(-500, 500), repeated=st.booleans())
@@ -248,14 +381,14 @@ class Schedules(RuleBasedStateMachine):
         claim = Claim("key", f"token {self._drawn}", payload)
         for _ in range(1 + repeated):
             try:
-                told = self.store_of(skew).claim(claim)
+                told = self.store_of(skew).records.claim(claim)
             except (AlreadyInProgressError, PayloadMismatchError):
                 return None
             if isinstance(told, Replay):
                 assert told.text == self.results[-1]
                 return None
-        lease_end = self.clock.now + timedelta(milliseconds=skew) + 60 * SECOND
-        assert all(end <= self.clock.now + 2 * SECOND for end in self.running.values()), "two hold the key"
+        lease_end = self.clock.now() + timedelta(milliseconds=skew) + 60 * SECOND
+        assert all(end <= self.clock.now() + 2 * SECOND for end in self.running.values()), "two hold the key"
         self.running = {claim.token: lease_end}
         return claim, skew
 
@@ -268,7 +401,7 @@ class Schedules(RuleBasedStateMachine):
         holds = claim.token in self.running
         already = self.results[-1:] == [f'"{claim.token}"'] and self.stored().get("claimToken") == {"S": claim.token}
         for _ in range(1 + repeated):
-            took = self.store_of(skew).complete(claim, StoredResult(f'"{claim.token}"', by_annotation=False))
+            took = self.store_of(skew).records.complete(claim, StoredResult(f'"{claim.token}"', by_annotation=False))
             assert took is (holds or already)
         if holds:
             self.results.append(f'"{claim.token}"')
@@ -281,7 +414,7 @@ class Schedules(RuleBasedStateMachine):
             return  # a call either completes or releases
         before = self.stored()
         for _ in range(1 + repeated):
-            self.store_of(holder[1]).release(holder[0])
+            self.store_of(holder[1]).records.release(holder[0])
         if self.running.pop(holder[0].token, None) is None:
             assert self.stored() == before
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamo_outbox import Event, OutboxRelay, ParkingTable, TransactionalOutbox
-from dynamo_outbox.cli import main
 from dynamo_outbox.aws.clients import _clients
+from dynamo_outbox.cli import main
 from dynamo_outbox.pipes import outbox_pipe
 
 from .test_parking import UNREADABLE, Lot, batch
@@ -273,7 +273,7 @@ def test_what_is_parked_is_sent_again(said: Callable[..., Any], lot: Lot, monkey
         (["redrive", "shop_relay:settings"], "is a NoneType, not an OutboxRelay"),
         (["redrive", "shop_relay:relay", "--limit", "0"], "needs a whole number above zero, not '0'"),
         (["parked", ""], "table needs a name"),
-        (["parked", "t", "--sort-key", "pk"], "are two attributes"),
+        (["parked", "t", "--sort-key", "pk"], "needs a different name for each attribute"),
     ],
 )
 def test_a_wrong_call_exits_with_two(said: Callable[..., Any], arguments: list[str], problem: str) -> None:

@@ -17,8 +17,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from dynamo_outbox import DomainEvent, Event, EventBridgePublisher, OutboxRelay, TransactionalOutbox
-from dynamo_outbox.writing.commit_rules import ON_ANSWER, Answer, Step, next_step
+from dynamo_outbox import DomainEvent, Event, EventBridgePublisher, OutboxRelay, Retry, TransactionalOutbox
 from dynamo_outbox.errors import (
     CommitUnknownError,
     ConditionFailedError,
@@ -27,8 +26,9 @@ from dynamo_outbox.errors import (
 )
 from dynamo_outbox.pipes import matches, outbox_pipe
 from dynamo_outbox.testing import FakeDynamoDB, FakeDynamoDBStreams
+from dynamo_outbox.writing.commit_rules import ON_ANSWER, Answer, Step, next_step
 
-from ..doubles import FixedClock, StubBus, client_error, fake_dynamodb
+from ..doubles import FakeClock, StubBus, client_error, fake_dynamodb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,26 +69,24 @@ class Network:
 
 
 @pytest.fixture
-def fake(clock: FixedClock) -> FakeDynamoDB:
+def fake(clock: FakeClock) -> FakeDynamoDB:
     stream = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
     return fake_dynamodb(KEYS, clock, StreamSpecification=stream)
 
 
 @pytest.fixture
-def outbox(fake: FakeDynamoDB, clock: FixedClock) -> TransactionalOutbox:
+def outbox(fake: FakeDynamoDB, clock: FakeClock) -> TransactionalOutbox:
     return outbox_of(fake, clock)
 
 
-def outbox_of(client: Any, clock: FixedClock, **options: Any) -> TransactionalOutbox:
-    """An outbox whose waiting moves the clock."""
-    settings: dict[str, Any] = {"source": "Demo", "keys": {"books": "name"}, "draw": lambda: 1.0}
-    settings["sleep"] = lambda seconds: clock.advance(timedelta(seconds=seconds))
-    return TransactionalOutbox("events", client=client, clock=clock, **(settings | options))
+def outbox_of(client: Any, clock: FakeClock, **options: Any) -> TransactionalOutbox:
+    """Return an outbox whose waits move the clock."""
+    return TransactionalOutbox("events", source="Demo", client=client, keys={"books": "name"}, clock=clock, **options)
 
 
 def add_book(outbox: TransactionalOutbox, name: str = "a", event: Event | None = None) -> Event:
     with outbox.transaction() as tx:
-        tx.update("books", {"name": name}, add={"copies": 1}, must_exist=False)
+        tx.update("books", {"name": name}, add={"copies": 1})
         return tx.emit(event or Event("BookAdded", {"name": name}))
 
 
@@ -151,9 +149,9 @@ def test_a_server_error_says_nothing_about_the_commit(
     assert asked(fake) == ["transact_write_items"] * 2
 
 
-def test_a_commit_that_no_answer_told_of_is_found_by_the_marker(fake: FakeDynamoDB, clock: FixedClock) -> None:
+def test_a_commit_that_no_answer_told_of_is_found_by_the_marker(fake: FakeDynamoDB, clock: FakeClock) -> None:
     """Where there is no time to send again, the void marker's put meets the event: it was committed."""
-    outbox = outbox_of(fake, clock, retry_for=timedelta(0))
+    outbox = outbox_of(fake, clock, retry=Retry(timeout=timedelta(0)))
     lose(fake, 1, after_commit=True)
     event = add_book(outbox)
     assert asked(fake) == ["transact_write_items", "put_item"]
@@ -161,7 +159,7 @@ def test_a_commit_that_no_answer_told_of_is_found_by_the_marker(fake: FakeDynamo
     assert [item["eventId"]["S"] for item in items(fake)] == [event.id]
 
 
-def test_what_stays_without_an_answer_is_made_void(fake: FakeDynamoDB, clock: FixedClock) -> None:
+def test_what_stays_without_an_answer_is_made_void(fake: FakeDynamoDB, clock: FakeClock) -> None:
     """Where no request arrives in time, a marker stands, and each of them is refused when it arrives after all."""
     network = Network(fake)
     network.delays = 99
@@ -175,7 +173,7 @@ def test_what_stays_without_an_answer_is_made_void(fake: FakeDynamoDB, clock: Fi
     assert "outboxFormat" not in marker
 
 
-def test_a_refusal_after_silence_is_believed_only_when_it_is_final(fake: FakeDynamoDB, clock: FixedClock) -> None:
+def test_a_refusal_after_silence_is_believed_only_when_it_is_final(fake: FakeDynamoDB, clock: FakeClock) -> None:
     """A request that was given up can't commit any more when the refusal of its successor is raised."""
     network = Network(fake)
     network.delays = 1
@@ -213,7 +211,7 @@ def test_botocores_own_retries_leave_a_doubt(outbox: TransactionalOutbox, fake: 
     assert copies(fake, "b") == 1
 
 
-def test_a_transaction_that_meets_its_own_event_was_committed(fake: FakeDynamoDB, clock: FixedClock) -> None:
+def test_a_transaction_that_meets_its_own_event_was_committed(fake: FakeDynamoDB, clock: FakeClock) -> None:
     """Where the token died meanwhile, its own event refuses the repeated request: that is proof, without a marker."""
     lose(fake, 1, after_commit=True)
 
@@ -240,10 +238,10 @@ def test_an_event_id_that_was_used_before_is_a_refusal(outbox: TransactionalOutb
     assert copies(fake, "b") == 0
 
 
-def test_another_event_under_the_same_id_proves_nothing(fake: FakeDynamoDB, clock: FixedClock) -> None:
+def test_another_event_under_the_same_id_proves_nothing(fake: FakeDynamoDB, clock: FakeClock) -> None:
     """Where the key holds an event with other content, the uncertain transaction was not committed and can't be."""
     network = Network(fake)
-    outbox = outbox_of(network, clock, retry_for=timedelta(0))
+    outbox = outbox_of(network, clock, retry=Retry(timeout=timedelta(0)))
     mine = Event("BookAdded", {"name": "b"})
     add_book(outbox, "a", mine.replace(data={"name": "a"}))
     network.delays = 1
@@ -253,7 +251,7 @@ def test_another_event_under_the_same_id_proves_nothing(fake: FakeDynamoDB, cloc
     assert copies(fake, "b") == 0
 
 
-def test_contention_after_silence_is_settled_too(fake: FakeDynamoDB, clock: FixedClock) -> None:
+def test_contention_after_silence_is_settled_too(fake: FakeDynamoDB, clock: FakeClock) -> None:
     """Where the last answer is contention and an earlier request is out, the conflict is raised, the other void."""
     network = Network(fake)
     network.delays = 1
@@ -263,7 +261,7 @@ def test_contention_after_silence_is_settled_too(fake: FakeDynamoDB, clock: Fixe
     for _ in range(9):
         fake.fail_next("transact_write_items", conflict)
     with pytest.raises(TransactionConflictError):
-        add_book(outbox_of(network, clock, retries=2))
+        add_book(outbox_of(network, clock, retry=Retry(attempts=3)))
     fake._faults.clear()
     assert network.arrive() == ["cancelled"]
 
@@ -288,9 +286,9 @@ def test_what_could_not_be_sent_again_leaves_the_doubt(outbox: TransactionalOutb
     assert outbox.settle(caught.value) is True
 
 
-def unsettled(fake: FakeDynamoDB, clock: FixedClock, *, committed: bool) -> CommitUnknownError:
+def unsettled(fake: FakeDynamoDB, clock: FakeClock, *, committed: bool) -> CommitUnknownError:
     """The error of a transaction and a marker that got no answer."""
-    outbox = outbox_of(fake, clock, retry_for=timedelta(0))
+    outbox = outbox_of(fake, clock, retry=Retry(timeout=timedelta(0)))
     lose(fake, 1, after_commit=committed)
     lose(fake, 5, operation="put_item")
     with pytest.raises(CommitUnknownError, match="ask again") as caught:
@@ -299,7 +297,7 @@ def unsettled(fake: FakeDynamoDB, clock: FixedClock, *, committed: bool) -> Comm
 
 
 @pytest.mark.parametrize("committed", [True, False])
-def test_an_error_carries_what_is_needed_to_ask_again(fake: FakeDynamoDB, clock: FixedClock, committed: bool) -> None:
+def test_an_error_carries_what_is_needed_to_ask_again(fake: FakeDynamoDB, clock: FakeClock, committed: bool) -> None:
     """Where the marker got no answer either, another process settles it with the pickled error, again and again."""
     error = unsettled(fake, clock, committed=committed)
     assert error.sent_at is not None
@@ -309,7 +307,7 @@ def test_an_error_carries_what_is_needed_to_ask_again(fake: FakeDynamoDB, clock:
     assert copies(fake) == committed
 
 
-def test_a_settled_commit_stays_settled(fake: FakeDynamoDB, clock: FixedClock) -> None:
+def test_a_settled_commit_stays_settled(fake: FakeDynamoDB, clock: FakeClock) -> None:
     """What was made void is void for everyone who asks, also where the marker's own answer got lost."""
     error = unsettled(fake, clock, committed=False)
     lose(fake, 1, after_commit=True, operation="put_item")
@@ -347,11 +345,12 @@ def test_a_model_of_an_event_is_not_settled(outbox: TransactionalOutbox, fake: F
     assert len(items(fake)) == 1
 
 
-def test_what_may_have_been_deleted_by_its_time_to_live_is_not_settled(fake: FakeDynamoDB, clock: FixedClock) -> None:
+def test_what_may_have_been_deleted_by_its_time_to_live_is_not_settled(fake: FakeDynamoDB, clock: FakeClock) -> None:
     """After the event's time to live, its absence proves nothing: the question stays open, and no marker is put."""
     error = unsettled(fake, clock, committed=True)
     clock.advance(timedelta(days=7))
-    fake.delete_item(TableName="events", Key=error.proof.key if error.proof else {})
+    (event,) = items(fake)
+    fake.delete_item(TableName="events", Key={name: event[name] for name in KEYS["events"]})
     with pytest.raises(CommitUnknownError) as caught:
         outbox_of(fake, clock).settle(error)
     assert caught.value is error
@@ -373,21 +372,20 @@ def test_a_transaction_without_an_event_can_only_say_that_it_does_not_know(
     assert "put_item" not in asked(fake)
 
 
-def test_a_transaction_in_progress_is_waited_for_as_aws_advises(clock: FixedClock, fake: FakeDynamoDB) -> None:
+def test_a_transaction_in_progress_is_waited_for_as_aws_advises(clock: FakeClock, fake: FakeDynamoDB) -> None:
     """Waits begin at half a second, an attempt comes later than five seconds after the first, whatever the retries."""
-    waits: list[float] = []
-    outbox = outbox_of(fake, clock, retries=0, retry_for=timedelta(0), sleep=waits.append)
+    outbox = outbox_of(fake, clock, retry=Retry(attempts=1, timeout=timedelta(0)))
     for _ in range(5):
         fake.fail_next("transact_write_items", "TransactionInProgressException")
     with pytest.raises(TransactionVoidedError):
         add_book(outbox)
-    assert waits[0] >= 0.5
-    assert sum(waits) > 5
+    assert clock.slept[0] >= 0.5
+    assert sum(clock.slept) > 5
 
 
-def test_a_marker_waits_for_a_transaction_that_is_under_way(clock: FixedClock, fake: FakeDynamoDB) -> None:
+def test_a_marker_waits_for_a_transaction_that_is_under_way(clock: FakeClock, fake: FakeDynamoDB) -> None:
     """A marker that meets the transaction at work is put again, and finds what became of it."""
-    outbox = outbox_of(fake, clock, retry_for=timedelta(0))
+    outbox = outbox_of(fake, clock, retry=Retry(timeout=timedelta(0)))
     lose(fake, 1, after_commit=True)
     fake.fail_next("put_item", "TransactionConflictException")
     add_book(outbox)
@@ -395,24 +393,24 @@ def test_a_marker_waits_for_a_transaction_that_is_under_way(clock: FixedClock, f
     assert copies(fake) == 1
 
 
-def test_a_marker_that_may_not_be_put_leaves_the_question_open(clock: FixedClock, fake: FakeDynamoDB) -> None:
+def test_a_marker_that_may_not_be_put_leaves_the_question_open(clock: FakeClock, fake: FakeDynamoDB) -> None:
     """An answer that no repetition would change, as a missing permission, is not asked for again."""
     lose(fake, 1)
     fake.fail_next("put_item", "AccessDeniedException")
     with pytest.raises(CommitUnknownError) as caught:
-        add_book(outbox_of(fake, clock, retry_for=timedelta(0)))
+        add_book(outbox_of(fake, clock, retry=Retry(timeout=timedelta(0))))
     assert asked(fake) == ["transact_write_items", "put_item"]
     assert "AccessDenied" in str(caught.value.__cause__)
 
 
-def test_a_function_runs_again_when_its_transaction_was_made_void(clock: FixedClock, fake: FakeDynamoDB) -> None:
+def test_a_function_runs_again_when_its_transaction_was_made_void(clock: FakeClock, fake: FakeDynamoDB) -> None:
     """`transactional` takes a void transaction for contention: nothing was written, so all of it runs again."""
     network = Network(fake)
     network.delays = 1
-    outbox = outbox_of(network, clock, retry_for=timedelta(0))
+    outbox = outbox_of(network, clock, retry=Retry(timeout=timedelta(0)))
     runs: list[str] = []
 
-    @outbox.transactional(retries=1)
+    @outbox.transactional(attempts=2)
     def add(tx: Any) -> None:
         runs.append("run")
         tx.update("books", {"name": "a"}, add={"copies": 1})
@@ -425,10 +423,10 @@ def test_a_function_runs_again_when_its_transaction_was_made_void(clock: FixedCl
 
 
 def test_neither_pipe_nor_relay_takes_notice_of_a_marker(
-    clock: FixedClock, fake: FakeDynamoDB, streams_of: Callable[[FakeDynamoDB, str], list[dict[str, Any]]]
+    clock: FakeClock, fake: FakeDynamoDB, streams_of: Callable[[FakeDynamoDB, str], list[dict[str, Any]]]
 ) -> None:
     """The record of a marker's insertion passes no filter and makes no event."""
-    assert outbox_of(fake, clock).settle(Event("BookAdded", {}, time=clock())) is False
+    assert outbox_of(fake, clock).settle(Event("BookAdded", {}, time=clock.now())) is False
     (record,) = streams_of(fake, "events")
     bus = StubBus()
     relay = OutboxRelay(EventBridgePublisher("bus", client=bus))
@@ -474,7 +472,7 @@ def test_each_answer_has_its_step(answer: Answer, clean: Step, doubtful: Step, w
     assert set(ON_ANSWER) == set(Answer)
 
 
-def test_a_transaction_is_not_sent_again_when_its_token_may_be_dead(fake: FakeDynamoDB, clock: FixedClock) -> None:
+def test_a_transaction_is_not_sent_again_when_its_token_may_be_dead(fake: FakeDynamoDB, clock: FakeClock) -> None:
     """An outbox that would go on for longer than DynamoDB knows a request again is refused when it is made."""
-    with pytest.raises(ValueError, match="retry_for"):
-        outbox_of(fake, clock, retry_for=timedelta(minutes=10))
+    with pytest.raises(ValueError, match=r"Retry\(.*is longer than DynamoDB recognises"):
+        outbox_of(fake, clock, retry=Retry(timeout=timedelta(minutes=10)))

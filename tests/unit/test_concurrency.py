@@ -14,7 +14,7 @@ from boto3.dynamodb.conditions import Attr, Key
 from dynamo_outbox import Event, IdempotencyStore, TransactionalOutbox, idempotent
 from dynamo_outbox.errors import AlreadyInProgressError, ConditionFailedError
 
-from ..doubles import FixedClock, fake_dynamodb
+from ..doubles import FakeClock, fake_dynamodb
 
 if TYPE_CHECKING:
     from dynamo_outbox.testing import FakeDynamoDB
@@ -30,7 +30,7 @@ def dynamodb() -> FakeDynamoDB:
 
 @pytest.fixture
 def store(dynamodb: FakeDynamoDB) -> IdempotencyStore:
-    return IdempotencyStore("handled", client=dynamodb, clock=FixedClock(), lease=timedelta(minutes=1))
+    return IdempotencyStore("handled", client=dynamodb, clock=FakeClock(), lease=timedelta(minutes=1))
 
 
 def test_of_many_threads_with_one_message_one_runs(store: IdempotencyStore) -> None:
@@ -111,7 +111,7 @@ def test_a_call_that_is_cancelled_while_it_takes_the_key_gives_it_back(dynamodb:
             return getattr(dynamodb, name)
 
     client: Any = Slow()
-    store = IdempotencyStore("handled", client=client, clock=FixedClock())
+    store = IdempotencyStore("handled", client=client, clock=FakeClock())
 
     @idempotent(store, scope="a")
     async def handle(_event: Event) -> str:
@@ -132,7 +132,7 @@ def test_a_call_that_is_cancelled_while_it_takes_the_key_gives_it_back(dynamodb:
 
 def test_conditions_of_boto3_are_taken(dynamodb: FakeDynamoDB) -> None:
     """boto3's Attr and Key conditions, combined, decide about the write beside the outbox's own."""
-    outbox = TransactionalOutbox("events", source="Books", client=dynamodb, keys={"books": "name"}, clock=FixedClock())
+    outbox = TransactionalOutbox("events", source="Books", client=dynamodb, keys={"books": "name"}, clock=FakeClock())
     dynamodb.put_item(TableName="books", Item={"name": {"S": "a"}})
     condition = Key("name").eq("a") & (Attr("year").not_exists() | ~Attr("year").eq(2019))
     outbox.put("books", {"name": "a", "year": 2019}, condition=condition, event=EVENT.replace(id="1"))

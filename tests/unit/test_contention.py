@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from dynamo_outbox import Event, TransactionalOutbox
+from dynamo_outbox import Condition, Event, Retry, TransactionalOutbox, Version
 from dynamo_outbox.aws.backoff import full_jitter
 from dynamo_outbox.errors import ConditionFailedError, InvalidEventError, TransactionConflictError
 
-from ..doubles import FixedClock, StubDynamoDB, client_error
+from ..doubles import FakeClock, StubDynamoDB, client_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dynamo_outbox.writing.outbox import Transaction
     from dynamo_outbox.testing import FakeDynamoDB
+    from dynamo_outbox.writing.transaction import Transaction
 
 KEY = {"name": "Team Topologies"}
 
@@ -51,13 +51,8 @@ CONFLICT = ("TransactionConflict", "None")
 
 
 def outbox_of(client: Any, **options: Any) -> TransactionalOutbox:
-    clock = FixedClock()
-
-    def sleep(seconds: float) -> None:
-        clock.advance(timedelta(seconds=seconds))
-
-    defaults: dict[str, Any] = {"keys": {"books": "name"}, "clock": clock, "sleep": sleep, "draw": lambda: 1.0}
-    return TransactionalOutbox("books-events", source="Books", client=client, **(defaults | options))
+    defaults: dict[str, Any] = {"keys": {"books": "name"}}
+    return TransactionalOutbox("books-events", source="Books", client=client, clock=FakeClock(), **(defaults | options))
 
 
 def add_book(outbox: TransactionalOutbox) -> None:
@@ -98,13 +93,13 @@ def test_what_would_fail_again_is_sent_once(error: Callable[[], Exception], kind
 
 
 @pytest.mark.parametrize(
-    ("options", "calls"), [({"retries": 2}, 3), ({"retries": 0}, 1), ({"retry_for": timedelta(milliseconds=60)}, 2)]
+    ("retry", "calls"), [(Retry(attempts=3), 3), (Retry(attempts=1), 1), (Retry(timeout=timedelta(milliseconds=60)), 2)]
 )
-def test_sending_again_comes_to_an_end(options: dict[str, Any], calls: int) -> None:
-    """After so many retries, or when their time is over, the contention is the caller's to see."""
+def test_sending_again_comes_to_an_end(retry: Retry, calls: int) -> None:
+    """After so many attempts, or when their time is over, the contention is the caller's to see."""
     client = Answers(*(cancelled(*CONFLICT) for _ in range(9)))
     with pytest.raises(TransactionConflictError):
-        add_book(outbox_of(client, **options))
+        add_book(outbox_of(client, retry=retry))
     assert len(client.calls) == calls
 
 
@@ -139,13 +134,15 @@ def stored(dynamodb: FakeDynamoDB, table: str) -> list[dict[str, Any]]:
 def test_a_version_lock_counts_up_and_numbers_the_event(outbox: TransactionalOutbox, dynamodb: FakeDynamoDB) -> None:
     """Put, update and delete move the version on by one, and the event takes it as its sequence."""
     event = Event("BookChanged", {}, aggregate_type="Book", aggregate_id="Team Topologies")
-    put = outbox.put("books", KEY, version="version", expected=0, event=event)
+    put = outbox.put("books", KEY, version=Version("version", expected=0), event=event)
     (book,) = stored(dynamodb, "books")
     assert book["version"] == {"N": "1"}
-    update = outbox.update("books", KEY, set={"year": 2019}, version="version", expected=1, event=event.replace(id="b"))
+    update = outbox.update(
+        "books", KEY, set={"year": 2019}, version=Version("version", expected=1), event=event.replace(id="b")
+    )
     (book,) = stored(dynamodb, "books")
     assert (book["version"], book["year"]) == ({"N": "2"}, {"N": "2019"})
-    delete = outbox.delete("books", KEY, version="version", expected=2, event=event.replace(id="c"))
+    delete = outbox.delete("books", KEY, version=Version("version", expected=2), event=event.replace(id="c"))
     assert stored(dynamodb, "books") == []
     assert [result.events[0].sequence for result in (put, update, delete)] == [1, 2, 3]
 
@@ -156,7 +153,7 @@ def test_a_model_is_put_under_a_lock(outbox: TransactionalOutbox, dynamodb: Fake
     class Book(BaseModel):
         name: str
 
-    outbox.put("books", Book(name="a"), version="version", expected=0, event=Event("BookAdded", {}))
+    outbox.put("books", Book(name="a"), version=Version("version", expected=0), event=Event("BookAdded", {}))
     assert stored(dynamodb, "books") == [{"name": {"S": "a"}, "version": {"N": "1"}}]
 
 
@@ -165,7 +162,9 @@ def test_a_stale_version_writes_nothing(outbox: TransactionalOutbox, dynamodb: F
     """A version other than the one that was read is refused, as stale, and neither item nor event is written."""
     dynamodb.put_item(TableName="books", Item={"name": {"S": "Team Topologies"}, "version": {"N": "2"}})
     with pytest.raises(ConditionFailedError) as caught:
-        outbox.update("books", KEY, set={"year": 1}, version="version", expected=expected, event=Event("A", {}))
+        outbox.update(
+            "books", KEY, set={"year": 1}, version=Version("version", expected=expected), event=Event("A", {})
+        )
     assert caught.value.is_stale
     assert caught.value.item == {**KEY, "version": 2}
     assert stored(dynamodb, "books-events") == []
@@ -174,23 +173,22 @@ def test_a_stale_version_writes_nothing(outbox: TransactionalOutbox, dynamodb: F
 def test_a_failed_condition_of_ones_own_is_not_stale(outbox: TransactionalOutbox) -> None:
     """Only refusals of version locks count as stale; what else refuses would refuse again."""
     with pytest.raises(ConditionFailedError) as caught, outbox.transaction() as tx:
-        tx.delete("books", {"name": "another"}, must_exist=True)
-        tx.update("books", KEY, set={"year": 1}, version="version", expected=7)
+        tx.delete("books", {"name": "another"}, condition="must_exist")
+        tx.update("books", KEY, set={"year": 1}, version=Version("version", expected=7))
     assert not caught.value.is_stale
 
 
-@pytest.mark.parametrize("options", [{"version": "version"}, {"expected": 3}])
-def test_a_lock_has_an_attribute_and_a_version(outbox: TransactionalOutbox, options: dict[str, Any]) -> None:
-    """version= without expected=, or the other way round, is refused where it is written."""
-    with pytest.raises(ValueError, match="give both or neither"):
-        outbox.put("books", KEY, event=Event("A", {}), **options)
+def test_a_lock_has_an_attribute_and_a_version(outbox: TransactionalOutbox) -> None:
+    """An attribute without the version that was read is refused where it is written, unless get() has read the item."""
+    with pytest.raises(ValueError, match=r"version='version' needs the version that was read"):
+        outbox.put("books", KEY, version="version", event=Event("A", {}))
 
 
 def test_two_events_of_an_aggregate_need_two_numbers(outbox: TransactionalOutbox) -> None:
     """A second event that would take the first one's sequence is refused: a consumer would take it for stale."""
     event = Event("A", {}, aggregate_type="Book", aggregate_id="x")
     with pytest.raises(InvalidEventError, match="another event's of this aggregate"), outbox.transaction() as tx:
-        tx.put("books", KEY, version="version", expected=0)
+        tx.put("books", KEY, version=Version("version", expected=0))
         tx.emit(event)
         tx.emit(event.replace(id="b"), sequence=1)
 
@@ -198,7 +196,7 @@ def test_two_events_of_an_aggregate_need_two_numbers(outbox: TransactionalOutbox
 def test_a_versions_number_is_taken_once() -> None:
     """Only the event right after the lock takes its version; an event of another aggregate has no sequence of it."""
     with outbox_of(StubDynamoDB()).transaction() as tx:
-        tx.put("books", KEY, version="version", expected=41)
+        tx.put("books", KEY, version=Version("version", expected=41))
         tx.emit(Event("BookChanged", {}))
         tx.emit(Event("ShelfChanged", {}))
     assert [event.sequence for event in tx.result.events] == [42, None]
@@ -208,16 +206,16 @@ def test_an_event_behind_two_locks_says_whose_sequence_it_takes() -> None:
     """After two version locks an event without a sequence of its own is refused; with one it goes."""
     with pytest.raises(InvalidEventError, match=r"version locks to \[2, 7\]"):
         with outbox_of(StubDynamoDB()).transaction() as tx:
-            tx.put("books", KEY, version="version", expected=1)
-            tx.put("shelves", KEY, version="version", expected=6)
+            tx.put("books", KEY, version=Version("version", expected=1))
+            tx.put("shelves", KEY, version=Version("version", expected=6))
             tx.emit(Event("BookShelved", {}))
 
 
 def test_a_number_that_an_event_names_is_used_up() -> None:
     """An event that takes the lock's version explicitly leaves none for the next, of another aggregate or of none."""
     with outbox_of(StubDynamoDB()).transaction() as tx:
-        tx.put("books", KEY, version="version", expected=1)
-        tx.put("shelves", KEY, version="version", expected=6)
+        tx.put("books", KEY, version=Version("version", expected=1))
+        tx.put("shelves", KEY, version=Version("version", expected=6))
         tx.emit(Event("BookShelved", {}), sequence=2)
         tx.emit(Event("ShelfFilled", {}))
         tx.emit(Event("Audited", {}), sequence=7)
@@ -229,10 +227,10 @@ def test_a_function_runs_again_on_what_is_there_now(outbox: TransactionalOutbox,
     dynamodb.put_item(TableName="books", Item={"name": {"S": "Team Topologies"}, "version": {"N": "2"}})
     versions = iter([1, 2])
 
-    @outbox.transactional(retries=3)
+    @outbox.transactional(attempts=4)
     def change(tx: Transaction, year: int) -> int:
         version = next(versions)
-        tx.update("books", KEY, set={"year": year}, version="version", expected=version)
+        tx.update("books", KEY, set={"year": year}, version=Version("version", expected=version))
         return version
 
     assert change(2019) == 2
@@ -249,11 +247,11 @@ def test_a_function_runs_again_on_what_is_there_now(outbox: TransactionalOutbox,
 def test_a_function_runs_again_for_contention_only(
     error: Callable[[], Exception], kind: type[Exception], runs: int
 ) -> None:
-    """So many retries on contention, none on a condition of its own; and each run sends its own transaction once."""
+    """So many attempts on contention, one on a condition of its own; and each run sends its own transaction once."""
     client = Answers(*(error() for _ in range(9)))
     counted = []
 
-    @outbox_of(client).transactional(retries=2)
+    @outbox_of(client).transactional(attempts=3)
     def change(tx: Transaction) -> None:
         counted.append(1)
         tx.put("books", KEY)
@@ -303,9 +301,8 @@ def test_a_lock_that_holds_is_not_what_is_stale(outbox: TransactionalOutbox, dyn
             "books",
             KEY,
             set={"year": 1},
-            condition="attribute_exists(stock)",
-            version="version",
-            expected=1,
+            condition=Condition("attribute_exists(stock)"),
+            version=Version("version", expected=1),
             event=Event("A", {}),
         )
     assert not caught.value.is_stale
@@ -319,7 +316,7 @@ def test_contention_beside_a_stale_lock_is_still_stale() -> None:
     )
     with pytest.raises(ConditionFailedError) as caught:
         with outbox_of(client).transaction() as tx:
-            tx.put("books", KEY, version="version", expected=1)
+            tx.put("books", KEY, version=Version("version", expected=1))
             tx.put("books", {"name": "b"})
     assert caught.value.is_stale
 
@@ -344,7 +341,7 @@ def test_a_plan_keeps_order_and_count(kinds: list[str], labelled: list[bool]) ->
                 case "delete":
                     tx.delete("books", key, label=label)
                 case "check":
-                    tx.check("books", key, condition="attribute_exists(id)", label=label)
+                    tx.check("books", key, condition=Condition("attribute_exists(id)"), label=label)
                 case "add":
                     typed = {"id": {"N": str(position)}}
                     tx.add({"Put": {"TableName": "books", "Item": typed}}, label=label)

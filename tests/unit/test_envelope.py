@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamo_outbox import Event, parse_event
-from dynamo_outbox.events.bus_event import DETAIL_FORMS
 from dynamo_outbox.errors import DecodeError
+from dynamo_outbox.events.bus_event import DETAIL_FORMS
 
 from ..conftest import EVENTS
 from ..strategies import damaged, events, json_values

@@ -15,8 +15,9 @@ from hypothesis import given
 
 from dynamo_outbox import Event
 from dynamo_outbox.codec.frozen import fill
-from dynamo_outbox.events.ids import uuid7, uuid8
 from dynamo_outbox.errors import DecodeError, InvalidEventError
+from dynamo_outbox.events.event import event_from_texts
+from dynamo_outbox.events.ids import uuid7, uuid8
 
 from ..strategies import json_objects
 
@@ -38,7 +39,7 @@ def test_an_event_that_is_given_nothing_draws_its_id_and_time() -> None:
     assert first.id != second.id
     assert first.time.tzinfo is UTC
     assert (first.version, first.source, first.sequence) == (1, None, None)
-    assert first._drawn == {"id", "time"}
+    assert first.with_defaults(id="1", time=NOON) == first.replace(id="1", time=NOON)
 
 
 def test_what_is_given_is_kept() -> None:
@@ -57,7 +58,8 @@ def test_what_is_given_is_kept() -> None:
     }
     event = Event("BookAdded", BOOK, **fields)
     assert {name: getattr(event, name) for name in fields} == fields
-    assert (event.type, event.data, event._drawn) == ("BookAdded", BOOK, frozenset())
+    assert (event.type, event.data) == ("BookAdded", BOOK)
+    assert event.with_defaults(id="another", time=NOON + timedelta(1)) == event
 
 
 def test_time_is_kept_in_utc() -> None:
@@ -211,17 +213,23 @@ def test_a_replaced_field_no_longer_counts_as_drawn() -> None:
     """A copy keeps the drawn id and time, and knows which of them was drawn."""
     event = Event("BookAdded", BOOK)
     copy = event.replace(id="1", source="OutboxDemo.Books")
-    assert (copy.time, copy.data, copy._drawn) == (event.time, BOOK, frozenset({"time"}))
+    assert (copy.time, copy.data) == (event.time, BOOK)
+    assert copy.with_defaults(id="another", time=NOON) == copy.replace(time=NOON)
     with pytest.raises(InvalidEventError):
         event.replace(sequence=-1)
 
 
+def from_text(data: str) -> Event:
+    """Return an event as it is read from an outbox item."""
+    return event_from_texts(("BookAdded", "Books", None, 1), "1", NOON, None, data=data, context="{}")
+
+
 def test_text_data_are_read_when_asked_for() -> None:
     """Data given as text are passed on as they stand, and refused when they are read and are no object."""
-    event = Event._from_texts("BookAdded", '{"year": 2019}', id="1")
+    event = from_text('{"year": 2019}')
     assert (event.data_json, event.data) == ('{"year": 2019}', {"year": 2019})
     for text in ("[]", "no JSON", '{"price": NaN}', "", "[" * 100_000):
-        broken = Event._from_texts("BookAdded", text, id="1")
+        broken = from_text(text)
         with pytest.raises(DecodeError) as caught:
             broken.data  # noqa: B018  # reading raises
         assert caught.value.path == "eventData"
@@ -274,10 +282,4 @@ def test_a_subclass_is_copied_with_what_it_adds(copied: Callable[[Told], Any]) -
     event = copied(Told("Dune"))
     assert type(event) is Told
     assert (event.data, event.extra, event.more) == ({"name": "Dune"}, 5, 6)
-    assert type(event._drawn) is frozenset
-
-
-def test_what_was_drawn_stays_a_frozen_set() -> None:
-    """Replacing a field that others depend on keeps the note of what was drawn unchangeable."""
-    assert Event("A", {}).replace(id="1")._drawn == frozenset({"time"})
-    assert type(Event("A", {}).replace(id="1")._drawn) is frozenset
+    assert event.replace(correlation_id="c").extra == 5

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamo_outbox import decode_record, decode_records
-from dynamo_outbox.streams import records
-from dynamo_outbox.streams.records import StreamRecord
 from dynamo_outbox.codec.values import encode_item
 from dynamo_outbox.errors import DecodeError
+from dynamo_outbox.streams import records
+from dynamo_outbox.streams.records import StreamRecord
 from tests.strategies import damaged, dynamodb_items
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from dynamo_outbox import decode_item, encode_item
 from dynamo_outbox.codec.fast_values import NotPlainError, read_map, write_map
-from dynamo_outbox.codec.values import decode_plainly, encode_plainly
+from dynamo_outbox.codec.values import decode_reference, encode_reference
 from dynamo_outbox.errors import OutboxError
-from tests.strategies import damaged, dynamodb_items, json_values
+
+from ..strategies import damaged, dynamodb_items, json_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,19 +33,19 @@ class Name(str):
 def outcome(function: Callable[[Any], Any], value: Any) -> tuple[object, ...]:
     """What comes of a call, comparable: the values with their types, or the error with all it says."""
     try:
-        return "returned", shown(function(value))
+        return "returned", typed(function(value))
     except OutboxError as error:
         return type(error), str(error), vars(error)
 
 
-def shown(value: Any) -> object:
+def typed(value: Any) -> object:
     """A value with its type, all the way down; a Decimal by its digits."""
     if isinstance(value, dict):
-        return type(value), {name: shown(member) for name, member in value.items()}  # a map has no order
+        return type(value), {name: typed(member) for name, member in value.items()}  # a map has no order
     if isinstance(value, list):
-        return type(value), [shown(member) for member in value]
+        return type(value), [typed(member) for member in value]
     if isinstance(value, set):
-        return type(value), {shown(member) for member in value}
+        return type(value), {typed(member) for member in value}
     return type(value), str(value) if isinstance(value, Decimal) else value
 
 
@@ -103,23 +104,23 @@ _typed = st.recursive(
 @given(_typed | st.dictionaries(_texts, _typed, max_size=4))
 def test_any_input_is_decoded_as_by_the_plain_path(value: Any) -> None:
     """Whatever is handed over, well formed or not, comes out of the decoder as its plain path has it."""
-    assert outcome(decode_item, value) == outcome(decode_plainly, value)
+    assert outcome(decode_item, value) == outcome(decode_reference, value)
 
 
 @given(st.data(), dynamodb_items)
 def test_a_damaged_item_is_decoded_as_by_the_plain_path(data: st.DataObject, item: dict[str, Any]) -> None:
     """An item with one part of it replaced by anything is decoded, or refused, as by the plain path."""
-    value = data.draw(damaged({"item": encode_plainly(item)}))
-    assert outcome(decode_item, value) == outcome(decode_plainly, value)
+    value = data.draw(damaged({"item": encode_reference(item)}))
+    assert outcome(decode_item, value) == outcome(decode_reference, value)
 
 
 @given(dynamodb_items)
 def test_a_well_formed_item_takes_the_fast_paths(item: dict[str, Any]) -> None:
     """The fast paths don't leave ordinary items to the plain ones: but for exponents, they take every type."""
-    typed = encode_plainly(item)
-    assert shown(write_map(item, 0)) == shown(typed)
-    if "E" not in str(typed):
-        assert shown(read_map(typed, 0)) == shown(item)
+    encoded = encode_reference(item)
+    assert typed(write_map(item, 0)) == typed(encoded)
+    if "E" not in str(encoded):
+        assert typed(read_map(encoded, 0)) == typed(item)
 
 
 _odd = st.sampled_from(
@@ -178,7 +179,7 @@ _values = st.recursive(
 @given(_values | st.dictionaries(_texts, _values, max_size=4))
 def test_any_value_is_encoded_as_by_the_plain_path(value: Any) -> None:
     """Whatever is handed over, encodable or not, comes out of the encoder as its plain path has it."""
-    assert outcome(encode_item, value) == outcome(encode_plainly, value)
+    assert outcome(encode_item, value) == outcome(encode_reference, value)
 
 
 def nested(levels: int, tag: str | None) -> Any:
@@ -192,8 +193,8 @@ def nested(levels: int, tag: str | None) -> Any:
 @pytest.mark.parametrize("levels", [30, 31, 32, 33])
 def test_the_paths_agree_on_how_deep_a_value_may_lie(levels: int) -> None:
     """Fast and plain path take the same depth, and refuse more in the same words."""
-    assert outcome(decode_item, nested(levels, "L")) == outcome(decode_plainly, nested(levels, "L"))
-    assert outcome(encode_item, nested(levels, None)) == outcome(encode_plainly, nested(levels, None))
+    assert outcome(decode_item, nested(levels, "L")) == outcome(decode_reference, nested(levels, "L"))
+    assert outcome(encode_item, nested(levels, None)) == outcome(encode_reference, nested(levels, None))
 
 
 def test_the_fast_paths_have_a_bound_of_their_own_on_depth() -> None:

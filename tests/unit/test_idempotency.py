@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_outbox import Event, IdempotencyStore, idempotent, parse_event
+from dynamo_outbox import Event, IdempotencyStore, Key, idempotent, parse_event
 from dynamo_outbox.consuming.claims import Claim, Claimed, Replay
+from dynamo_outbox.consuming.results import StoredResult
 from dynamo_outbox.errors import (
     AlreadyInProgressError,
     DecodeError,
@@ -20,9 +21,8 @@ from dynamo_outbox.errors import (
     PayloadMismatchError,
     ResultError,
 )
-from dynamo_outbox.consuming.results import StoredResult
 
-from ..doubles import FixedClock, StubDynamoDB, client_error
+from ..doubles import FakeClock, StubDynamoDB, client_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,12 +38,12 @@ BOOK_ADDED = Event("BookAdded", {"name": "Team Topologies"}, id="01a207bd-aa3b-7
 
 
 @pytest.fixture
-def store(dynamodb: FakeDynamoDB, create_table: Callable[..., None], clock: FixedClock) -> IdempotencyStore:
+def store(dynamodb: FakeDynamoDB, create_table: Callable[..., None], clock: FakeClock) -> IdempotencyStore:
     create_table("handled", "pk")
     return store_over(dynamodb, clock)
 
 
-def store_over(client: Any, clock: FixedClock) -> IdempotencyStore:
+def store_over(client: Any, clock: FakeClock) -> IdempotencyStore:
     return IdempotencyStore("handled", client=client, lease=LEASE, clock_margin=MARGIN, ttl=TTL, clock=clock)
 
 
@@ -180,7 +180,7 @@ def test_a_call_that_fails_gives_its_key_back(
 
 
 def test_a_release_that_fails_does_not_hide_the_functions_error(
-    clock: FixedClock, caplog: pytest.LogCaptureFixture
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Where the key can't be given back, the function's own exception is raised, and the other logged."""
 
@@ -200,21 +200,21 @@ def test_a_release_that_fails_does_not_hide_the_functions_error(
     ("passed", "claimed"), [(LEASE + MARGIN, True), (LEASE + MARGIN - timedelta(milliseconds=1), False)]
 )
 def test_a_lease_runs_out_after_its_margin(
-    store: IdempotencyStore, clock: FixedClock, passed: timedelta, *, claimed: bool
+    store: IdempotencyStore, clock: FakeClock, passed: timedelta, *, claimed: bool
 ) -> None:
     """A key whose holder is gone can be claimed once lease and margin are over, and not before."""
-    store.claim(CLAIM)
+    store.records.claim(CLAIM)
     clock.advance(passed)
     if claimed:
-        assert isinstance(store.claim(OTHER_CLAIM), Claimed)
+        assert isinstance(store.records.claim(OTHER_CLAIM), Claimed)
     else:
         with pytest.raises(AlreadyInProgressError):
-            store.claim(OTHER_CLAIM)
+            store.records.claim(OTHER_CLAIM)
 
 
 @pytest.mark.parametrize(("args", "kwargs"), [([Context()], {}), ([], {"context": Context()})])
 def test_a_lambda_call_holds_its_key_as_long_as_it_may_run(
-    store: IdempotencyStore, clock: FixedClock, args: list[Any], kwargs: dict[str, Any]
+    store: IdempotencyStore, clock: FakeClock, args: list[Any], kwargs: dict[str, Any]
 ) -> None:
     """The lease is the time that Lambda's context leaves, wherever among the arguments the context stands."""
 
@@ -222,7 +222,7 @@ def test_a_lambda_call_holds_its_key_as_long_as_it_may_run(
     def handle(event: Event, *_: Any, **__: Any) -> bool:
         clock.advance(timedelta(seconds=5) + MARGIN)
         second = Claim(f"catalogue#{event.id}", "token", "another fingerprint, which a lease that is over doesn't hold")
-        return isinstance(store.claim(second), Claimed)
+        return isinstance(store.records.claim(second), Claimed)
 
     with pytest.raises(LeaseLostError) as caught:
         handle(BOOK_ADDED, *args, **kwargs)
@@ -231,22 +231,22 @@ def test_a_lambda_call_holds_its_key_as_long_as_it_may_run(
         handle(BOOK_ADDED)
 
 
-def test_a_late_holder_overwrites_and_releases_nothing(store: IdempotencyStore, clock: FixedClock) -> None:
+def test_a_late_holder_overwrites_and_releases_nothing(store: IdempotencyStore, clock: FakeClock) -> None:
     """A holder whose lease was taken over changes neither its successor's claim nor its result."""
-    store.claim(CLAIM)
+    store.records.claim(CLAIM)
     clock.advance(LEASE + MARGIN)
-    store.claim(OTHER_CLAIM)
-    assert store.complete(CLAIM, StoredResult('"late"', by_annotation=False)) is False
-    store.release(CLAIM)
+    store.records.claim(OTHER_CLAIM)
+    assert store.records.complete(CLAIM, StoredResult('"late"', by_annotation=False)) is False
+    store.records.release(CLAIM)
     with pytest.raises(AlreadyInProgressError):
-        store.claim(CLAIM._replace(token="third"))
-    assert store.complete(OTHER_CLAIM, StoredResult('"second"', by_annotation=False)) is True
-    assert store.complete(CLAIM, StoredResult('"late"', by_annotation=False)) is False
-    store.release(CLAIM)
-    assert store.claim(CLAIM) == Replay('"second"', by_annotation=False)
+        store.records.claim(CLAIM._replace(token="third"))
+    assert store.records.complete(OTHER_CLAIM, StoredResult('"second"', by_annotation=False)) is True
+    assert store.records.complete(CLAIM, StoredResult('"late"', by_annotation=False)) is False
+    store.records.release(CLAIM)
+    assert store.records.claim(CLAIM) == Replay('"second"', by_annotation=False)
 
 
-def test_a_call_is_forgotten_after_the_time_to_live(store: IdempotencyStore, clock: FixedClock) -> None:
+def test_a_call_is_forgotten_after_the_time_to_live(store: IdempotencyStore, clock: FakeClock) -> None:
     """The result is kept for the ttl from its completion, whether or not TTL has removed the item, and not longer."""
     calls = Calls()
     handle = decorated(store, calls)
@@ -260,7 +260,7 @@ def test_a_call_is_forgotten_after_the_time_to_live(store: IdempotencyStore, clo
 
 
 @pytest.mark.usefixtures("store")
-def test_lost_answers_are_recognised_as_ones_own(dynamodb: FakeDynamoDB, clock: FixedClock) -> None:
+def test_lost_answers_are_recognised_as_ones_own(dynamodb: FakeDynamoDB, clock: FakeClock) -> None:
     """A claim, a completion and a release that went through although their answers got lost count as done."""
     calls = Calls()
     handle = decorated(store_over(Repeating(dynamodb), clock), calls)
@@ -274,7 +274,7 @@ def test_lost_answers_are_recognised_as_ones_own(dynamodb: FakeDynamoDB, clock: 
 
 @pytest.mark.parametrize("result", [object(), {1, 2}, "x" * 420_000], ids=["no JSON", "a set", "too large"])
 def test_a_result_that_cannot_be_stored_does_not_repeat_the_effect(
-    store: IdempotencyStore, clock: FixedClock, result: Any
+    store: IdempotencyStore, clock: FakeClock, result: Any
 ) -> None:
     """The call counts as made: it is a ResultError at once, and again for each duplicate, past the lease too."""
     calls = Calls(result)
@@ -287,13 +287,13 @@ def test_a_result_that_cannot_be_stored_does_not_repeat_the_effect(
 
 
 @pytest.mark.parametrize("attempt", ["claim", "complete", "release"])
-def test_another_error_of_dynamodb_is_raised_as_it_is(clock: FixedClock, attempt: str) -> None:
+def test_another_error_of_dynamodb_is_raised_as_it_is(clock: FakeClock, attempt: str) -> None:
     """Only a failed condition means that the key is held; anything else stays botocore's error."""
     refused = client_error("ProvisionedThroughputExceededException")
     store = store_over(StubDynamoDB(refused), clock)
     arguments = (CLAIM, StoredResult('"result"', by_annotation=False)) if attempt == "complete" else (CLAIM,)
     with pytest.raises(type(refused)) as caught:
-        getattr(store, attempt)(*arguments)
+        getattr(store.records, attempt)(*arguments)
     assert caught.value is refused
 
 
@@ -327,7 +327,7 @@ async def async_generator() -> Any:
 
 
 @pytest.mark.parametrize("target", [lambda: (yield), async_generator, Calls])
-def test_what_cannot_be_replayed_is_refused_when_decorated(clock: FixedClock, target: Any) -> None:
+def test_what_cannot_be_replayed_is_refused_when_decorated(clock: FakeClock, target: Any) -> None:
     """A generator's values or a class's instances can't be stored."""
     with pytest.raises(TypeError, match="can't be idempotent"):
         idempotent(store_over(StubDynamoDB(), clock))(target)
@@ -347,7 +347,7 @@ def test_a_key_is_found_by_an_expression_or_a_function(
 
 
 @pytest.mark.parametrize("key", ["order.id", "order.note", lambda _: None, lambda _: ""])
-def test_a_missing_key_is_an_error(clock: FixedClock, key: Any) -> None:
+def test_a_missing_key_is_an_error(clock: FakeClock, key: Any) -> None:
     """A payload without a key is refused, and neither the table nor the function sees it."""
     client, calls = StubDynamoDB(), Calls()
     with pytest.raises(MissingIdempotencyKeyError):
@@ -355,16 +355,16 @@ def test_a_missing_key_is_an_error(clock: FixedClock, key: Any) -> None:
     assert (client.calls, calls.payloads) == ([], [])
 
 
-def test_without_a_key_the_payload_is_an_event(clock: FixedClock) -> None:
+def test_without_a_key_the_payload_is_an_event(clock: FakeClock) -> None:
     """By default, what is no event is a DecodeError."""
     with pytest.raises(DecodeError):
         decorated(store_over(StubDynamoDB(), clock), Calls())({"order": 7})
 
 
 def test_a_fingerprint_of_ones_own_decides_what_is_the_same(store: IdempotencyStore) -> None:
-    """Two payloads with one key and one fingerprint are one call, whatever else differs."""
+    """Two payloads with one key and one fingerprint are one call, even if everything else differs."""
     calls = Calls()
-    handle = decorated(store, calls, key="id", fingerprint=lambda payload: payload["amount"])
+    handle = decorated(store, calls, key=Key("id", fingerprint=lambda payload: payload["amount"]))
     handle({"id": "1", "amount": 5, "sent": "09:30"})
     handle({"id": "1", "amount": 5, "sent": "09:31"})
     with pytest.raises(PayloadMismatchError):
@@ -387,12 +387,12 @@ def test_functions_that_share_a_store_do_not_share_keys(store: IdempotencyStore)
     assert together == ["catalogue", "catalogue"]
 
 
-def test_a_record_says_what_ttl_needs(store: IdempotencyStore, dynamodb: FakeDynamoDB, clock: FixedClock) -> None:
+def test_a_record_says_what_ttl_needs(store: IdempotencyStore, dynamodb: FakeDynamoDB, clock: FakeClock) -> None:
     """A finished call's record holds its result, and expires its ttl after completion."""
     decorated(store, Calls({"shelf": 7}), scope="catalogue")(BOOK_ADDED)
     (record,) = records(dynamodb)
     assert (record["status"], record["result"]) == ({"S": "COMPLETED"}, {"S": '{"shelf": 7}'})
-    assert record["expiresAt"] == {"N": str(int((clock.now + TTL).timestamp()))}
+    assert record["expiresAt"] == {"N": str(int((clock.now() + TTL).timestamp()))}
 
 
 @pytest.mark.parametrize("arguments", [{"table": ""}, {"ttl": timedelta(0)}, {"lease": timedelta(seconds=-1)}])

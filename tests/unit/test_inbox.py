@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from dynamo_outbox import Event, IdempotencyStore, Inbox, InboxTransaction, TransactionalOutbox
-from dynamo_outbox.consuming.claims import Met
+from dynamo_outbox import Event, IdempotencyStore, Inbox, InboxTransaction, TableKeys, TransactionalOutbox
+from dynamo_outbox.consuming.claims import RecordState
 from dynamo_outbox.consuming.inbox_records import AfterFailure, after_failure
-from dynamo_outbox.events.outbox_item import event_of
 from dynamo_outbox.errors import (
     CommitUnknownError,
     ConditionFailedError,
@@ -21,29 +20,30 @@ from dynamo_outbox.errors import (
     ResultError,
     TransactionConflictError,
 )
+from dynamo_outbox.events.outbox_item import decode_event
 
 from ..doubles import client_error, fake_dynamodb, waiting_outbox
 
 if TYPE_CHECKING:
     from dynamo_outbox.testing import FakeDynamoDB
 
-    from ..doubles import FixedClock
+    from ..doubles import FakeClock
 
 TIMEOUT = ReadTimeoutError(endpoint_url="http://dynamodb")
 
 
 @pytest.fixture
-def fake(clock: FixedClock) -> FakeDynamoDB:
+def fake(clock: FakeClock) -> FakeDynamoDB:
     return fake_dynamodb({"accounts": ("id",), "events": ("pk", "sk"), "handled": ("pk",)}, clock)
 
 
 @pytest.fixture
-def outbox(fake: FakeDynamoDB, clock: FixedClock) -> TransactionalOutbox:
+def outbox(fake: FakeDynamoDB, clock: FakeClock) -> TransactionalOutbox:
     return waiting_outbox(fake, clock, source="Accounts")
 
 
 @pytest.fixture
-def store(fake: FakeDynamoDB, clock: FixedClock) -> IdempotencyStore:
+def store(fake: FakeDynamoDB, clock: FakeClock) -> IdempotencyStore:
     return IdempotencyStore("handled", client=fake, clock=clock)
 
 
@@ -214,7 +214,7 @@ def test_contention_without_end_is_raised(inbox: Inbox, fake: FakeDynamoDB) -> N
     """After the retries the conflict is raised, and nothing was written."""
     for _ in range(3):
         fake.fail_next("transact_write_items", CONFLICT)
-    handler = inbox.handler(consumer="accounts", retries=2)(deposit)
+    handler = inbox.handler(consumer="accounts", attempts=3)(deposit)
     with pytest.raises(TransactionConflictError):
         handler(paid())
     assert fake.pending_faults == []
@@ -252,7 +252,7 @@ def test_what_was_only_read_is_checked_by_the_commit(inbox: Inbox, fake: FakeDyn
     assert seen == [1, 2]
 
 
-def test_an_expired_record_counts_as_absent(inbox: Inbox, fake: FakeDynamoDB, clock: FixedClock) -> None:
+def test_an_expired_record_counts_as_absent(inbox: Inbox, fake: FakeDynamoDB, clock: FakeClock) -> None:
     """DynamoDB deletes some days late: past its time to live a record refuses nothing, though it is still there."""
     handler = inbox.handler(consumer="accounts")(deposit)
     event = paid()
@@ -263,7 +263,7 @@ def test_an_expired_record_counts_as_absent(inbox: Inbox, fake: FakeDynamoDB, cl
     assert len(records(fake)) == 1
 
 
-def test_an_expired_record_does_not_answer_for_a_failure(inbox: Inbox, fake: FakeDynamoDB, clock: FixedClock) -> None:
+def test_an_expired_record_does_not_answer_for_a_failure(inbox: Inbox, fake: FakeDynamoDB, clock: FakeClock) -> None:
     """A handler that fails beside an expired record has failed."""
     open_account(fake, 40)
     handler = inbox.handler(consumer="accounts")(withdraw)
@@ -294,7 +294,7 @@ def test_what_a_handler_emits_carries_on_from_what_it_handled(inbox: Inbox, fake
     first, second = paid(traceparent=trace), paid(correlation_id="order-1")
     handler(first)
     handler(second)
-    emitted = [event_of(item) for item in fake.scan(TableName="events")["Items"]]
+    emitted = [decode_event(item) for item in fake.scan(TableName="events")["Items"]]
     carried = {(each.type, each.correlation_id, each.causation_id, each.traceparent) for each in emitted}
     assert carried == {
         ("Plain", first.id, first.id, trace),
@@ -318,7 +318,7 @@ def test_an_inbox_without_an_outbox_emits_nothing(store: IdempotencyStore, fake:
         handler(paid())
 
 
-def test_an_inbox_without_an_outbox_waits_and_keys_as_its_store_does(fake: FakeDynamoDB, clock: FixedClock) -> None:
+def test_an_inbox_without_an_outbox_waits_and_keys_as_its_store_does(fake: FakeDynamoDB, clock: FakeClock) -> None:
     """Its table may have any keys, hold the entities too, and its retries wait as the store was told to."""
     fake.create_table(
         TableName="all",
@@ -326,10 +326,7 @@ def test_an_inbox_without_an_outbox_waits_and_keys_as_its_store_does(fake: FakeD
         AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("eventId", "kind")],
         BillingMode="PAY_PER_REQUEST",
     )
-    waits: list[float] = []
-    store = IdempotencyStore(
-        "all", client=fake, clock=clock, partition_key="eventId", sort_key="kind", sleep=waits.append, draw=lambda: 1.0
-    )
+    store = IdempotencyStore("all", client=fake, clock=clock, table_keys=TableKeys("eventId", "kind"))
 
     @Inbox(store).handler(consumer="accounts")
     def handler(_event: Event, tx: InboxTransaction) -> None:
@@ -339,18 +336,18 @@ def test_an_inbox_without_an_outbox_waits_and_keys_as_its_store_does(fake: FakeD
     reasons = [{"Code": "TransactionConflict"}] * 3
     fake.fail_next("transact_write_items", client_error("TransactionCanceledException", CancellationReasons=reasons))
     handler(paid())
-    assert len(waits) == 1
+    assert len(clock.slept) == 1
     assert len(fake.scan(TableName="all")["Items"]) == 3
     assert "describe_table" not in [call.operation for call in fake.calls]
 
 
 def test_a_callable_objects_attributes_are_its_own(inbox: Inbox) -> None:
-    """A handler may be an object that can be called, whatever its attributes are called."""
+    """A handler may be a callable object, and none of its attributes is taken for one of the handler's."""
 
     class Handler:
         def __init__(self) -> None:
-            self._consumer = "another"
-            self._function = self._retries = None
+            self._settings = "another"
+            self._function = self._consumption = None
 
         def __call__(self, event: Event, tx: InboxTransaction) -> int:
             return deposit(event, tx)
@@ -434,7 +431,7 @@ def test_an_event_id_made_of_the_handled_events_is_no_hindrance_to_the_next_run(
 
 def test_an_answer_that_stays_out_is_an_error_that_the_next_delivery_settles(inbox: Inbox, fake: FakeDynamoDB) -> None:
     """Without an answer, to the read neither, the error says that it isn't known; the event again finds the record."""
-    handler = inbox.handler(consumer="accounts", retries=0)(deposit)
+    handler = inbox.handler(consumer="accounts", attempts=1)(deposit)
     event = paid()
     for _ in range(5):
         fake.fail_next("transact_write_items", TIMEOUT, after_commit=True)
@@ -463,14 +460,14 @@ def name(fake: FakeDynamoDB) -> int:
 
 def test_a_stale_event_is_skipped_in_the_same_transaction(inbox: Inbox, fake: FakeDynamoDB) -> None:
     """An event whose sequence is not above the last one handled has no effect, and the refusal is the transaction's."""
-    handler = inbox.handler(consumer="names", stale="refuse", on_stale=lambda event: ("stale", event.sequence))(rename)
+    handler = inbox.handler(consumer="names", on_stale=lambda event: ("stale", event.sequence))(rename)
     assert [handler(numbered(n)) for n in (1, 3, 2, 3, 4)] == [1, 3, ("stale", 2), ("stale", 3), 4]
     assert name(fake) == 4
-    assert inbox.handler(consumer="names", stale="refuse")(rename)(numbered(1)) is None
+    assert inbox.handler(consumer="names", on_stale="skip")(rename)(numbered(1)) is None
 
 
 def test_without_being_told_stale_events_are_handled(inbox: Inbox, fake: FakeDynamoDB) -> None:
-    """By default each event is handled in whatever order it comes."""
+    """By default each event is handled, in the order in which the events come."""
     handler = inbox.handler(consumer="names")(rename)
     assert [handler(numbered(n)) for n in (3, 2)] == [3, 2]
     assert name(fake) == 2
@@ -478,15 +475,15 @@ def test_without_being_told_stale_events_are_handled(inbox: Inbox, fake: FakeDyn
 
 def test_a_duplicate_is_a_duplicate_before_it_is_stale(inbox: Inbox) -> None:
     """The last event handled, coming again, is answered with its result."""
-    handler = inbox.handler(consumer="names", stale="refuse", on_stale=lambda _: "stale")(rename)
+    handler = inbox.handler(consumer="names", on_stale=lambda _: "stale")(rename)
     event = numbered(3)
     assert [handler(event), handler(numbered(4)), handler(event)] == [3, 4, 3]
 
 
 def test_staleness_is_each_aggregates_and_each_consumers_own(inbox: Inbox) -> None:
     """What one aggregate or one consumer has seen makes nothing stale for another."""
-    names = inbox.handler(consumer="names", stale="refuse")(rename)
-    others = inbox.handler(consumer="others", stale="refuse")(rename)
+    names = inbox.handler(consumer="names", on_stale="skip")(rename)
+    others = inbox.handler(consumer="others", on_stale="skip")(rename)
     names(numbered(3))
     assert names(numbered(1, aggregate_id="c")) == 1
     assert others(numbered(1)) == 1
@@ -495,7 +492,7 @@ def test_staleness_is_each_aggregates_and_each_consumers_own(inbox: Inbox) -> No
 def test_a_handler_that_stumbles_over_a_stale_event_skips_it(inbox: Inbox) -> None:
     """Where the handler fails on an event that is stale anyway, it is skipped and not raised."""
 
-    @inbox.handler(consumer="names", stale="refuse", on_stale=lambda _: "stale")
+    @inbox.handler(consumer="names", on_stale=lambda _: "stale")
     def handler(event: Event, tx: InboxTransaction) -> Any:
         if event.sequence == 2:
             raise ValueError("gone")
@@ -507,9 +504,9 @@ def test_a_handler_that_stumbles_over_a_stale_event_skips_it(inbox: Inbox) -> No
         handler(numbered(2, aggregate_id="c"))
 
 
-def test_what_was_seen_last_is_forgotten_with_the_records(inbox: Inbox, clock: FixedClock) -> None:
+def test_what_was_seen_last_is_forgotten_with_the_records(inbox: Inbox, clock: FakeClock) -> None:
     """After the store's time to live, no event is stale any more."""
-    handler = inbox.handler(consumer="names", stale="refuse")(rename)
+    handler = inbox.handler(consumer="names", on_stale="skip")(rename)
     handler(numbered(3))
     clock.advance(timedelta(days=8))
     assert handler(numbered(2)) == 2
@@ -520,9 +517,9 @@ def test_what_was_seen_last_is_forgotten_with_the_records(inbox: Inbox, clock: F
     [(numbered(None), "sequence"), (numbered(1, aggregate_type=None, aggregate_id=None), "aggregate_id")],
 )
 def test_an_event_without_a_place_in_an_order_is_refused(inbox: Inbox, event: Event, field: str) -> None:
-    """Where stale events are refused, one that can't be placed is an error that names what it lacks."""
+    """If stale events are skipped, an event without a sequence or an aggregate is an error naming the missing field."""
     with pytest.raises(InvalidEventError) as caught:
-        inbox.handler(consumer="names", stale="refuse")(rename)(event)
+        inbox.handler(consumer="names", on_stale="skip")(rename)(event)
     assert caught.value.field == field
 
 
@@ -537,8 +534,8 @@ def test_a_key_beyond_dynamodbs_limit_is_refused(inbox: Inbox) -> None:
     [
         ({"consumer": ""}, "consumer"),
         ({"consumer": "a#b"}, "consumer"),
-        ({"consumer": "a", "stale": "skip"}, "stale"),
-        ({"consumer": "a", "retries": -1}, "retries"),
+        ({"consumer": "a", "on_stale": "refuse"}, "on_stale"),
+        ({"consumer": "a", "attempts": 0}, "attempts"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused(inbox: Inbox, options: dict[str, Any], named: str) -> None:
@@ -557,18 +554,18 @@ def test_a_coroutine_is_refused(inbox: Inbox) -> None:
 
 
 @pytest.mark.parametrize(
-    ("met", "stale", "contention", "tries_left", "follows"),
+    ("state", "stale", "contention", "attempts_left", "follows"),
     [
-        (Met.DONE, True, True, 1, AfterFailure.ANSWER),
-        (Met.OTHER_PAYLOAD, False, False, 0, AfterFailure.ANSWER),
-        (Met.FORGOTTEN, True, True, 1, AfterFailure.SKIP),
-        (Met.FORGOTTEN, False, True, 1, AfterFailure.AGAIN),
-        (Met.FORGOTTEN, False, True, 0, AfterFailure.RAISE),
-        (Met.FORGOTTEN, False, False, 1, AfterFailure.RAISE),
+        (RecordState.DONE, True, True, 1, AfterFailure.ANSWER),
+        (RecordState.OTHER_PAYLOAD, False, False, 0, AfterFailure.ANSWER),
+        (RecordState.FORGOTTEN, True, True, 1, AfterFailure.SKIP),
+        (RecordState.FORGOTTEN, False, True, 1, AfterFailure.AGAIN),
+        (RecordState.FORGOTTEN, False, True, 0, AfterFailure.RAISE),
+        (RecordState.FORGOTTEN, False, False, 1, AfterFailure.RAISE),
     ],
 )
 def test_what_follows_a_failure(
-    met: Met, stale: bool, contention: bool, tries_left: int, follows: AfterFailure
+    state: RecordState, stale: bool, contention: bool, attempts_left: int, follows: AfterFailure
 ) -> None:
     """The dedup record speaks first, then staleness, then contention, and only then is the failure raised."""
-    assert after_failure(met, stale=stale, contention=contention, tries_left=tries_left) is follows
+    assert after_failure(state, stale=stale, contention=contention, attempts_left=attempts_left) is follows

@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from dynamo_outbox import InboxHandler
     from dynamo_outbox.testing import FakeDynamoDB
 
-    from ..doubles import FixedClock
+    from ..doubles import FakeClock
 
     Load = Callable[[str], dict[str, Any]]
 
 
 @pytest.fixture
-def fake(clock: FixedClock) -> FakeDynamoDB:
+def fake(clock: FakeClock) -> FakeDynamoDB:
     return fake_dynamodb({"books": ("name",), "handled": ("pk",)}, clock)
 
 
 @pytest.fixture
-def handler(fake: FakeDynamoDB, clock: FixedClock) -> InboxHandler[str]:
+def handler(fake: FakeDynamoDB, clock: FakeClock) -> InboxHandler[str]:
     """Counts each book, and fails on books without an author."""
     inbox = Inbox(IdempotencyStore("handled", client=fake, clock=clock))
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 
-from dynamo_outbox import Event, EventBridgePublisher, OutboxRelay, parse_event
-from dynamo_outbox.events.outbox_item import ItemLayout, item_of
+from dynamo_outbox import Event, EventBridgePublisher, OutboxRelay, TableKeys, parse_event
+from dynamo_outbox.events.outbox_item import encode_event
 from dynamo_outbox.pipes import outbox_pipe, render
 
 from ..doubles import StubBus
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def written(event: Event) -> dict[str, Any]:
-    return item_of(event, expires_at=1796031000, layout=ItemLayout())
+    return encode_event(event, expires_at=1796031000, keys=TableKeys())
 
 
 def stream_record(item: dict[str, Any]) -> Record:

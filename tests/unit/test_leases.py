@@ -22,7 +22,7 @@ from dynamo_outbox.errors import (
     UnknownOutcomeError,
 )
 
-from ..doubles import FixedClock, fake_dynamodb
+from ..doubles import FakeClock, fake_dynamodb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,12 +36,12 @@ TIMEOUT = ReadTimeoutError(endpoint_url="https://cards.example")
 
 
 @pytest.fixture
-def dynamodb(clock: FixedClock) -> FakeDynamoDB:
+def dynamodb(clock: FakeClock) -> FakeDynamoDB:
     return fake_dynamodb({"handled": ["pk"]}, clock)
 
 
 @pytest.fixture
-def store(dynamodb: FakeDynamoDB, clock: FixedClock) -> IdempotencyStore:
+def store(dynamodb: FakeDynamoDB, clock: FakeClock) -> IdempotencyStore:
     return IdempotencyStore("handled", client=dynamodb, lease=LEASE, clock_margin=MARGIN, clock=clock)
 
 
@@ -78,11 +78,11 @@ def unknown(charge: Callable[[Event], str]) -> UnknownOutcomeError:
     return caught.value
 
 
-def test_an_expired_lease_can_be_an_error(store: IdempotencyStore, clock: FixedClock) -> None:
+def test_an_expired_lease_can_be_an_error(store: IdempotencyStore, clock: FakeClock) -> None:
     """Where the holder vanished, the call is refused, now and later, with what it takes to look and to settle it."""
     card = Card(KeyboardInterrupt())
     charge = charging(store, card)
-    began = clock.now
+    began = clock.now()
     with pytest.raises(KeyboardInterrupt):
         charge(CHARGE)
     with pytest.raises(AlreadyInProgressError):
@@ -104,29 +104,29 @@ def test_an_expired_lease_can_be_an_error(store: IdempotencyStore, clock: FixedC
     [(300, ["refused", "refused"]), (175, ["refused", "runs"]), (120, ["refused", "runs"])],
 )
 def test_the_docs_example_of_a_lease_that_outlives_the_retries(
-    store: IdempotencyStore, clock: FixedClock, timeout: int, outcomes: list[str]
+    store: IdempotencyStore, clock: FakeClock, timeout: int, outcomes: list[str]
 ) -> None:
     """Lambda comes again one minute after a crash, and two more after that: a long function's key is held still."""
-    store.claim(Claim(KEY, "killed", "payload"), timedelta(seconds=timeout))
+    store.records.claim(Claim(KEY, "killed", "payload"), timedelta(seconds=timeout))
     told = []
     for wait in (10 + 60, 120):
         clock.advance(timedelta(seconds=wait))
         try:
-            store.claim(Claim(KEY, f"after {wait}", "payload"), timedelta(seconds=timeout))
+            store.records.claim(Claim(KEY, f"after {wait}", "payload"), timedelta(seconds=timeout))
             told.append("runs")
         except AlreadyInProgressError:
             told.append("refused")
     assert told == outcomes
 
 
-def test_by_default_an_expired_lease_lets_the_next_call_run(store: IdempotencyStore, clock: FixedClock) -> None:
+def test_by_default_an_expired_lease_lets_the_next_call_run(store: IdempotencyStore, clock: FakeClock) -> None:
     """Without the policy a vanished holder's call is made again."""
-    store.claim(Claim(KEY, "a vanished holder's", "payload"))
+    store.records.claim(Claim(KEY, "a vanished holder's", "payload"))
     clock.advance(LEASE + MARGIN)
     assert charging(store, Card(), on_expired_lease="rerun")(CHARGE) == "receipt 1"
 
 
-def test_a_call_that_had_no_effect_can_be_forgotten(store: IdempotencyStore, clock: FixedClock) -> None:
+def test_a_call_that_had_no_effect_can_be_forgotten(store: IdempotencyStore, clock: FakeClock) -> None:
     """After `forget` the next call runs, once; with a token that isn't the holder's nothing changes."""
     card = Card(KeyboardInterrupt())
     charge = charging(store, card)
@@ -143,7 +143,7 @@ def test_a_call_that_had_no_effect_can_be_forgotten(store: IdempotencyStore, clo
     assert charge(CHARGE) == "receipt 2"
 
 
-def test_a_call_that_had_its_effect_can_be_resolved(store: IdempotencyStore, clock: FixedClock) -> None:
+def test_a_call_that_had_its_effect_can_be_resolved(store: IdempotencyStore, clock: FakeClock) -> None:
     """After `resolve` duplicates get that result; it is stored once, and only with the holder's token."""
     charge = charging(store, Card(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
@@ -162,7 +162,7 @@ class Receipt(BaseModel):
     number: int
 
 
-def test_a_result_by_hand_is_written_by_the_functions_annotation(store: IdempotencyStore, clock: FixedClock) -> None:
+def test_a_result_by_hand_is_written_by_the_functions_annotation(store: IdempotencyStore, clock: FakeClock) -> None:
     """What plain JSON has no way for is stored as the function itself would; without the function it is refused."""
 
     @idempotent(store, scope="charge", on_expired_lease="raise")
@@ -182,7 +182,7 @@ def test_a_result_by_hand_is_written_by_the_functions_annotation(store: Idempote
 
 @pytest.mark.parametrize("settle", ["forget", "resolve"])
 def test_a_holder_that_comes_late_changes_nothing_that_was_settled(
-    store: IdempotencyStore, dynamodb: FakeDynamoDB, clock: FixedClock, settle: str
+    store: IdempotencyStore, dynamodb: FakeDynamoDB, clock: FakeClock, settle: str
 ) -> None:
     """A call that ends after its key was settled by hand is told so, and the record stays as it was settled."""
 
@@ -314,7 +314,7 @@ def test_a_coroutine_that_is_cancelled_keeps_its_key(store: IdempotencyStore, dy
     assert status(dynamodb) == "IN_PROGRESS"
 
 
-def test_a_fence_number_grows_over_releases_takeovers_and_ttl(store: IdempotencyStore, clock: FixedClock) -> None:
+def test_a_fence_number_grows_over_releases_takeovers_and_ttl(store: IdempotencyStore, clock: FakeClock) -> None:
     """Each hold on a key has a larger number than the one before, whatever became of that."""
     numbers = []
 
@@ -331,7 +331,7 @@ def test_a_fence_number_grows_over_releases_takeovers_and_ttl(store: Idempotency
         run()
     clock.advance(timedelta(seconds=-30))  # another holder, whose clock is behind
     run()
-    told = store.claim(Claim(KEY, "a vanished holder's", "payload"))
+    told = store.records.claim(Claim(KEY, "a vanished holder's", "payload"))
     assert isinstance(told, Claimed)
     numbers.append(told.fence)
     clock.advance(LEASE + MARGIN)
@@ -343,13 +343,13 @@ def test_a_fence_number_grows_over_releases_takeovers_and_ttl(store: Idempotency
 
 
 def test_a_fence_goes_on_from_the_time_where_ttl_deleted_the_record(
-    store: IdempotencyStore, dynamodb: FakeDynamoDB, clock: FixedClock
+    store: IdempotencyStore, dynamodb: FakeDynamoDB, clock: FakeClock
 ) -> None:
     """A number that is given after the record was deleted is larger than those before."""
-    first = store.claim(Claim(KEY, "first", "payload"))
+    first = store.records.claim(Claim(KEY, "first", "payload"))
     clock.advance(store.ttl)
     dynamodb.delete_item(TableName="handled", Key={"pk": {"S": KEY}})
-    second = store.claim(Claim(KEY, "second", "payload"))
+    second = store.records.claim(Claim(KEY, "second", "payload"))
     assert isinstance(first, Claimed)
     assert isinstance(second, Claimed)
     assert second.fence - first.fence == store.ttl / timedelta(milliseconds=1)
@@ -364,7 +364,7 @@ def test_a_fence_is_the_innermost_calls(store: IdempotencyStore) -> None:
 
     @idempotent(store, scope="outer")
     def outer(_: Event) -> list[int]:
-        store.claim(Claim("inner#1", "token", "payload"))
+        store.records.claim(Claim("inner#1", "token", "payload"))
         store.forget("inner#1", token="token")
         before = fence_number()
         seen = inner({"id": "1"})
@@ -387,7 +387,7 @@ def test_coroutines_see_their_own_fences(store: IdempotencyStore) -> None:
         return [first, fence_number(), await asyncio.to_thread(fence_number)]
 
     async def both() -> list[list[int]]:
-        store.claim(Claim("charge#2", "token", "payload"))
+        store.records.claim(Claim("charge#2", "token", "payload"))
         store.forget("charge#2", token="token")
         return [*await asyncio.gather(charge({"id": 1}), charge({"id": 2}))]
 
@@ -420,8 +420,8 @@ def test_another_thread_has_no_fence(store: IdempotencyStore) -> None:
     [
         ({"on_expired_lease": "ignore"}, ValueError),
         ({"wait_for": timedelta(0)}, ValueError),
-        ({"permanent": (KeyboardInterrupt,)}, TypeError),
-        ({"permanent": (ValueError(),)}, TypeError),
+        ({"permanent_errors": (KeyboardInterrupt,)}, TypeError),
+        ({"permanent_errors": (ValueError(),)}, TypeError),
     ],
 )
 def test_an_option_that_cannot_work_is_refused(

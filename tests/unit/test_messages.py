@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_outbox import Event, Message, each_message, parse_event, parse_events
+from dynamo_outbox import Event, Message, batch_handler, parse_event, parse_events
 from dynamo_outbox.errors import DecodeError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Recorder:
         self._failing = failing
 
     def handler(self) -> Callable[[Any, Any], dict[str, Any]]:
-        @each_message
+        @batch_handler
         def handle(event: Event, context: Any) -> None:
             self.types.append(f"{event.type}{context or ''}")
             if event.type in self._failing:
@@ -133,14 +133,14 @@ def test_a_function_whose_body_would_not_run_is_refused() -> None:
 
     for function in (coroutine, generator):
         with pytest.raises(TypeError, match="body runs after the call"):
-            each_message(function)
+            batch_handler(function)
     waiting: list[Any] = []
 
     def wrapper(event: Event, context: Any) -> Any:
         waiting.append(coroutine(event, context))
         return waiting[-1]
 
-    assert each_message(wrapper)({"Records": [sqs(named("A"), "a")]}, None) == {
+    assert batch_handler(wrapper)({"Records": [sqs(named("A"), "a")]}, None) == {
         "batchItemFailures": [{"itemIdentifier": "a"}]
     }
     waiting.pop().close()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from boto3.dynamodb.conditions import Attr
 
-from dynamo_outbox import DomainEvent, Event, TransactionalOutbox
+from dynamo_outbox import Condition, DomainEvent, Event, TableKeys, TransactionalOutbox
 from dynamo_outbox.errors import (
     ConditionFailedError,
     EncodeError,
@@ -19,14 +19,13 @@ from dynamo_outbox.errors import (
     TransactionLimitError,
 )
 
-from ..doubles import FixedClock, StubDynamoDB, client_error
+from ..doubles import FakeClock, StubDynamoDB, client_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-    from dynamo_outbox.writing.outbox import Transaction
+    from dynamo_outbox.testing import FakeDynamoDB
+    from dynamo_outbox.writing.transaction import Transaction
 
     Act = Callable[[Transaction], object]
 
@@ -43,7 +42,7 @@ class BookAdded(DomainEvent, version=1, aggregate="Book", key="name"):
 
 
 def outbox_of(client: Any, **options: Any) -> TransactionalOutbox:
-    defaults: dict[str, Any] = {"source": "OutboxDemo.Books", "keys": {"books": "name"}, "clock": FixedClock()}
+    defaults: dict[str, Any] = {"source": "OutboxDemo.Books", "keys": {"books": "name"}, "clock": FakeClock()}
     return TransactionalOutbox("books-events", client=client, **(defaults | options))
 
 
@@ -89,7 +88,7 @@ def conditioned(expression: str, names: dict[str, str], values: dict[str, Any] |
             },
         ),
         (
-            lambda tx: tx.delete("books", KEY, must_exist=True),
+            lambda tx: tx.delete("books", KEY, condition="must_exist"),
             {
                 "Delete": {
                     "TableName": "books",
@@ -99,7 +98,7 @@ def conditioned(expression: str, names: dict[str, str], values: dict[str, Any] |
             },
         ),
         (
-            lambda tx: tx.check("books", KEY, condition="#y = :y", names={"#y": "year"}, values={":y": Decimal(2019)}),
+            lambda tx: tx.check("books", KEY, condition=Condition("#y = :y", {"#y": "year"}, {":y": Decimal(2019)})),
             {
                 "ConditionCheck": {
                     "TableName": "books",
@@ -134,15 +133,15 @@ def conditioned(expression: str, names: dict[str, str], values: dict[str, Any] |
             },
         ),
         (
-            lambda tx: tx.update("books", KEY, remove=["a"], must_exist=True, condition=Attr("year").eq(2019)),
+            lambda tx: tx.update("books", KEY, remove=["a"], condition=Attr("name").exists() & Attr("year").eq(2019)),
             {
                 "Update": {
                     "TableName": "books",
                     "Key": TYPED_KEY,
                     "UpdateExpression": "REMOVE #outbox_0",
                     **conditioned(
-                        "(attribute_exists(#outbox_key)) AND (#n0 = :v0)",
-                        {"#outbox_key": "name", "#n0": "year", "#outbox_0": "a"},
+                        "(attribute_exists(#n0) AND #n1 = :v0)",
+                        {"#n0": "name", "#n1": "year", "#outbox_0": "a"},
                         {":v0": {"N": "2019"}},
                     ),
                 }
@@ -179,12 +178,12 @@ def test_entity_and_event_go_out_as_one_request() -> None:
 
 def test_an_event_is_put_where_none_is_yet() -> None:
     """The event's put is conditional on its key, and its item outlives the time to live from the clock's now."""
-    outbox = outbox_of(None, ttl=timedelta(hours=25), partition_key="PK", sort_key="SK", key_prefix="E#")
+    outbox = outbox_of(None, ttl=timedelta(hours=25), table_keys=TableKeys("PK", "SK", prefix="E#"))
     put = outbox.transact_item(Event("BookAdded", {}, id="1"))["Put"]
     assert (put["TableName"], put["ConditionExpression"]) == ("books-events", "attribute_not_exists(#outbox_key)")
     assert put["ExpressionAttributeNames"] == {"#outbox_key": "PK"}
     assert (put["Item"]["PK"], put["Item"]["SK"]) == ({"S": "E#1"}, {"S": "1"})
-    assert put["Item"]["expiresAt"] == {"N": str(int(FixedClock().now.timestamp()) + 25 * 3600)}
+    assert put["Item"]["expiresAt"] == {"N": str(int(FakeClock().now().timestamp()) + 25 * 3600)}
 
 
 def test_an_events_own_source_goes_before_the_outboxs() -> None:
@@ -238,11 +237,11 @@ def test_a_transaction_without_actions_sends_nothing() -> None:
     ("act", "error", "problem"),
     [
         (lambda tx: tx.put("books", {"year": object()}), EncodeError, "^year: "),
-        (lambda tx: tx.update("books", KEY), ValueError, "an update changes something"),
+        (lambda tx: tx.update("books", KEY), ValueError, "an update must change something"),
         (
-            lambda tx: tx.delete("books", KEY, condition=Attr("year").exists(), values={":y": 1}),
-            ValueError,
-            "names= and values= go with a condition expression",
+            lambda tx: tx.delete("books", KEY, condition="attribute_exists(lent)"),
+            TypeError,
+            r"condition='attribute_exists\(lent\)' must be Attr",
         ),
         (lambda tx: tx.emit(Event("BookAdded", {}), sequence=-1), InvalidEventError, "^event sequence: "),
         (lambda tx: tx.emit(Event("BookAdded", {})), InvalidEventError, "^event source: is missing"),
@@ -332,18 +331,19 @@ def test_another_error_of_dynamodb_is_raised_as_it_is() -> None:
 
 
 @pytest.fixture
-def outbox(dynamodb: DynamoDBClient, create_table: Callable[..., None]) -> TransactionalOutbox:
+def outbox(dynamodb: FakeDynamoDB, create_table: Callable[..., None]) -> TransactionalOutbox:
     """An outbox over real tables in memory."""
     create_table("books", "name")
     create_table("books-events", "pk", "sk")
     return outbox_of(dynamodb, keys=None)
 
 
-def count(dynamodb: DynamoDBClient, table: str) -> int:
-    return dynamodb.scan(TableName=table)["Count"]
+def count(dynamodb: FakeDynamoDB, table: str) -> int:
+    found: int = dynamodb.scan(TableName=table)["Count"]
+    return found
 
 
-def test_entity_and_event_are_written_together(outbox: TransactionalOutbox, dynamodb: DynamoDBClient) -> None:
+def test_entity_and_event_are_written_together(outbox: TransactionalOutbox, dynamodb: FakeDynamoDB) -> None:
     """After a commit both the entity and its event are there."""
     with outbox.transaction() as tx:
         tx.put("books", BOOK, must_not_exist=True)
@@ -353,7 +353,7 @@ def test_entity_and_event_are_written_together(outbox: TransactionalOutbox, dyna
     assert item["eventId"] == {"S": event.id}
 
 
-def test_a_failed_condition_writes_neither(outbox: TransactionalOutbox, dynamodb: DynamoDBClient) -> None:
+def test_a_failed_condition_writes_neither(outbox: TransactionalOutbox, dynamodb: FakeDynamoDB) -> None:
     """A book that is there already stays as it is, no event is written, and the error tells which action met what."""
     dynamodb.put_item(TableName="books", Item={"name": {"S": "Team Topologies"}, "year": {"N": "2018"}})
     event = BookAdded(name="Team Topologies", year=2019).to_event()
@@ -370,7 +370,7 @@ def test_a_failed_condition_writes_neither(outbox: TransactionalOutbox, dynamodb
     assert count(dynamodb, "books-events") == 0
 
 
-def test_an_event_is_written_once(outbox: TransactionalOutbox, dynamodb: DynamoDBClient) -> None:
+def test_an_event_is_written_once(outbox: TransactionalOutbox, dynamodb: FakeDynamoDB) -> None:
     """The same event in a second transaction cancels that one."""
     event = Event("BookAdded", {}, id="1")
     run(outbox.transaction(), lambda tx: tx.emit(event))
@@ -383,12 +383,12 @@ def test_an_event_is_written_once(outbox: TransactionalOutbox, dynamodb: DynamoD
 @pytest.mark.parametrize(
     "act",
     [
-        lambda tx: tx.update("books", KEY, set={"year": 2019}, must_exist=True),
-        lambda tx: tx.delete("books", KEY, must_exist=True),
+        lambda tx: tx.update("books", KEY, set={"year": 2019}, condition="must_exist"),
+        lambda tx: tx.delete("books", KEY, condition="must_exist"),
     ],
     ids=["update", "delete"],
 )
-def test_what_must_exist_is_not_created(outbox: TransactionalOutbox, dynamodb: DynamoDBClient, act: Act) -> None:
+def test_what_must_exist_is_not_created(outbox: TransactionalOutbox, dynamodb: FakeDynamoDB, act: Act) -> None:
     """Changing or removing a book that isn't there is refused where it must exist."""
     with pytest.raises(ConditionFailedError) as caught:
         run(outbox.transaction(), act, lambda tx: tx.emit(Event("BookChanged", {})))

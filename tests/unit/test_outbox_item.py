@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_outbox import Event
-from dynamo_outbox.events.outbox_item import ItemLayout, event_of, is_outbox_image, item_of, time_text
+from dynamo_outbox import Event, TableKeys
 from dynamo_outbox.errors import DecodeError, InvalidEventError
+from dynamo_outbox.events.outbox_item import decode_event, encode_event, is_outbox_image, time_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,43 +43,44 @@ def test_an_item_holds_the_whole_event(image: dict[str, Any]) -> None:
         causation_id="import-2026-11-23",
         traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     )
-    assert item_of(event, expires_at=1796031000, layout=ItemLayout()) == image
-    assert event_of(image) == event
+    assert encode_event(event, expires_at=1796031000, keys=TableKeys()) == image
+    assert decode_event(image) == event
 
 
 def test_every_attribute_is_always_there() -> None:
     """An event with nothing optional set has the same attributes, empty where there is nothing to say."""
     event = book_added()
-    item = item_of(event, expires_at=1796031000, layout=ItemLayout())
+    item = encode_event(event, expires_at=1796031000, keys=TableKeys())
     assert (item["pk"], item["sk"]) == ({"S": ID}, {"S": ID})
     assert (item["aggregateType"], item["aggregateId"], item["eventContext"]) == ({"S": ""}, {"S": ""}, {"S": "{}"})
     full = book_added(aggregate_type="Book", aggregate_id="Team Topologies", sequence=1)
-    assert item.keys() == item_of(full, expires_at=0, layout=ItemLayout()).keys()
-    assert event_of(item) == event
+    assert item.keys() == encode_event(full, expires_at=0, keys=TableKeys()).keys()
+    assert decode_event(item) == event
 
 
-def test_keys_and_ttl_are_called_as_the_layout_says() -> None:
-    """A layout renames the key and TTL attributes and puts its prefix before the partition key's value."""
-    layout = ItemLayout(partition_key="PK", sort_key="SK", key_prefix="EVENT#", ttl_attribute="ttl")
+def test_keys_and_ttl_have_the_tables_names() -> None:
+    """`TableKeys` renames the key and TTL attributes and puts its prefix before the partition key's value."""
+    keys = TableKeys(partition_key="PK", sort_key="SK", prefix="EVENT#", ttl_attribute="ttl")
     event = book_added(aggregate_type="Book", aggregate_id="Team Topologies", sequence=12)
-    item = item_of(event, expires_at=1796031000, layout=layout)
+    item = encode_event(event, expires_at=1796031000, keys=keys)
     assert item["PK"] == {"S": "EVENT#Book#Team Topologies"}
     assert item["SK"] == {"S": f"00000000000000000012#{ID}"}
     assert item["ttl"] == {"N": "1796031000"}
     assert not item.keys() & {"pk", "sk", "expiresAt"}
-    assert event_of(item) == event
+    assert decode_event(item) == event
 
 
-def test_a_layout_is_a_value() -> None:
-    """Layouts are equal where their names are."""
-    assert ItemLayout(sort_key="SK") == ItemLayout(sort_key="SK") != ItemLayout()
+def test_table_keys_are_a_value() -> None:
+    """Two `TableKeys` are equal if their names are."""
+    assert TableKeys(sort_key="SK") == TableKeys(sort_key="SK") != TableKeys()
 
 
 def test_sort_keys_sort_as_their_sequences() -> None:
     """The text of sort keys sorts as their numbers do, the largest sequence included."""
     sequences = [0, 9, 10, 99, 2**63 - 1]
     texts = [
-        item_of(book_added(sequence=each), expires_at=0, layout=ItemLayout())["sk"]["S"] for each in reversed(sequences)
+        encode_event(book_added(sequence=each), expires_at=0, keys=TableKeys())["sk"]["S"]
+        for each in reversed(sequences)
     ]
     assert sorted(texts) == texts[::-1]
 
@@ -87,14 +88,14 @@ def test_sort_keys_sort_as_their_sequences() -> None:
 def test_an_event_without_a_source_is_not_written() -> None:
     """An item needs a source."""
     with pytest.raises(InvalidEventError) as caught:
-        item_of(book_added(source=None), expires_at=0, layout=ItemLayout())
+        encode_event(book_added(source=None), expires_at=0, keys=TableKeys())
     assert caught.value.field == "source"
 
 
 def test_a_decimal_is_written_as_a_json_number_with_all_its_digits() -> None:
     """A Decimal in the data becomes a JSON number that nothing rounds."""
     event = Event("PriceSet", {"price": Decimal("24.9500000000000000000000000000000001")}, source="OutboxDemo.Books")
-    written = item_of(event, expires_at=0, layout=ItemLayout())["eventData"]["S"]
+    written = encode_event(event, expires_at=0, keys=TableKeys())["eventData"]["S"]
     assert written == '{"price":24.9500000000000000000000000000000001}'
 
 
@@ -141,14 +142,61 @@ def test_an_item_that_is_not_of_format_1_is_refused(
     else:
         broken[attribute] = value
     with pytest.raises(DecodeError) as caught:
-        event_of(broken)._read_texts()  # the context is text until it is read, as the data are
+        _ = decode_event(broken).context  # text until it is read, as the data are
     assert caught.value.path == path
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("", "eventContext.S"),
+        (" ", "eventContext.S"),
+        ("{}x", "eventContext.S"),
+        ("null", "eventContext.S"),
+        ('{"sequence":1}}', "eventContext.S"),
+        ('{"other":NaN}', "eventContext.S"),
+        ('{"other":1e999}', "eventContext.S"),
+        ('{"sequence":NaN,"sequence":1}', "eventContext.S"),
+        ('{"correlationId":1e999,"correlationId":"a"}', "eventContext.S"),
+        ('{"sequence":-1}', "sequence"),
+        ('{"sequence":true}', "sequence"),
+        ('{"sequence":1.0}', "sequence"),
+        ('{"sequence":9223372036854775808}', "sequence"),
+        ('{"correlationId":"\\ud800"}', "correlation_id"),
+        ('{"causationId":5}', "causation_id"),
+        ('{"traceparent":""}', "traceparent"),
+    ],
+)
+def test_a_malformed_context_is_refused_when_it_is_read(image: dict[str, Any], text: str, path: str) -> None:
+    """Text that is not the JSON of an event's context raises a DecodeError when one of its fields is read."""
+    event = decode_event(image | {"eventContext": {"S": text}})
+    with pytest.raises(DecodeError) as caught:
+        event.sequence  # noqa: B018  # reading raises
+    assert caught.value.path == path
+
+
+@pytest.mark.parametrize(
+    ("text", "context"),
+    [
+        ("{}", (None, None, None, None)),
+        ("{} ", (None, None, None, None)),
+        (' {"sequence": 0}\n', (0, None, None, None)),
+        ('{"sequence":null,"other":[]}', (None, None, None, None)),
+        ('{"sequence":1,"sequence":2}', (2, None, None, None)),
+        ('{"correlationId":"\\u00e9","causationId":"b","traceparent":"c"}', (None, "é", "b", "c")),
+    ],
+)
+def test_a_context_is_read_from_any_json_text_of_it(
+    image: dict[str, Any], text: str, context: tuple[int | None, str | None, str | None, str | None]
+) -> None:
+    """White space, null, unknown members and escapes in a context's text change nothing of its meaning."""
+    assert decode_event(image | {"eventContext": {"S": text}}).context == context
 
 
 def test_data_that_are_no_object_are_refused_when_they_are_read(image: dict[str, Any]) -> None:
     """The data stay text until they are asked for."""
-    event = event_of(image | {"eventData": {"S": json.dumps(["no", "object"])}})
-    with pytest.raises(DecodeError, match="holds a JSON list where an object belongs"):
+    event = decode_event(image | {"eventData": {"S": json.dumps(["no", "object"])}})
+    with pytest.raises(DecodeError, match="holds a JSON list instead of an object"):
         event.data  # noqa: B018  # reading raises
 
 

@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_outbox import ChangeProcessor, Event, EventBridgePublisher, OutboxRelay, ParkingTable, StreamRecord
+from dynamo_outbox import (
+    ChangeProcessor,
+    Event,
+    EventBridgePublisher,
+    OutboxRelay,
+    ParkingTable,
+    Retry,
+    StreamRecord,
+    TableKeys,
+)
 from dynamo_outbox.errors import ParkingError
 from dynamo_outbox.relaying.parking import RedriveFailure
 
-from ..doubles import FixedClock, StubBus, client_error, fake_dynamodb
+from ..doubles import FakeClock, StubBus, client_error, fake_dynamodb
 from .test_processors import ALL_WELL, NOON, book_record, failed_from, insertion, outbox_record
 
 if TYPE_CHECKING:
@@ -29,18 +38,18 @@ class Lot:
     """A parking table, a bus, and what carries events between them."""
 
     def __init__(self, bus: StubBus | None = None, **settings: Any) -> None:
-        self.clock = FixedClock()
-        self.clock.now = NOON
+        self.clock = FakeClock()
+        self.clock.set(NOON)
         self.dynamodb: FakeDynamoDB = fake_dynamodb({"parking": ["pk", "sk"]}, self.clock)
         self.bus = bus or StubBus()
-        self.parking = ParkingTable(
-            "parking", client=self.dynamodb, clock=self.clock, sleep=lambda _: None, draw=lambda: 0.0, **settings
+        self.parking = ParkingTable("parking", client=self.dynamodb, clock=self.clock, **settings)
+        self.publisher = EventBridgePublisher(
+            "books", source="OutboxDemo.Books", client=self.bus, retry=Retry(attempts=1)
         )
-        self.publisher = EventBridgePublisher("books", source="OutboxDemo.Books", client=self.bus, retries=0)
         self.relay = OutboxRelay(self.publisher, parking=self.parking)
 
-    def processor(self, changes: Callable[[StreamRecord], Any], **settings: Any) -> ChangeProcessor:
-        return ChangeProcessor(self.publisher, changes, parking=self.parking, **settings)
+    def processor(self, to_events: Callable[[StreamRecord], Any], **settings: Any) -> ChangeProcessor:
+        return ChangeProcessor(self.publisher, to_events, parking=self.parking, **settings)
 
     @property
     def items(self) -> list[dict[str, Any]]:
@@ -349,10 +358,10 @@ def test_two_redrives_at_once_remove_each_record_once() -> None:
     lot.bus._refused = {}
 
     class Slow(OutboxRelay):
-        def _publish_again(self, records: Any, context: object) -> Any:
+        def republish(self, records: Any, context: object) -> Any:
             lot.parking.redrive(lot.relay, limit=1)
             lot.relay(batch(outbox_record("C", "3", "a")))
-            return lot.relay._publish_again(records, context)
+            return lot.relay.republish(records, context)
 
     assert lot.parking.redrive(Slow(lot.publisher)).finished
     assert (lot.heads, [number for _, number, _ in lot.parked]) == ({"Book#a": 1}, ["3"])
@@ -450,11 +459,11 @@ def test_a_derived_id_is_the_same_when_it_is_sent_again() -> None:
     lot = Lot(bus)
     others = {"0": None, "1": ZeroDivisionError()}
 
-    def changes(record: StreamRecord) -> None:
+    def to_events(record: StreamRecord) -> None:
         if error := others[str(record.sequence_number)]:
             raise error
 
-    lot.processor(changes)(batch(book_record("b", "0"), book_record("a", "1")))
+    lot.processor(to_events)(batch(book_record("b", "0"), book_record("a", "1")))
     lot.parking.redrive(lot.processor(lambda _: Event("A", {})))
     first, again = (json.loads(entry["Detail"])["metadata"] for (entry,) in bus.calls)
     assert first == again
@@ -464,10 +473,10 @@ def test_an_exception_that_may_pass_comes_again() -> None:
     """What `retry_on` names fails the record, until it is old; any other exception parks it."""
     lot = Lot()
 
-    def changes(record: StreamRecord) -> Event:
+    def to_events(record: StreamRecord) -> Event:
         raise {"1": TimeoutError, "2": KeyError}[str(record.sequence_number)]
 
-    processor = lot.processor(changes, retry_on=(TimeoutError,))
+    processor = lot.processor(to_events, retry_on=(TimeoutError,))
     assert processor(batch(book_record("a", "1"), book_record("b", "2"))) == failed_from("1")
     assert lot.items == []
     assert processor(batch(book_record("b", "2"))) == ALL_WELL
@@ -485,15 +494,15 @@ def test_changes_keep_their_order_by_item_or_by_a_key_attribute() -> None:
     """By default an item's changes wait for each other, and with `order_by` those of a partition do."""
     records = [shelf_record("7", "a", "1"), shelf_record("7", "b", "2"), shelf_record("8", "a", "3")]
 
-    def changes(record: StreamRecord) -> Event:
+    def to_events(record: StreamRecord) -> Event:
         return Event(f"E{record.sequence_number}", {"poison": 1 / (int(str(record.sequence_number)) - 1)})
 
     by_item, by_shelf = Lot(), Lot()
-    assert by_item.processor(changes)(batch(*records)) == ALL_WELL
-    assert by_shelf.processor(changes, order_by="shelf")(batch(*records)) == ALL_WELL
+    assert by_item.processor(to_events)(batch(*records)) == ALL_WELL
+    assert by_shelf.processor(to_events, order_by="shelf")(batch(*records)) == ALL_WELL
     assert (by_item.bus.sent, by_shelf.bus.sent) == (["E2", "E3"], ["E3"])
-    with pytest.raises(ValueError, match="order_by='row' is no key attribute"):
-        by_shelf.processor(changes, order_by="row")(batch(*records))
+    with pytest.raises(ValueError, match="order_by='row' is not a key attribute"):
+        by_shelf.processor(to_events, order_by="row")(batch(*records))
 
 
 def test_a_processor_of_another_kind_touches_nothing() -> None:
@@ -506,8 +515,8 @@ def test_a_processor_of_another_kind_touches_nothing() -> None:
 
 def test_prefixes_part_what_shares_a_table() -> None:
     """Two processors that share a table under two prefixes don't see each other's records."""
-    lot = Lot(key_prefix="one#")
-    other = ParkingTable("parking", client=lot.dynamodb, clock=lot.clock, key_prefix="two#")
+    lot = Lot(table_keys=TableKeys(prefix="one#"))
+    other = ParkingTable("parking", client=lot.dynamodb, clock=lot.clock, table_keys=TableKeys(prefix="two#"))
     lot.relay(batch(outbox_record("A", "1", "a", **UNREADABLE)))
     assert (lot.parking.waiting(["Book#a"]), other.waiting(["Book#a"])) == ({"Book#a"}, set())
     assert other.redrive(lot.relay).finished
@@ -557,11 +566,18 @@ def test_a_parked_record_of_a_later_format_stops_its_key_alone() -> None:
     )
 
 
-@pytest.mark.parametrize("settings", [{"table": ""}, {"table": "parking", "partition_key": "sk"}])
+@pytest.mark.parametrize("settings", [{"table": ""}, {"table": "parking", "table_keys": TableKeys(sort_key=None)}])
 def test_a_table_that_cannot_be_is_refused(settings: dict[str, Any]) -> None:
-    """A parking table has a name and two key attributes."""
-    with pytest.raises(ValueError, match=r"table needs a name|two attributes"):
+    """A parking table has a name and a sort key."""
+    with pytest.raises(ValueError, match=r"table needs a name|needs a sort key"):
         ParkingTable(**settings)
+
+
+@pytest.mark.parametrize("names", [{"partition_key": "sk"}, {"ttl_attribute": "pk"}, {"sort_key": ""}])
+def test_keys_of_one_name_are_refused(names: dict[str, str]) -> None:
+    """Each of a table's attributes has a name of its own."""
+    with pytest.raises(ValueError, match="needs a different name for each attribute"):
+        TableKeys(**names)
 
 
 def test_a_relay_that_parks_at_once_is_refused() -> None:

@@ -9,9 +9,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from dynamo_outbox import ChangeProcessor, EventBridgePublisher, OutboxRelay, ParkingQueue
+from dynamo_outbox import ChangeProcessor, EventBridgePublisher, OutboxRelay, ParkingQueue, Retry
 
-from ..doubles import FixedClock, StubBus, client_error
+from ..doubles import FakeClock, StubBus, client_error
 from .test_parking import UNREADABLE, Context, batch, big_book
 from .test_processors import ALL_WELL, NOON, failed_from, outbox_record
 
@@ -25,11 +25,13 @@ class Lot:
     def __init__(self, client: Any) -> None:
         self.client = client
         self.url: str = client.create_queue(QueueName="parking")["QueueUrl"]
-        self.clock = FixedClock()
-        self.clock.now = NOON
+        self.clock = FakeClock()
+        self.clock.set(NOON)
         self.parking = ParkingQueue(self.url, client=client, clock=self.clock)
         self.bus = StubBus()
-        self.publisher = EventBridgePublisher("books", source="OutboxDemo.Books", client=self.bus, retries=0)
+        self.publisher = EventBridgePublisher(
+            "books", source="OutboxDemo.Books", client=self.bus, retry=Retry(attempts=1)
+        )
         self.relay = OutboxRelay(self.publisher, parking=self.parking)
 
     @property

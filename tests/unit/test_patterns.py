@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamo_outbox.pipes.patterns import MAX_PATTERN_LENGTH, matches
 from dynamo_outbox.errors import InvalidPatternError
+from dynamo_outbox.pipes.patterns import MAX_PATTERN_LENGTH, matches
 
 from ..strategies import json_objects, json_values
 

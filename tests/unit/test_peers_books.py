@@ -22,7 +22,7 @@ from ..contract.engine import key_schema
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..doubles import FixedClock
+    from ..doubles import FakeClock
 
 VARIABLES = {
     "BOOKS_TABLE": "books",
@@ -39,7 +39,7 @@ ALL_WELL: dict[str, Any] = {"batchItemFailures": []}
 class InterruptibleDynamoDB(FakeDynamoDB):
     """Lets something else happen right before a transaction: each is preceded by the next of `meanwhile`."""
 
-    def __init__(self, *, clock: FixedClock) -> None:
+    def __init__(self, *, clock: FakeClock) -> None:
         super().__init__(clock=clock)
         self.meanwhile: list[Callable[[], object]] = []
 
@@ -52,7 +52,7 @@ class InterruptibleDynamoDB(FakeDynamoDB):
 class Books:
     """The example's tables, streams and bus, and its functions."""
 
-    def __init__(self, clock: FixedClock) -> None:
+    def __init__(self, clock: FakeClock) -> None:
         self.dynamodb = InterruptibleDynamoDB(clock=clock)
         self.dynamodb.create_table(TableName="books", **key_schema("name", stream="NEW_AND_OLD_IMAGES"))
         self.dynamodb.create_table(TableName="events", **key_schema("pk", "sk", stream="NEW_IMAGE"))
@@ -93,7 +93,7 @@ class Books:
 
 
 @pytest.fixture
-def books(clock: FixedClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
+def books(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
     example = Books(clock)
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)

@@ -32,7 +32,7 @@ from ..contract.engine import key_schema
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..doubles import FixedClock
+    from ..doubles import FakeClock
 
 BINARY = b"\x89PNG\r\n"
 BASE64 = b64encode(BINARY).decode()
@@ -40,7 +40,7 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def dynamodb(clock: FixedClock) -> FakeDynamoDB:
+def dynamodb(clock: FakeClock) -> FakeDynamoDB:
     """A DynamoDB with the tables books and events, each with a stream."""
     fake = FakeDynamoDB(clock=clock)
     fake.create_table(TableName="books", **key_schema("name", stream="NEW_AND_OLD_IMAGES"))
@@ -49,7 +49,7 @@ def dynamodb(clock: FixedClock) -> FakeDynamoDB:
 
 
 @pytest.fixture
-def bus(clock: FixedClock) -> FakeEventBridge:
+def bus(clock: FakeClock) -> FakeEventBridge:
     return FakeEventBridge(clock=clock)
 
 
@@ -162,12 +162,12 @@ def test_a_change_is_the_same_in_every_shape(dynamodb: FakeDynamoDB, shape: Call
     image = {"name": "a", "cover": BINARY, "year": Decimal(2019)}
     assert (inserted.event_name, inserted.keys, inserted.new_image) == ("INSERT", {"name": "a"}, image)
     assert (removed.event_name, removed.keys, removed.old_image) == ("REMOVE", {"name": "a"}, image)
-    assert inserted.time == removed.time == dynamodb.clock()
+    assert inserted.time == removed.time == dynamodb.clock.now()
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_an_event_is_relayed_from_every_shape(
-    dynamodb: FakeDynamoDB, bus: FakeEventBridge, clock: FixedClock, shape: Callable[[FakeDynamoDB, str], Any]
+    dynamodb: FakeDynamoDB, bus: FakeEventBridge, clock: FakeClock, shape: Callable[[FakeDynamoDB, str], Any]
 ) -> None:
     """Powertools processes no batch from GetRecords or Pipes; here the relay publishes the event from any shape."""
     event = Event("BookAdded", {"name": "a"}, source="Books", time=NOON)
@@ -182,7 +182,7 @@ def names(records: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def test_after_a_failure_what_follows_on_its_item_is_left_for_the_redelivery(
-    dynamodb: FakeDynamoDB, bus: FakeEventBridge, clock: FixedClock
+    dynamodb: FakeDynamoDB, bus: FakeEventBridge, clock: FakeClock
 ) -> None:
     """Powertools tries every record after a failure though all come again; here its item's wait, others keep ids."""
     mapped: list[str] = []
@@ -211,7 +211,7 @@ def test_after_a_failure_what_follows_on_its_item_is_left_for_the_redelivery(
     assert first == again
 
 
-def test_transactions_take_python_values(dynamodb: FakeDynamoDB, clock: FixedClock) -> None:
+def test_transactions_take_python_values(dynamodb: FakeDynamoDB, clock: FakeClock) -> None:
     """The resource of boto3 has Python values but no transactions; here a transaction takes and gives Python values."""
     outbox = TransactionalOutbox("events", source="Books", client=dynamodb, keys={"books": "name"}, clock=clock)
     book = {"name": "a", "year": Decimal(2019), "topics": {"teams"}, "cover": BINARY}

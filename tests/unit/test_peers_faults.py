@@ -27,22 +27,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_outbox import Event, EventBridgePublisher, OutboxRelay, TransactionalOutbox, parse_event
+from dynamo_outbox import Event, EventBridgePublisher, OutboxRelay, Retry, TransactionalOutbox, parse_event
 from dynamo_outbox.errors import PublishError
 from dynamo_outbox.testing import FakeDynamoDB, FakeDynamoDBStreams, FakeEventBridge, wire_record
 
 from ..contract.engine import key_schema
 
 if TYPE_CHECKING:
-    from ..doubles import FixedClock
+    from ..doubles import FakeClock
 
 STREAM_KEEPS = timedelta(hours=24)
 SHORTEST_TTL = timedelta(hours=25)
 SECOND = timedelta(seconds=1)
+NO_RETRY = Retry(attempts=1)
 
 
 @pytest.fixture
-def dynamodb(clock: FixedClock) -> FakeDynamoDB:
+def dynamodb(clock: FakeClock) -> FakeDynamoDB:
     """A DynamoDB with the table events, its stream and its time to live."""
     fake = FakeDynamoDB(clock=clock)
     fake.create_table(TableName="events", **key_schema("pk", "sk", stream="NEW_IMAGE"))
@@ -53,19 +54,19 @@ def dynamodb(clock: FixedClock) -> FakeDynamoDB:
 
 
 @pytest.fixture
-def bus(clock: FixedClock) -> FakeEventBridge:
+def bus(clock: FakeClock) -> FakeEventBridge:
     return FakeEventBridge(clock=clock)
 
 
-def publisher_to(bus: FakeEventBridge, clock: FixedClock, *, retries: int) -> EventBridgePublisher:
-    return EventBridgePublisher("bus", client=bus, clock=clock, retries=retries, sleep=lambda _: None)
+def publisher_to(bus: FakeEventBridge, clock: FakeClock, retry: Retry = NO_RETRY) -> EventBridgePublisher:
+    return EventBridgePublisher("bus", client=bus, clock=clock, retry=retry)
 
 
 def event(type_: str, aggregate: str) -> Event:
     return Event(type_, {}, source="Books", aggregate_type="Book", aggregate_id=aggregate)
 
 
-def emit(dynamodb: FakeDynamoDB, clock: FixedClock, *events: Event, **options: Any) -> None:
+def emit(dynamodb: FakeDynamoDB, clock: FakeClock, *events: Event, **options: Any) -> None:
     """Write events, each in a transaction of its own."""
     outbox = TransactionalOutbox("events", client=dynamodb, clock=clock, **options)
     for each in events:
@@ -88,34 +89,34 @@ def types(bus: FakeEventBridge) -> list[str]:
 
 
 @pytest.mark.parametrize("failures", [1, 2])
-def test_an_entry_that_failed_is_sent_again(bus: FakeEventBridge, clock: FixedClock, failures: int) -> None:
+def test_an_entry_that_failed_is_sent_again(bus: FakeEventBridge, clock: FakeClock, failures: int) -> None:
     """Four EventBridge publishers ignore `FailedEntryCount` and lose events; here what failed is sent again, alone."""
     for _ in range(failures):
         bus.fail_next_entry("InternalFailure", detail_type="Second")
     events = [event("First", "a"), event("Second", "b"), event("Third", "c")]
-    result = publisher_to(bus, clock, retries=2).publish(events)
+    result = publisher_to(bus, clock, Retry(attempts=3)).publish(events)
     assert (types(bus), result.failed) == (["First", "Third", "Second"], ())
     assert [len(call.request["Entries"]) for call in bus.calls] == [3] + [1] * failures
 
 
-def test_an_entry_that_fails_for_good_is_an_error(bus: FakeEventBridge, clock: FixedClock) -> None:
+def test_an_entry_that_fails_for_good_is_an_error(bus: FakeEventBridge, clock: FakeClock) -> None:
     """Four EventBridge publishers ignore `FailedEntryCount` and lose events; here a loss is an error that names it."""
     for _ in range(3):
         bus.fail_next_entry("InternalFailure", detail_type="Second")
     with pytest.raises(PublishError) as caught:
-        publisher_to(bus, clock, retries=2).publish([event("First", "a"), event("Second", "b")])
+        publisher_to(bus, clock, Retry(attempts=3)).publish([event("First", "a"), event("Second", "b")])
     (failed,) = caught.value.result.failed
     assert (failed.position, failed.event.type, failed.code, failed.retryable) == (1, "Second", "InternalFailure", True)
     assert types(bus) == ["First"]
 
 
 def test_the_relay_tells_lambda_of_an_entry_that_failed(
-    dynamodb: FakeDynamoDB, bus: FakeEventBridge, clock: FixedClock
+    dynamodb: FakeDynamoDB, bus: FakeEventBridge, clock: FakeClock
 ) -> None:
     """Four EventBridge publishers ignore `FailedEntryCount` and lose events; here its record is delivered again."""
     emit(dynamodb, clock, event("First", "a"), event("Second", "b"))
     bus.fail_next_entry("InternalFailure", detail_type="Second")
-    relay, records = OutboxRelay(publisher_to(bus, clock, retries=0)), batch(dynamodb)["Records"]
+    relay, records = OutboxRelay(publisher_to(bus, clock)), batch(dynamodb)["Records"]
     failed = records[1]["dynamodb"]["SequenceNumber"]
     assert relay({"Records": records}) == {"batchItemFailures": [{"itemIdentifier": failed}]}
     assert relay({"Records": records[1:]}) == {"batchItemFailures": []}
@@ -129,13 +130,13 @@ def test_the_relay_tells_lambda_of_an_entry_that_failed(
     ids=["passing", "lasting"],
 )
 def test_no_event_overtakes_one_that_is_sent_again(
-    dynamodb: FakeDynamoDB, bus: FakeEventBridge, clock: FixedClock, way: str, failures: int, on_the_bus: list[str]
+    dynamodb: FakeDynamoDB, bus: FakeEventBridge, clock: FakeClock, way: str, failures: int, on_the_bus: list[str]
 ) -> None:
     """One EventBridge publisher re-sends but lets later events overtake; here those of its aggregate wait for it."""
     events = [event("First", "a"), event("Other", "b"), event("Second", "a"), event("Third", "a")]
     for _ in range(failures):
         bus.fail_next_entry("InternalFailure", detail_type="First")
-    publisher = publisher_to(bus, clock, retries=1)
+    publisher = publisher_to(bus, clock, Retry(attempts=2))
     if way == "publisher":
         publisher.publish(events, in_order=True, on_failure="return")
     else:
@@ -146,19 +147,19 @@ def test_no_event_overtakes_one_that_is_sent_again(
 
 
 def test_an_event_goes_out_though_its_cause_never_comes_again(
-    dynamodb: FakeDynamoDB, bus: FakeEventBridge, clock: FixedClock
+    dynamodb: FakeDynamoDB, bus: FakeEventBridge, clock: FakeClock
 ) -> None:
     """NServiceBus recovers only if the incoming message comes again; here the stream carries what was committed."""
     added = event("BookAdded", "a")
     dynamodb.fail_next("transact_write_items", RuntimeError("the process dies here"), after_commit=True)
     with pytest.raises(RuntimeError):
         emit(dynamodb, clock, added)
-    assert OutboxRelay(publisher_to(bus, clock, retries=0))(batch(dynamodb)) == {"batchItemFailures": []}
+    assert OutboxRelay(publisher_to(bus, clock))(batch(dynamodb)) == {"batchItemFailures": []}
     assert [parse_event(each) for each in bus.events] == [added]
 
 
 def test_no_index_is_searched_between_commit_and_bus(
-    dynamodb: FakeDynamoDB, bus: FakeEventBridge, clock: FixedClock
+    dynamodb: FakeDynamoDB, bus: FakeEventBridge, clock: FakeClock
 ) -> None:
     """Brighter finds what is to be sent by scans over five indexes; here one write and the stream are all it takes."""
     dynamodb.calls.clear()
@@ -166,25 +167,25 @@ def test_no_index_is_searched_between_commit_and_bus(
     assert [call.operation for call in dynamodb.calls] == ["transact_write_items"]
     records = batch(dynamodb)
     dynamodb.calls.clear()
-    OutboxRelay(publisher_to(bus, clock, retries=0))(records)
+    OutboxRelay(publisher_to(bus, clock))(records)
     assert (dynamodb.calls, types(bus)) == ([], ["BookAdded"])
 
 
 @pytest.mark.parametrize("ttl", [timedelta(0), timedelta(hours=1), STREAM_KEEPS, SHORTEST_TTL - SECOND], ids=str)
 def test_a_time_to_live_that_the_stream_outlasts_is_refused(
-    dynamodb: FakeDynamoDB, clock: FixedClock, ttl: timedelta
+    dynamodb: FakeDynamoDB, clock: FakeClock, ttl: timedelta
 ) -> None:
     """Brighter's TTL starts at the write and can end before the delivery; here one so short is refused at once."""
     with pytest.raises(ValueError, match="24 hours"):
         TransactionalOutbox("events", client=dynamodb, clock=clock, ttl=ttl)
 
 
-def test_an_undelivered_event_does_not_expire(dynamodb: FakeDynamoDB, bus: FakeEventBridge, clock: FixedClock) -> None:
+def test_an_undelivered_event_does_not_expire(dynamodb: FakeDynamoDB, bus: FakeEventBridge, clock: FakeClock) -> None:
     """Brighter's TTL starts at the write and can end before the delivery; here the stream's record ends before it."""
     added = event("BookAdded", "a")
     emit(dynamodb, clock, added, ttl=SHORTEST_TTL)
     clock.advance(STREAM_KEEPS)
-    relay = OutboxRelay(publisher_to(bus, clock, retries=0))
+    relay = OutboxRelay(publisher_to(bus, clock))
     assert (dynamodb.expire(), relay(batch(dynamodb))) == (0, {"batchItemFailures": []})
     assert [parse_event(each) for each in bus.events] == [added]
     clock.advance(SHORTEST_TTL - STREAM_KEEPS + SECOND)

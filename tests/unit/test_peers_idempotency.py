@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from dynamo_outbox import Event, IdempotencyStore, idempotent
+from dynamo_outbox import Event, IdempotencyStore, Key, idempotent
 from dynamo_outbox.consuming.claims import Claim
 from dynamo_outbox.errors import (
     AlreadyInProgressError,
@@ -23,7 +23,7 @@ from dynamo_outbox.testing import FakeDynamoDB
 from ..contract.engine import key_schema
 
 if TYPE_CHECKING:
-    from ..doubles import FixedClock
+    from ..doubles import FakeClock
 
 LEASE, MARGIN = timedelta(minutes=1), timedelta(seconds=1)
 PAST_THE_LEASE = LEASE + MARGIN
@@ -47,7 +47,7 @@ class Resending(FakeDynamoDB):
 
 
 @pytest.fixture
-def dynamodb(clock: FixedClock) -> FakeDynamoDB:
+def dynamodb(clock: FakeClock) -> FakeDynamoDB:
     """A DynamoDB with the table of the calls that were made."""
     fake = Resending(clock=clock)
     fake.create_table(TableName=TABLE, **key_schema())
@@ -55,7 +55,7 @@ def dynamodb(clock: FixedClock) -> FakeDynamoDB:
 
 
 @pytest.fixture
-def store(dynamodb: FakeDynamoDB, clock: FixedClock) -> IdempotencyStore:
+def store(dynamodb: FakeDynamoDB, clock: FakeClock) -> IdempotencyStore:
     return IdempotencyStore(TABLE, client=dynamodb, lease=LEASE, clock_margin=MARGIN, clock=clock)
 
 
@@ -67,7 +67,7 @@ def records(dynamodb: FakeDynamoDB) -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize("fails", [False, True], ids=["late result", "late failure"])
 @pytest.mark.parametrize("is_done", [False, True], ids=["successor at work", "successor done"])
 def test_a_slow_holder_leaves_its_successors_record_alone(
-    store: IdempotencyStore, dynamodb: FakeDynamoDB, clock: FixedClock, *, is_done: bool, fails: bool
+    store: IdempotencyStore, dynamodb: FakeDynamoDB, clock: FakeClock, *, is_done: bool, fails: bool
 ) -> None:
     """Powertools completes and releases unconditionally, and a slow holder undoes its successor; here it can't."""
     left: dict[str, Any] = {}
@@ -83,7 +83,7 @@ def test_a_slow_holder_leaves_its_successors_record_alone(
             successor(event)
         else:
             fingerprint = records(dynamodb)["one#1"]["fingerprint"]["S"]
-            store.claim(Claim("one#1", "the successor's token", fingerprint))
+            store.records.claim(Claim("one#1", "the successor's token", fingerprint))
         left.update(records(dynamodb))
         if fails:
             raise ZeroDivisionError
@@ -134,8 +134,7 @@ def test_each_function_on_one_store_has_its_own_configuration(store: Idempotency
     @idempotent(
         store,
         scope="second",
-        key="customer",
-        fingerprint=lambda payload: payload.get("customer"),
+        key=Key("customer", fingerprint=lambda payload: payload.get("customer")),
         on_missing_key="run",
         on_duplicate=lambda _, payload: f"{payload['order']} came late",
     )
@@ -234,7 +233,7 @@ def test_a_write_whose_answer_got_lost_is_known_as_ones_own(
 
 
 def test_a_result_over_400_kb_does_not_repeat_the_effect(
-    store: IdempotencyStore, dynamodb: FakeDynamoDB, clock: FixedClock
+    store: IdempotencyStore, dynamodb: FakeDynamoDB, clock: FakeClock
 ) -> None:
     """Powertools repeats an effect whose result is over 400 KB when the lock ends; here it is done, with an error."""
     ran: list[Event] = []

@@ -12,10 +12,10 @@ import pytest
 
 from dynamo_outbox import Event, IdempotencyStore, idempotent
 from dynamo_outbox.consuming.claims import Claim
-from dynamo_outbox.errors import PermanentFailureError, UnknownOutcomeError
 from dynamo_outbox.consuming.failures import read_failure, write_failure
+from dynamo_outbox.errors import PermanentFailureError, UnknownOutcomeError
 
-from ..doubles import FixedClock, client_error, fake_dynamodb
+from ..doubles import FakeClock, client_error, fake_dynamodb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,12 +61,12 @@ def same(error: Exception, *kinds: type[Exception]) -> Exception:
 
 
 @pytest.fixture
-def dynamodb(clock: FixedClock) -> FakeDynamoDB:
+def dynamodb(clock: FakeClock) -> FakeDynamoDB:
     return fake_dynamodb({"handled": ["pk"]}, clock)
 
 
 @pytest.fixture
-def store(dynamodb: FakeDynamoDB, clock: FixedClock) -> IdempotencyStore:
+def store(dynamodb: FakeDynamoDB, clock: FakeClock) -> IdempotencyStore:
     return IdempotencyStore("handled", client=dynamodb, lease=LEASE, clock_margin=MARGIN, clock=clock)
 
 
@@ -92,13 +92,13 @@ def failure_of(call: Callable[[], object]) -> Exception:
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
 def test_a_permanent_failure_is_raised_again_and_not_tried_again(
-    store: IdempotencyStore, clock: FixedClock, *, is_async: bool
+    store: IdempotencyStore, clock: FakeClock, *, is_async: bool
 ) -> None:
     """The first caller gets the exception itself, each duplicate one of its type with its facts; nothing runs again."""
     shop = Shop(CardStolen("reported", code=51))
-    charge = idempotent(store, scope="charge", permanent=(CardDeclined,))(shop.charge)
+    charge = idempotent(store, scope="charge", permanent_errors=(CardDeclined,))(shop.charge)
 
-    @idempotent(store, scope="charge", permanent=(CardDeclined,))
+    @idempotent(store, scope="charge", permanent_errors=(CardDeclined,))
     async def charge_async(event: Event) -> None:
         shop.charge(event)
 
@@ -118,7 +118,7 @@ def test_a_permanent_failure_is_raised_again_and_not_tried_again(
 def test_a_failure_that_is_not_declared_gives_the_key_back(store: IdempotencyStore) -> None:
     """Any other exception, a base class of a permanent one too, lets the next call run."""
     shop = Shop(CardDeclined("limit", code=61))
-    charge = idempotent(store, scope="charge", permanent=(CardStolen,))(shop.charge)
+    charge = idempotent(store, scope="charge", permanent_errors=(CardStolen,))(shop.charge)
     assert [failure_of(lambda: charge(EVENT)), failure_of(lambda: charge(EVENT))] == [shop.failure] * 2
     assert shop.ran == 2
 
@@ -126,7 +126,7 @@ def test_a_failure_that_is_not_declared_gives_the_key_back(store: IdempotencySto
 def test_a_permanent_failure_is_known_even_where_a_lost_answer_led_to_it(store: IdempotencyStore) -> None:
     """What is declared permanent counts as an outcome, whatever it was raised from, and never as unknown."""
 
-    @idempotent(store, scope="charge", permanent=(CardDeclined,), on_expired_lease="raise")
+    @idempotent(store, scope="charge", permanent_errors=(CardDeclined,), on_expired_lease="raise")
     def charge(_: Event) -> None:
         raise CardDeclined("after asking again", code=5) from TimeoutError()
 
@@ -134,24 +134,24 @@ def test_a_permanent_failure_is_known_even_where_a_lost_answer_led_to_it(store: 
         assert isinstance(failure_of(lambda: charge(EVENT)), CardDeclined)
 
 
-def test_a_failure_and_a_result_of_one_key_exclude_each_other(store: IdempotencyStore) -> None:
+def test_a_failure_and_a_result_of_one_key_exclude_each_other(store: IdempotencyStore, clock: FakeClock) -> None:
     """A late holder can't put a failure beside its successor's result, nor a result beside a failure."""
     first, second = Claim("charge#7", "first", "payload"), Claim("charge#7", "second", "payload")
-    store.claim(first, timedelta(0))
-    store._clock.advance(MARGIN)  # type: ignore[attr-defined]  # the test's own clock
-    store.claim(second)
-    assert store.fail(first, "{}") is False
-    assert store.fail(second, "{}") is True
-    assert store.fail(second, "{}") is True  # its own, again
-    assert store.complete(second, None) is False
+    store.records.claim(first, timedelta(0))
+    clock.advance(MARGIN)
+    store.records.claim(second)
+    assert store.records.fail(first, "{}") is False
+    assert store.records.fail(second, "{}") is True
+    assert store.records.fail(second, "{}") is True  # its own, again
+    assert store.records.complete(second, None) is False
 
 
 def test_a_stored_failure_of_a_type_that_is_gone_still_says_that_it_failed(store: IdempotencyStore) -> None:
     """Where the type isn't declared any more, the duplicate gets an error that names it."""
     shop = Shop(CardDeclined("limit", code=61))
-    first = failure_of(lambda: idempotent(store, scope="charge", permanent=(CardDeclined,))(shop.charge)(EVENT))
+    first = failure_of(lambda: idempotent(store, scope="charge", permanent_errors=(CardDeclined,))(shop.charge)(EVENT))
     assert first is shop.failure
-    error = failure_of(lambda: idempotent(store, scope="charge", permanent=(CardStolen,))(shop.charge)(EVENT))
+    error = failure_of(lambda: idempotent(store, scope="charge", permanent_errors=(CardStolen,))(shop.charge)(EVENT))
     assert isinstance(error, PermanentFailureError)
     assert (error.key, error.kind, error.message) == ("charge#7", f"{__name__}.CardDeclined", "declined: limit")
     assert shop.ran == 1
@@ -209,11 +209,11 @@ def test_an_exception_that_cannot_say_what_it_is_is_stored_all_the_same() -> Non
 
 
 def test_a_failure_that_cannot_be_stored_does_not_hide_the_functions_error(
-    store: IdempotencyStore, dynamodb: FakeDynamoDB, clock: FixedClock, caplog: pytest.LogCaptureFixture
+    store: IdempotencyStore, dynamodb: FakeDynamoDB, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The function's own exception is raised; the key stays held, for it did not fail so that it could run again."""
 
-    @idempotent(store, scope="charge", permanent=(CardDeclined,), on_expired_lease="raise")
+    @idempotent(store, scope="charge", permanent_errors=(CardDeclined,), on_expired_lease="raise")
     def charge(_: Event) -> None:
         dynamodb.fail_next("update_item", client_error("InternalServerError"))
         raise CardDeclined("limit", code=61)
@@ -224,10 +224,10 @@ def test_a_failure_that_cannot_be_stored_does_not_hide_the_functions_error(
     assert isinstance(failure_of(lambda: charge(EVENT)), UnknownOutcomeError)
 
 
-def test_a_late_failure_is_logged(store: IdempotencyStore, clock: FixedClock, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_late_failure_is_logged(store: IdempotencyStore, clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
     """A call that fails for good after another took its key changes nothing, and its exception is raised."""
 
-    @idempotent(store, scope="charge", permanent=(CardDeclined,))
+    @idempotent(store, scope="charge", permanent_errors=(CardDeclined,))
     def charge(event: Event) -> None:
         clock.advance(LEASE + MARGIN)
         idempotent(store, scope="charge")(successor)(event)

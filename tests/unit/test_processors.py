@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_outbox import ChangeProcessor, DomainEvent, Event, EventBridgePublisher, OutboxRelay, StreamRecord
-from dynamo_outbox.events.outbox_item import ItemLayout, item_of
+from dynamo_outbox import (
+    ChangeProcessor,
+    DomainEvent,
+    Event,
+    EventBridgePublisher,
+    OutboxRelay,
+    Retry,
+    StreamRecord,
+    TableKeys,
+)
 from dynamo_outbox.errors import DecodeError
+from dynamo_outbox.events.outbox_item import encode_event
 
 from ..doubles import StubBus
 
@@ -52,7 +61,7 @@ def outbox_record(event_type: str, sequence_number: str, aggregate: str | None =
         aggregate_type=None if aggregate is None else "Book",
         aggregate_id=aggregate,
     )
-    return insertion(item_of(event, expires_at=0, layout=ItemLayout()) | damage, sequence_number, "pk", "sk")
+    return insertion(encode_event(event, expires_at=0, keys=TableKeys()) | damage, sequence_number, "pk", "sk")
 
 
 def book_record(name: str, sequence_number: str) -> dict[str, Any]:
@@ -61,11 +70,13 @@ def book_record(name: str, sequence_number: str) -> dict[str, Any]:
 
 
 def relay_to(bus: StubBus) -> OutboxRelay:
-    return OutboxRelay(EventBridgePublisher("books", client=bus, retries=0))
+    return OutboxRelay(EventBridgePublisher("books", client=bus, retry=Retry(attempts=1)))
 
 
 def processor_to(bus: StubBus, changes: Callable[[StreamRecord], Any]) -> ChangeProcessor:
-    return ChangeProcessor(EventBridgePublisher("books", source="OutboxDemo.Books", client=bus, retries=0), changes)
+    return ChangeProcessor(
+        EventBridgePublisher("books", source="OutboxDemo.Books", client=bus, retry=Retry(attempts=1)), changes
+    )
 
 
 def test_only_the_insertion_of_an_outbox_item_is_an_event(load_event: Callable[[str], dict[str, Any]]) -> None:
@@ -106,7 +117,7 @@ def test_what_is_wrong_with_an_outbox_item_is_logged_whole(caplog: pytest.LogCap
     """The log names the record by index and sequence number, and the part of the item that can't be read."""
     records = [outbox_record("A", "1"), outbox_record("B", "2", outboxFormat={"N": "2"})]
     relay_to(StubBus())({"Records": records})
-    assert "record 1: dynamodb.NewImage.outboxFormat.N: outbox format '2' is not known here" in caplog.text
+    assert "record 1: dynamodb.NewImage.outboxFormat.N: outbox format '2' is unknown" in caplog.text
     assert "(sequence number 2)" in caplog.text
 
 
@@ -183,12 +194,12 @@ def test_what_is_no_batch_is_refused(payload: Any) -> None:
 def test_a_batch_with_insert_and_remove_publishes_both(load_event: Callable[[str], dict[str, Any]]) -> None:
     """In CDC mode a batch of an INSERT and a REMOVE becomes two events: neither is dropped."""
 
-    def changes(record: StreamRecord) -> Event | None:
+    def to_events(record: StreamRecord) -> Event | None:
         kinds = {"INSERT": "BookAdded", "REMOVE": "BookRemoved"}
         return Event(kinds[record.event_name], record.keys)
 
     bus = StubBus()
-    assert processor_to(bus, changes)(load_event("stream_of_books_table"), None) == ALL_WELL
+    assert processor_to(bus, to_events)(load_event("stream_of_books_table"), None) == ALL_WELL
     assert bus.sent == ["BookAdded", "BookRemoved"]
 
 
@@ -225,7 +236,7 @@ def test_an_exception_of_the_mapper_fails_its_record_only(caplog: pytest.LogCapt
     """A mapper that raises fails its record and, of the rest, what follows on the same item; it is logged."""
     mapped: list[str] = []
 
-    def changes(record: StreamRecord) -> Event:
+    def to_events(record: StreamRecord) -> Event:
         if record.sequence_number == "2":
             raise ZeroDivisionError
         mapped.append(str(record.sequence_number))
@@ -233,7 +244,7 @@ def test_an_exception_of_the_mapper_fails_its_record_only(caplog: pytest.LogCapt
 
     bus = StubBus()
     records = [book_record(name, number) for name, number in (("a", "1"), ("b", "2"), ("b", "3"), ("c", "4"))]
-    assert processor_to(bus, changes)({"Records": records}) == failed_from("2")
+    assert processor_to(bus, to_events)({"Records": records}) == failed_from("2")
     assert (bus.sent, mapped) == (["E1", "E4"], ["1", "4"])
     assert "stream record 2 (change 2) makes no event" in caplog.text
 
@@ -255,19 +266,19 @@ def published(bus: StubBus) -> list[tuple[str, datetime]]:
 def test_a_redelivered_change_makes_the_same_events(load_event: Callable[[str], dict[str, Any]]) -> None:
     """Ids derive from the table, the change and the position, and the time is the change's."""
 
-    def changes(record: StreamRecord) -> list[Event]:
+    def to_events(record: StreamRecord) -> list[Event]:
         return [Event("First", record.keys), Event("Second", record.keys)]
 
     bus, again, elsewhere = StubBus(), StubBus(), StubBus()
     batch = load_event("stream_of_books_table")
-    processor_to(bus, changes)(deepcopy(batch))
-    processor_to(again, changes)(deepcopy(batch))
+    processor_to(bus, to_events)(deepcopy(batch))
+    processor_to(again, to_events)(deepcopy(batch))
     assert published(bus) == published(again)
     assert len({event_id for event_id, _ in published(bus)}) == 4
     assert {time.microsecond for _, time in published(bus)} == {250_000, 500_000}
     for record in batch["Records"]:
         record["eventSourceARN"] = record["eventSourceARN"].replace(":table/books/", ":table/magazines/")
-    processor_to(elsewhere, changes)(batch)
+    processor_to(elsewhere, to_events)(batch)
     assert not set(published(bus)) & set(published(elsewhere))
 
 

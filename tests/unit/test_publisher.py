@@ -1,4 +1,4 @@
-"""The publisher: what it sends, and each event's fate."""
+"""The publisher: the entries that it sends, and the outcome of each event."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ConnectTimeoutError
 
-from dynamo_outbox import DomainEvent, Event, EventBridgePublisher
-from dynamo_outbox.publishing.batches import MAX_REQUEST_BYTES
+from dynamo_outbox import DomainEvent, Event, EventBridgePublisher, Retry
 from dynamo_outbox.errors import InvalidEventError, PublishError
+from dynamo_outbox.publishing.batches import MAX_REQUEST_BYTES
 
-from ..doubles import FixedClock, StubBus, client_error
+from ..doubles import FakeClock, StubBus, client_error
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -29,11 +29,11 @@ def numbered(count: int) -> list[Event]:
 
 def publisher_to(bus: StubBus, **options: Any) -> EventBridgePublisher:
     """A publisher that sends nothing again, unless it is told to."""
-    defaults: dict[str, Any] = {"source": "OutboxDemo.Books", "retries": 0, "clock": FixedClock()}
+    defaults: dict[str, Any] = {"source": "OutboxDemo.Books", "retry": Retry(attempts=1), "clock": FakeClock()}
     return EventBridgePublisher("books", client=bus, **(defaults | options))
 
 
-def fates(failed: Any) -> list[tuple[int, str, bool]]:
+def outcomes(failed: Any) -> list[tuple[int, str, bool]]:
     return [(each.position, each.code, each.retryable) for each in failed]
 
 
@@ -82,7 +82,7 @@ def test_an_event_that_the_bus_refuses_does_not_fail_the_others() -> None:
     with pytest.raises(PublishError) as caught:
         publisher_to(bus).publish(numbered(13))
     result = caught.value.result
-    assert fates(result.failed) == [(1, "MalformedDetail", False), (11, "InternalFailure", True)]
+    assert outcomes(result.failed) == [(1, "MalformedDetail", False), (11, "InternalFailure", True)]
     assert result.failed[0].message == "E1 was refused"
     assert [each.position for each in result.published] == [0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12]
     assert str(caught.value) == "2 of 13 events were not published; the first: E1 1: MalformedDetail: E1 was refused"
@@ -91,7 +91,7 @@ def test_an_event_that_the_bus_refuses_does_not_fail_the_others() -> None:
 def test_a_failure_is_returned_where_that_was_asked_for() -> None:
     """With on_failure='return' the same result comes back instead of an error."""
     result = publisher_to(StubBus({"E0": "InternalFailure"})).publish(numbered(2), on_failure="return")
-    assert fates(result.failed) == [(0, "InternalFailure", True)]
+    assert outcomes(result.failed) == [(0, "InternalFailure", True)]
     assert [each.position for each in result.published] == [1]
 
 
@@ -105,7 +105,7 @@ def test_a_failure_is_returned_where_that_was_asked_for() -> None:
 def test_a_call_that_fails_fails_its_events(error: Exception, code: str) -> None:
     """A whole call's failure is that of each of its events, and of no others."""
     result = publisher_to(StubBus(failing_call=1, error=lambda: error)).publish(numbered(25), on_failure="return")
-    assert fates(result.failed) == [(position, code, True) for position in range(10, 20)]
+    assert outcomes(result.failed) == [(position, code, True) for position in range(10, 20)]
     assert [each.position for each in result.published] == [*range(10), *range(20, 25)]
 
 
@@ -116,7 +116,7 @@ def test_a_caller_that_is_refused_stops_calling() -> None:
     assert len(bus.calls) == 2
     assert [each.position for each in result.published] == list(range(10))
     refused = [(position, "AccessDeniedException", False) for position in range(10, 20)]
-    assert fates(result.failed) == refused + [(position, "NotAttempted", True) for position in range(20, 25)]
+    assert outcomes(result.failed) == refused + [(position, "NotAttempted", True) for position in range(20, 25)]
 
 
 def test_a_request_that_is_refused_for_one_entry_is_taken_apart() -> None:
@@ -129,19 +129,19 @@ def test_a_request_that_is_refused_for_one_entry_is_taken_apart() -> None:
 
 def test_only_what_failed_is_sent_again() -> None:
     """An entry that failed for a passing reason goes out again after a wait, and the result tells of one event each."""
-    waits: list[float] = []
+    clock = FakeClock()
     bus = StubBus({"E1": "InternalFailure"}, recovers_after=2)
-    result = publisher_to(bus, retries=2, sleep=waits.append, draw=lambda: 1.0).publish(numbered(3))
+    result = publisher_to(bus, retry=Retry(attempts=3), clock=clock).publish(numbered(3))
     assert bus.types == [["E0", "E1", "E2"], ["E1"], ["E1"]]
     assert [each.position for each in result.published] == [0, 1, 2]
-    assert waits == [0.05, 0.1]
+    assert clock.slept == [0.05, 0.1]
 
 
 @pytest.mark.parametrize(("code", "attempts"), [("InternalFailure", 3), ("MalformedDetail", 1)])
 def test_retries_come_to_an_end(code: str, attempts: int) -> None:
     """An entry is sent once and again as often as was allowed, a final failure not at all."""
     bus = StubBus({"E0": code})
-    publisher = publisher_to(bus, retries=2, sleep=lambda _: None)
+    publisher = publisher_to(bus, retry=Retry(attempts=3))
     assert len(publisher.publish(numbered(1), on_failure="return").failed) == 1
     assert len(bus.calls) == attempts
 
@@ -155,12 +155,12 @@ def test_an_answer_that_came_incomplete_is_no_success(torn: dict[str, Any]) -> N
             answer = super().put_events(**kwargs)
             return torn if len(self.calls) == 1 else answer
 
-    assert fates(publisher_to(TornBus()).publish(numbered(2), on_failure="return").failed) == [
+    assert outcomes(publisher_to(TornBus()).publish(numbered(2), on_failure="return").failed) == [
         (0, "IncompleteAnswer", True),
         (1, "IncompleteAnswer", True),
     ]
     bus = TornBus()
-    result = publisher_to(bus, retries=1, sleep=lambda _: None).publish(numbered(2))
+    result = publisher_to(bus, retry=Retry(attempts=2)).publish(numbered(2))
     assert [each.event.type for each in result.published] == ["E0", "E1"]
     assert bus.types == [["E0", "E1"], ["E0", "E1"]]
 
@@ -168,7 +168,7 @@ def test_an_answer_that_came_incomplete_is_no_success(torn: dict[str, Any]) -> N
 def test_nothing_is_sent_again_past_the_publishers_limit() -> None:
     """With no time for retries, an entry that failed is not sent again."""
     bus = StubBus({"E0": "InternalFailure"})
-    publisher = publisher_to(bus, retries=3, retry_for=timedelta(0))
+    publisher = publisher_to(bus, retry=Retry(attempts=4, timeout=timedelta(0)))
     result = publisher.publish(numbered(1), on_failure="return")
     assert (len(bus.calls), len(result.failed)) == (1, 1)
 
@@ -176,8 +176,8 @@ def test_nothing_is_sent_again_past_the_publishers_limit() -> None:
 def test_followers_wait_for_a_retry() -> None:
     """An event that is sent again goes out before those behind it under its order key."""
     bus = StubBus({"E0": "InternalFailure"}, recovers_after=1)
-    publisher = publisher_to(bus, retries=1, sleep=lambda _: None)
-    assert publisher._publish_in_order(numbered(2), ["a", "a"]).failed == ()
+    publisher = publisher_to(bus, retry=Retry(attempts=2))
+    assert publisher.publish_by_key(numbered(2), ["a", "a"]).failed == ()
     assert bus.sent == ["E0", "E0", "E1"]
 
 
@@ -187,18 +187,18 @@ def test_followers_wait_for_a_retry() -> None:
 )
 def test_what_refuses_the_caller_is_told_by_its_code_and_once(code: str) -> None:
     """The event that was attempted keeps the call's own code, the others were not attempted, and nobody waits."""
-    waits: list[float] = []
+    clock = FakeClock()
     bus = StubBus(failing_call=0, error=lambda: client_error(code))
-    publisher = EventBridgePublisher("books", source="Books", client=bus, sleep=waits.append, retries=3)
+    publisher = EventBridgePublisher("books", source="Books", client=bus, retry=Retry(attempts=4), clock=clock)
     result = publisher.publish(numbered(11), on_failure="return")
     assert [failure.code for failure in result.failed] == [code] * 10 + ["NotAttempted"]
-    assert (len(bus.calls), waits) == (1, [])
+    assert (len(bus.calls), clock.slept) == (1, [])
 
 
 def test_a_failed_call_without_time_for_another_ends_it() -> None:
     """Where a whole call fails and there is no time to send again, the rest is left for the next delivery."""
     bus = StubBus(failing_call=0)
-    result = publisher_to(bus, retries=3, retry_for=timedelta(0)).publish(numbered(11), on_failure="return")
+    result = publisher_to(bus, retry=Retry(attempts=4, timeout=timedelta(0))).publish(numbered(11), on_failure="return")
     assert [failure.code for failure in result.failed] == ["ThrottlingException"] * 10 + ["NotAttempted"]
     assert len(bus.calls) == 1
 
@@ -213,13 +213,10 @@ def test_the_wait_begins_anew_after_a_call_that_went_well() -> None:
                 self._refused = {"E28": "InternalFailure"}
             return super().put_events(**kwargs)
 
-    waits: list[float] = []
-    bus = Flaky()
-    publisher = EventBridgePublisher(
-        "books", source="Books", client=bus, clock=FixedClock(), sleep=waits.append, draw=lambda: 1.0
-    )
+    clock = FakeClock()
+    publisher = EventBridgePublisher("books", source="Books", client=Flaky(), clock=clock)
     assert not publisher.publish(numbered(30)).failed
-    assert waits == [0.05, 0.1, 0.05]
+    assert clock.slept == [0.05, 0.1, 0.05]
 
 
 def test_an_entry_that_is_refused_alone_is_not_sent_again() -> None:
@@ -242,16 +239,14 @@ def test_time_is_left_to_answer() -> None:
 
     for milliseconds, calls in ((900, 0), (1_020, 1), (1_500, 2)):
         bus = StubBus({"E0": "InternalFailure"}, recovers_after=1)
-        publisher = EventBridgePublisher(
-            "books", source="Books", client=bus, clock=FixedClock(), sleep=lambda _: None, draw=lambda: 1.0
-        )
+        publisher = EventBridgePublisher("books", source="Books", client=bus, clock=FakeClock())
         publisher.publish(numbered(1), on_failure="return", context=Context(milliseconds))
         assert len(bus.calls) == calls
 
 
 def test_what_there_is_no_time_for_is_not_attempted() -> None:
     """When Lambda's time is nearly over the rest is left for the next delivery, and the answer can still be given."""
-    clock = FixedClock()
+    clock = FakeClock()
 
     class SlowBus(StubBus):
         def put_events(self, **kwargs: Any) -> Any:
@@ -266,7 +261,7 @@ def test_what_there_is_no_time_for_is_not_attempted() -> None:
     publisher = EventBridgePublisher("books", source="Books", client=bus, clock=clock)
     result = publisher.publish(numbered(30), on_failure="return", context=Context())
     assert (len(bus.calls), len(result.published)) == (2, 20)
-    assert fates(result.failed) == [(position, "NotAttempted", True) for position in range(20, 30)]
+    assert outcomes(result.failed) == [(position, "NotAttempted", True) for position in range(20, 30)]
 
 
 def test_a_bug_in_the_client_is_not_swallowed() -> None:
@@ -278,16 +273,16 @@ def test_a_bug_in_the_client_is_not_swallowed() -> None:
 def test_no_event_overtakes_a_failed_one_with_its_order_key() -> None:
     """Followers of a failed event are held back; other keys, and events without one, go on."""
     bus = StubBus({"E0": "InternalFailure"})
-    result = publisher_to(bus)._publish_in_order(numbered(6), ["a", "b", "a", "b", None, "a"])
+    result = publisher_to(bus).publish_by_key(numbered(6), ["a", "b", "a", "b", None, "a"])
     assert bus.types == [["E0", "E1", "E4"], ["E3"]]
-    assert fates(result.failed) == [(0, "InternalFailure", True), (2, "HeldBack", True), (5, "HeldBack", True)]
+    assert outcomes(result.failed) == [(0, "InternalFailure", True), (2, "HeldBack", True), (5, "HeldBack", True)]
     assert [each.position for each in result.published] == [1, 3, 4]
 
 
 def test_a_call_holds_one_event_of_an_order_key() -> None:
     """Events of one key go out one call after the other, since the bus may fail the first and take the second."""
     bus = StubBus()
-    publisher_to(bus)._publish_in_order(numbered(3), ["a", "a", "a"])
+    publisher_to(bus).publish_by_key(numbered(3), ["a", "a", "a"])
     assert bus.types == [["E0"], ["E1"], ["E2"]]
 
 
@@ -295,9 +290,9 @@ def test_an_event_that_no_call_takes_is_final() -> None:
     """An entry of 1 MB is not sent; its followers are held back and the others go out."""
     bus = StubBus()
     large = Event("Large", {"text": "x" * MAX_REQUEST_BYTES})
-    result = publisher_to(bus)._publish_in_order([large, *numbered(2)], ["a", "a", "b"])
+    result = publisher_to(bus).publish_by_key([large, *numbered(2)], ["a", "a", "b"])
     assert bus.types == [["E1"]]
-    assert fates(result.failed) == [(0, "EntryTooLarge", False), (1, "HeldBack", True)]
+    assert outcomes(result.failed) == [(0, "EntryTooLarge", False), (1, "HeldBack", True)]
 
 
 def test_a_call_stays_below_one_megabyte() -> None:
@@ -328,11 +323,24 @@ def test_an_event_without_a_source_sends_nothing() -> None:
     ("arguments", "problem"),
     [
         ({"bus": ""}, "bus needs the name or the ARN"),
-        ({"bus": "books", "retries": -1}, "retries=-1 can't be negative"),
-        ({"bus": "books", "detail": "xml"}, "detail is one of envelope, data, cloudevents, not 'xml'"),
+        ({"bus": "books", "concurrency": 0}, "concurrency=0 must be at least 1"),
+        ({"bus": "books", "detail": "xml"}, "detail='xml' must be one of envelope, data, cloudevents"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused(arguments: dict[str, Any], problem: str) -> None:
-    """A publisher needs a bus and a form that it knows."""
+    """A publisher needs a bus, a connection, and a form of the detail that it knows."""
     with pytest.raises(ValueError, match=problem):
         EventBridgePublisher(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"attempts": 0}, "attempts=0 must be at least 1"),
+        ({"timeout": timedelta(seconds=-1)}, "must not be negative"),
+    ],
+)
+def test_a_retry_policy_that_cannot_work_is_refused(arguments: dict[str, Any], problem: str) -> None:
+    """Each entry is sent at least once, and no timeout ends before it begins."""
+    with pytest.raises(ValueError, match=problem):
+        Retry(**arguments)

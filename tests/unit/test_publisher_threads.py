@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynamo_outbox import Event, EventBridgePublisher
-from dynamo_outbox.publishing.batches import width
+from dynamo_outbox import Event, EventBridgePublisher, Retry
+from dynamo_outbox.publishing.batches import thread_count
+from dynamo_outbox.testing import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_calls_at_once_keep_the_order_of_each_aggregate(seed: int) -> None:
-    """Of one aggregate, no two events are ever in calls under way at once, and they go out in their order."""
+    """Of one aggregate, no two events are ever in calls in flight at once, and they go out in their order."""
     chance = Random(seed)  # noqa: S311  # a seeded one
     bus = _BusyBus(chance)
     events = [
         Event("A", {"n": number}, source="Books", aggregate_type="Book", aggregate_id=str(chance.randrange(60)))
         for number in range(300)
     ]
-    publisher = EventBridgePublisher("bus", client=bus, concurrency=8, retries=2, sleep=lambda _: None)
+    publisher = EventBridgePublisher("bus", client=bus, concurrency=8, retry=Retry(attempts=3), clock=_StillClock())
     result = publisher.publish(events, in_order=True, on_failure="return")
     assert not bus.overlapped
     positions = [each.position for each in result.published] + [each.position for each in result.failed]
@@ -40,13 +41,20 @@ def test_calls_at_once_keep_the_order_of_each_aggregate(seed: int) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("dynamo-outbox-publisher")]
 
 
+class _StillClock(FakeClock):
+    """A clock that doesn't move, so that no retry comes too late."""
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
 class _BusyBus:
     """Fails entries by chance, and notices where two calls hold events of one aggregate at the same time."""
 
     def __init__(self, chance: Random) -> None:
         self._chance = chance
         self._lock = threading.Lock()
-        self._under_way: list[str] = []
+        self._in_flight: list[str] = []
         self.overlapped = False
         self.most_at_once = 0
         self.taken: dict[str, list[int]] = {}
@@ -55,14 +63,14 @@ class _BusyBus:
         details = [json.loads(entry["Detail"]) for entry in Entries]
         aggregates = [f"Book#{detail['metadata']['aggregateId']}" for detail in details]
         with self._lock:
-            self.overlapped |= not set(aggregates).isdisjoint(self._under_way) or len(set(aggregates)) < len(aggregates)
-            self._under_way += aggregates
-            self.most_at_once = max(self.most_at_once, len(self._under_way))
+            self.overlapped |= not set(aggregates).isdisjoint(self._in_flight) or len(set(aggregates)) < len(aggregates)
+            self._in_flight += aggregates
+            self.most_at_once = max(self.most_at_once, len(self._in_flight))
             fails = [self._chance.random() < 0.05 for _ in aggregates]
         threading.Event().wait(0.001)  # so that others come in between
         with self._lock:
             for aggregate, detail, failed in zip(aggregates, details, fails, strict=True):
-                self._under_way.remove(aggregate)
+                self._in_flight.remove(aggregate)
                 if not failed:
                     self.taken.setdefault(aggregate, []).append(detail["data"]["n"])
         return {
@@ -74,7 +82,7 @@ class _BusyBus:
 @pytest.mark.parametrize(("events", "threads"), [(39, 1), (40, 2), (160, 8), (1000, 8)])
 def test_threads_are_only_for_many_calls(events: int, threads: int) -> None:
     """A connection costs more than a call saves, so there are at least two calls for each thread."""
-    assert width(8, [100] * events) == threads
+    assert thread_count(8, [100] * events) == threads
 
 
 def test_few_events_are_sent_by_the_callers_thread() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import BaseModel
 
-from dynamo_outbox import Event, Transaction, TransactionalOutbox
+from dynamo_outbox import Condition, Event, Transaction, TransactionalOutbox
 from dynamo_outbox.codec.values import encode_item
 from dynamo_outbox.errors import ConditionFailedError, EncodeError, InvalidEventError, TransactionLimitError
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
     from dynamo_outbox.testing import FakeDynamoDB
 
-    from ..doubles import FixedClock
+    from ..doubles import FakeClock
 
 KEY = {"name": "a"}
 
 
 @pytest.fixture
-def fake(clock: FixedClock) -> FakeDynamoDB:
+def fake(clock: FakeClock) -> FakeDynamoDB:
     return fake_dynamodb({"books": ("name",), "events": ("pk", "sk")}, clock)
 
 
 @pytest.fixture
-def outbox(fake: FakeDynamoDB, clock: FixedClock) -> TransactionalOutbox:
+def outbox(fake: FakeDynamoDB, clock: FakeClock) -> TransactionalOutbox:
     return waiting_outbox(fake, clock, source="Demo")
 
 
@@ -53,7 +53,7 @@ ACTIONS: list[Callable[[Transaction], None]] = [
     lambda tx: tx.put("books", Book(name="a", copies=1)),
     lambda tx: tx.update("books", KEY, set={"copies": 1}),
     lambda tx: tx.delete("books", KEY),
-    lambda tx: tx.check("books", KEY, condition="attribute_not_exists(lent)"),
+    lambda tx: tx.check("books", KEY, condition=Condition("attribute_not_exists(lent)")),
     lambda tx: tx.put("books", {"name": "b"}),
 ]
 IDS = ["put", "put of a model", "update", "delete", "check", "no action on it"]
@@ -122,7 +122,7 @@ def test_a_condition_of_ones_own_is_not_stale(outbox: TransactionalOutbox, fake:
     write(fake, version=1, lent=True)
     with pytest.raises(ConditionFailedError) as caught, outbox.transaction() as tx:
         tx.get("books", KEY, version="version")
-        tx.check("books", KEY, condition="attribute_not_exists(lent)", label="free")
+        tx.check("books", KEY, condition=Condition("attribute_not_exists(lent)"), label="free")
     assert (caught.value.label, caught.value.is_stale) == ("free", False)
 
 
@@ -136,7 +136,7 @@ def test_what_is_written_after_a_read_moves_its_version_on(outbox: Transactional
             assert tx.emit(Event("Counted", {}, aggregate_type="Book", aggregate_id="a")).sequence == expected
     with outbox.transaction() as tx:
         tx.get("books", KEY, version="version")
-        tx.check("books", KEY, condition="attribute_exists(copies)")
+        tx.check("books", KEY, condition=Condition("attribute_exists(copies)"))
         assert tx.emit(Event("Seen", {}, aggregate_type="Book", aggregate_id="a")).sequence is None
     assert (book(fake) or {})["version"] == {"N": "5"}
 

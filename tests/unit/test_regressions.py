@@ -18,12 +18,14 @@ from pydantic import BaseModel, ConfigDict
 
 from dynamo_outbox import (
     ChangeProcessor,
+    Condition,
     DomainEvent,
     Event,
     EventBridgePublisher,
     IdempotencyStore,
     OutboxRelay,
     TransactionalOutbox,
+    Version,
     decode_item,
     decode_record,
     encode_item,
@@ -33,7 +35,6 @@ from dynamo_outbox import (
 )
 from dynamo_outbox.aws.clients import forget_shared_clients, shared_client
 from dynamo_outbox.codec.json_text import canonical
-from dynamo_outbox.events.outbox_item import event_of
 from dynamo_outbox.errors import (
     DecodeError,
     EncodeError,
@@ -44,8 +45,9 @@ from dynamo_outbox.errors import (
     PublishError,
     TransactionLimitError,
 )
+from dynamo_outbox.events.outbox_item import decode_event
 
-from ..doubles import FixedClock, StubBus, StubDynamoDB
+from ..doubles import FakeClock, StubBus, StubDynamoDB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,18 +64,18 @@ YEAR, PAGES = Attr("year").gt(2000), Attr("pages").lt(300)
         (YEAR, "(#n0 > :v0)"),
         (YEAR | PAGES, "(#n0 > :v0 OR #n1 < :v1)"),
         (~YEAR, "(NOT #n0 > :v0)"),
-        ("(a = b) OR (c = d)", "((a = b) OR (c = d))"),
-        ("(a = b OR c = d)", "(a = b OR c = d)"),
-        ("a = b", "(a = b)"),
+        (Condition("(a = b) OR (c = d)"), "((a = b) OR (c = d))"),
+        (Condition("(a = b OR c = d)"), "(a = b OR c = d)"),
+        (Condition("a = b"), "(a = b)"),
     ],
 )
 def test_a_condition_has_no_redundant_parentheses(condition: Any, grouped: str) -> None:
     """DynamoDB refuses a condition with doubled parentheses, and boto3 brings some of its own."""
     client = StubDynamoDB()
     with TransactionalOutbox("events", client=client).transaction() as tx:
-        tx.delete("books", {"name": "a"}, must_exist=True, condition=condition)
+        tx.delete("books", {"name": "a"}, version=Version("version", expected=3), condition=condition)
     expression = client.transact_items[0]["Delete"]["ConditionExpression"]
-    assert expression == f"(attribute_exists(#outbox_key)) AND {grouped}"
+    assert expression == f"(#outbox_version = :outbox_version) AND {grouped}"
 
 
 def test_a_single_attribute_to_remove_is_one_attribute() -> None:
@@ -149,14 +151,14 @@ def test_different_payloads_have_different_fingerprints() -> None:
 
 def test_a_call_is_not_forgotten_while_it_runs() -> None:
     """A store whose records would end before their leases is refused."""
-    with pytest.raises(ValueError, match="a call must not be forgotten while it runs"):
+    with pytest.raises(ValueError, match="a running call must not be forgotten"):
         IdempotencyStore("handled", ttl=timedelta(minutes=1))
 
 
 @pytest.fixture
 def store(dynamodb: FakeDynamoDB, create_table: Callable[..., None]) -> IdempotencyStore:
     create_table("handled", "pk")
-    return IdempotencyStore("handled", client=dynamodb, clock=FixedClock())
+    return IdempotencyStore("handled", client=dynamodb, clock=FakeClock())
 
 
 def test_an_async_on_duplicate_is_awaited(store: IdempotencyStore) -> None:
@@ -318,9 +320,9 @@ def test_an_aggregate_without_an_id_is_refused() -> None:
 
 def test_a_publishers_impossible_source_is_refused_at_once() -> None:
     """A source that EventBridge keeps for AWS is refused when the publisher or the outbox is made."""
-    with pytest.raises(InvalidEventError, match=r"'aws\.' for AWS"):
+    with pytest.raises(InvalidEventError, match=r"'aws\.' are reserved for AWS"):
         EventBridgePublisher("books", source="aws.books")
-    with pytest.raises(InvalidEventError, match=r"'aws\.' for AWS"):
+    with pytest.raises(InvalidEventError, match=r"'aws\.' are reserved for AWS"):
         TransactionalOutbox("events", source="aws.books")
 
 
@@ -440,7 +442,7 @@ def test_data_may_be_as_deep_in_an_item_as_in_an_event() -> None:
     for _ in range(63):
         data = {"a": data}
     item = TransactionalOutbox("events", source="Books", client=StubDynamoDB()).transact_item(Event("Deep", data))
-    assert event_of(item["Put"]["Item"]).data == data
+    assert decode_event(item["Put"]["Item"]).data == data
 
 
 @pytest.mark.parametrize(

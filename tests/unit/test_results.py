@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from dynamo_outbox import Event, IdempotencyStore, idempotent
+from dynamo_outbox import Event, IdempotencyStore, TableKeys, idempotent
+from dynamo_outbox.consuming import results
+from dynamo_outbox.consuming.results import MAX_RESULT_BYTES, ResultCodec
 from dynamo_outbox.errors import LeaseLostError, ResultError
 
-from ..doubles import FixedClock
+from ..doubles import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +43,7 @@ class Place:
 @pytest.fixture
 def store(dynamodb: FakeDynamoDB, create_table: Callable[..., None]) -> IdempotencyStore:
     create_table("handled", "pk")
-    return IdempotencyStore("handled", client=dynamodb, clock=FixedClock())
+    return IdempotencyStore("handled", client=dynamodb, clock=FakeClock())
 
 
 def returning(annotation: Any, result: object) -> Callable[[Event], Any]:
@@ -110,11 +115,8 @@ def test_the_tables_own_names_are_used(dynamodb: FakeDynamoDB, create_table: Cal
     store = IdempotencyStore(
         "shared",
         client=dynamodb,
-        partition_key="PK",
-        sort_key="SK",
-        key_prefix="IDEMPOTENCY#",
-        ttl_attribute="ttl",
-        clock=FixedClock(),
+        table_keys=TableKeys("PK", "SK", "IDEMPOTENCY#", "ttl"),
+        clock=FakeClock(),
     )
     call = idempotent(store, scope="a")(returning(int, 1))
     assert call(EVENT) == call(EVENT) == 1
@@ -202,7 +204,7 @@ def test_a_lost_lease_is_told_even_where_the_result_cannot_be_stored(
 ) -> None:
     """What counts is that somebody else took the key over; it is not said that the call counts as done."""
     create_table("handled", "pk")
-    clock = FixedClock()
+    clock = FakeClock()
     store = IdempotencyStore("handled", client=dynamodb, clock=clock)
 
     @idempotent(store, scope="a")
@@ -213,3 +215,77 @@ def test_a_lost_lease_is_told_even_where_the_result_cannot_be_stored(
 
     with pytest.raises(LeaseLostError):
         late(EVENT)
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Whole(int):
+    pass
+
+
+MARKS = st.text(alphabet='.,:[]{}"\\e+-015aé\x7f\ud83d\ude00 \n', max_size=8)
+NUMBERS = st.sampled_from(
+    [1.0, -1.0, 1e16, 1e15, 1e22, 1e-4, 9e-5, -9e-5, -0.0, 10**16, 10**4000, Whole(1), HTTPStatus.OK, Decimal("1.5")]
+)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | NUMBERS
+    | MARKS
+    | st.sampled_from([Text("a"), b"a", object(), (1, "a"), {1}])
+)
+KEYS: st.SearchStrategy[Any] = MARKS | st.sampled_from([1, None, True, Text("b"), 1.5])
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    SCALARS,
+    lambda members: (
+        st.lists(members, max_size=3)
+        | st.dictionaries(KEYS, members, max_size=3)
+        | st.lists(members, max_size=2).map(tuple)
+    ),
+    max_leaves=6,
+)
+DEEP: list[Any] = []
+for _ in range(250):
+    DEEP = [DEEP]
+CODECS = [ResultCodec(returning(each, None)) for each in (Any, dict, dict[str, Any], list[Any], dict[str, int])]
+
+
+def written(codec: ResultCodec, result: object) -> object:
+    """Return the text of a result, or why it can't be stored."""
+    try:
+        return codec.write(result)
+    except ValueError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@given(result=VALUES | st.just(DEEP) | st.dictionaries(MARKS, NUMBERS, max_size=2))
+def test_a_plain_result_is_written_as_if_it_had_been_read_back(codec: ResultCodec, result: Any) -> None:
+    """A result whose types alone say that JSON keeps it is stored as one that is read back and compared."""
+    by_types = written(codec, result)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results, "_is_plain", lambda *_: False)
+        assert by_types == written(codec, result)
+
+
+def test_a_result_that_contains_itself_is_refused() -> None:
+    """A result that contains itself, even twice, has no JSON text, and the error says so."""
+    result: dict[str, Any] = {}
+    result["a"] = result["b"] = [result, result]
+    for codec in CODECS:
+        with pytest.raises(ValueError, match="Circular reference"):
+            codec.write(result)
+
+
+@pytest.mark.parametrize("text", ["a", "é", "\x7f"])
+def test_a_result_fits_into_an_item_to_the_byte(text: str) -> None:
+    """A result has room up to the limit in bytes of UTF-8; one character more is an error."""
+    codec = ResultCodec(returning(dict[str, Any], None))
+    room = (MAX_RESULT_BYTES - len('{"a":""}')) // len(text.encode())
+    assert json.loads(codec.write({"a": text * room}).text) == {"a": text * room}
+    with pytest.raises(ValueError, match="an item leaves room for"):
+        codec.write({"a": text * (room + 1)})

@@ -8,13 +8,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from typing_extensions import override
 
 from dynamo_outbox import Event, IdempotencyStore, idempotent
 from dynamo_outbox.consuming.claims import Claim, Claimed
-from dynamo_outbox.errors import AlreadyInProgressError, PayloadMismatchError, ResultError, UnknownOutcomeError
 from dynamo_outbox.consuming.results import StoredResult
+from dynamo_outbox.errors import AlreadyInProgressError, PayloadMismatchError, ResultError, UnknownOutcomeError
 
-from ..doubles import FixedClock
+from ..doubles import FakeClock
 from ..doubles import fake_dynamodb as new_dynamodb
 
 if TYPE_CHECKING:
@@ -26,14 +27,35 @@ EVENT = Event("OrderPlaced", {"total": 5}, id="7")
 DONE = StoredResult('"the first one\'s"', by_annotation=False)
 
 
-class World:
-    """A table, a clock that moves while a call waits, and what happens then."""
+class BusyClock(FakeClock):
+    """A clock during whose sleeps other callers act.
+
+    Attributes:
+        meanwhile: What happens at the end of a sleep, by the number of sleeps up to then.
+    """
 
     def __init__(self) -> None:
-        self.clock = FixedClock()
-        self.dynamodb = new_dynamodb({"handled": ["pk"]}, self.clock)
-        self.waits: list[float] = []
+        super().__init__()
         self.meanwhile: dict[int, Callable[[], object]] = {}
+
+    @override
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        self.meanwhile.get(len(self.slept), lambda: None)()
+
+    @override
+    async def sleep_async(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+        self.sleep(seconds)
+
+
+class World:
+    """A table, a clock that moves while a call waits, and the requests that were made."""
+
+    def __init__(self) -> None:
+        self.clock = BusyClock()
+        self.meanwhile = self.clock.meanwhile
+        self.dynamodb = new_dynamodb({"handled": ["pk"]}, self.clock)
         self.requests: list[str] = []
         self.store = IdempotencyStore(
             "handled",
@@ -41,9 +63,6 @@ class World:
             lease=LEASE,
             clock_margin=MARGIN,
             clock=self.clock,
-            sleep=self.sleep,
-            sleep_async=self.sleep_async,
-            draw=lambda: 1.0,
         )
         self.ran = 0
         self.first = self.claim_of_the_first()
@@ -52,14 +71,9 @@ class World:
         self.requests.append(operation)
         return getattr(self.dynamodb, operation)
 
-    def sleep(self, seconds: float) -> None:
-        self.waits.append(seconds)
-        self.clock.advance(timedelta(seconds=seconds))
-        self.meanwhile.get(len(self.waits), lambda: None)()
-
-    async def sleep_async(self, seconds: float) -> None:
-        await asyncio.sleep(0)
-        self.sleep(seconds)
+    @property
+    def waits(self) -> list[float]:
+        return self.clock.slept
 
     def claim_of_the_first(self) -> Claim:
         """The first caller's claim, with the fingerprint that the event has."""
@@ -68,7 +82,7 @@ class World:
         self.dynamodb.delete_item(TableName="handled", Key={"pk": {"S": "charge#7"}})
         self.ran = 0
         first = Claim("charge#7", "the first one's", record["fingerprint"]["S"])
-        assert isinstance(self.store.claim(first), Claimed)
+        assert isinstance(self.store.records.claim(first), Claimed)
         self.requests.clear()
         return first
 
@@ -110,7 +124,7 @@ def test_by_default_nobody_waits(world: World) -> None:
 @both
 def test_a_call_gets_the_result_that_it_waited_for(world: World, *, is_async: bool) -> None:
     """Looks with growing pauses, each one consistent read; then the first caller's result, and no run of its own."""
-    world.meanwhile[3] = lambda: world.store.complete(world.first, DONE)
+    world.meanwhile[3] = lambda: world.store.records.complete(world.first, DONE)
     assert world.call(EVENT, wait_for=10 * SECOND, is_async=is_async) == "the first one's"
     assert (world.waits, world.ran) == ([0.05, 0.1, 0.2], 0)
     assert world.requests == ["update_item", "get_item", "get_item", "update_item", "get_item"]
@@ -119,10 +133,10 @@ def test_a_call_gets_the_result_that_it_waited_for(world: World, *, is_async: bo
 @both
 def test_a_wait_ends(world: World, *, is_async: bool) -> None:
     """When the time is over the call is refused, and it has waited just that long."""
-    began = world.clock.now
+    began = world.clock.now()
     with pytest.raises(AlreadyInProgressError):
         world.call(EVENT, wait_for=5 * SECOND, is_async=is_async)
-    assert world.clock.now - began == 5 * SECOND
+    assert world.clock.now() - began == 5 * SECOND
     assert max(world.waits) <= 2.0
     assert world.ran == 0
 
@@ -130,7 +144,7 @@ def test_a_wait_ends(world: World, *, is_async: bool) -> None:
 @both
 def test_a_key_that_is_given_back_meanwhile_is_taken(world: World, *, is_async: bool) -> None:
     """Where the first caller fails, the one that waited runs."""
-    world.meanwhile[2] = lambda: world.store.release(world.first)
+    world.meanwhile[2] = lambda: world.store.records.release(world.first)
     assert world.call(EVENT, wait_for=10 * SECOND, is_async=is_async) == "the second one's"
     assert (world.ran, len(world.waits)) == (1, 2)
 
@@ -140,19 +154,19 @@ def test_of_two_that_wait_one_runs(world: World) -> None:
     third = world.first._replace(token="third")
 
     def overtaken() -> None:
-        world.store.release(world.first)
-        look = world.store.look
+        world.store.records.release(world.first)
+        get_item = world.dynamodb.get_item
 
-        def look_and_lose(*args: Any, **options: Any) -> Any:
-            told = look(*args, **options)
-            world.store.look = look  # type: ignore[method-assign]  # once
-            assert isinstance(world.store.claim(third), Claimed)
-            return told
+        def read_and_lose(**request: Any) -> Any:
+            response = get_item(**request)
+            world.dynamodb.get_item = get_item  # type: ignore[method-assign]  # once
+            assert isinstance(world.store.records.claim(third), Claimed)
+            return response
 
-        world.store.look = look_and_lose  # type: ignore[method-assign]  # somebody is faster
+        world.dynamodb.get_item = read_and_lose  # type: ignore[method-assign]  # somebody is faster
 
     world.meanwhile[1] = overtaken
-    world.meanwhile[3] = lambda: world.store.complete(third, DONE)
+    world.meanwhile[3] = lambda: world.store.records.complete(third, DONE)
     assert world.call(EVENT, wait_for=10 * SECOND) == "the first one's"
     assert (world.ran, len(world.waits)) == (0, 3)
 
@@ -170,14 +184,14 @@ def test_a_lease_that_ends_meanwhile_is_as_the_policy_says(world: World, *, is_a
 
 def test_what_is_met_after_a_wait_ends_as_without_one(world: World) -> None:
     """A result that could not be stored, or that another payload left, is an error then, too."""
-    world.meanwhile[1] = lambda: world.store.complete(world.first, None)
+    world.meanwhile[1] = lambda: world.store.records.complete(world.first, None)
     with pytest.raises(ResultError):
         world.call(EVENT, wait_for=10 * SECOND)
     world = World()
 
     def another() -> None:
-        world.store.release(world.first)
-        world.store.claim(world.first._replace(fingerprint="another", token="third"))
+        world.store.records.release(world.first)
+        world.store.records.claim(world.first._replace(fingerprint="another", token="third"))
 
     world.meanwhile[1] = another
     with pytest.raises(PayloadMismatchError):
@@ -187,12 +201,12 @@ def test_what_is_met_after_a_wait_ends_as_without_one(world: World) -> None:
 class Context:
     """Lambda's context, with time left by a clock."""
 
-    def __init__(self, clock: FixedClock, left: timedelta) -> None:
+    def __init__(self, clock: FakeClock, left: timedelta) -> None:
         self._clock = clock
-        self._end = clock.now + left
+        self._end = clock.now() + left
 
     def get_remaining_time_in_millis(self) -> int:
-        return int((self._end - self._clock.now) / timedelta(milliseconds=1))
+        return int((self._end - self._clock.now()) / timedelta(milliseconds=1))
 
 
 @both
@@ -201,16 +215,16 @@ def test_a_wait_leaves_lambda_time_to_answer(
     world: World, left: timedelta, waited: timedelta, *, is_async: bool
 ) -> None:
     """However long it may wait, a call ends its wait a second before Lambda's time is over."""
-    began = world.clock.now
+    began = world.clock.now()
     with pytest.raises(AlreadyInProgressError):
         world.call(EVENT, Context(world.clock, left), wait_for=30 * SECOND, is_async=is_async)
-    assert world.clock.now - began == waited
+    assert world.clock.now() - began == waited
 
 
 def test_a_call_that_waited_holds_its_key_for_the_time_that_is_left(world: World) -> None:
     """The lease is Lambda's remaining time when the key is taken, not when the call began."""
     context = Context(world.clock, 20 * SECOND)
-    world.meanwhile[6] = lambda: world.store.release(world.first)
+    world.meanwhile[6] = lambda: world.store.records.release(world.first)
     taken: list[dict[str, Any]] = []
 
     @idempotent(world.store, scope="charge", wait_for=10 * SECOND)
@@ -246,16 +260,17 @@ def test_coroutines_wait_side_by_side(world: World) -> None:
 def test_a_call_that_is_cancelled_while_it_waits_leaks_no_claim(world: World, times: int) -> None:
     """Cancelled, even several times, in the moment in which it takes the key after a wait, it gives the key back."""
     begun, go_on = threading.Event(), threading.Event()
-    world.meanwhile[1] = lambda: world.store.release(world.first)
-    claim = world.store.claim
+    world.meanwhile[1] = lambda: world.store.records.release(world.first)
+    update_item = world.dynamodb.update_item
 
-    def slow_second_claim(*args: Any, **options: Any) -> Any:
-        if world.waits:
+    def slow_second_claim(**request: Any) -> Any:
+        is_claim = ":leaseExpiresAt" in request["ExpressionAttributeValues"]
+        if is_claim and world.waits:
             begun.set()
             assert go_on.wait(timeout=30)
-        return claim(*args, **options)
+        return update_item(**request)
 
-    world.store.claim = slow_second_claim  # type: ignore[method-assign]  # to be cancelled within
+    world.dynamodb.update_item = slow_second_claim  # type: ignore[method-assign]  # to be cancelled within
 
     @idempotent(world.store, scope="charge", wait_for=10 * SECOND)
     async def handle(_: Event) -> None:
@@ -281,7 +296,7 @@ def test_a_call_that_is_cancelled_while_its_result_is_stored_stores_it(world: Wo
     """What ran is remembered, and then the cancellation goes on."""
     begun, go_on = threading.Event(), threading.Event()
     update_item = world.dynamodb.update_item
-    world.store.release(world.first)
+    world.store.records.release(world.first)
 
     def slow(**request: Any) -> Any:
         if ":result" in request["ExpressionAttributeValues"]:

@@ -1,4 +1,4 @@
-"""Several threads that work off one plan."""
+"""Several threads that run the jobs of one plan."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamo_outbox.publishing.workers import work_off
+from dynamo_outbox.publishing.workers import run_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -20,13 +20,13 @@ LONG = 10
 CALLER = "the caller"
 
 
-def worked_off(plan: Growing, do: Callable[[int], int], threads: int) -> None:
-    """`work_off`, called in a thread named `CALLER`, so that a test fails where the call never returns."""
+def run_in_caller(plan: Growing, do: Callable[[int], int], threads: int) -> None:
+    """`run_plan`, called in a thread named `CALLER`, so that a test fails where the call never returns."""
     raised: list[BaseException] = []
 
     def call() -> None:
         try:
-            work_off(plan, do, threads=threads, name="test-worker")
+            run_plan(plan, do, threads=threads, name="test-worker")
         except BaseException as error:
             raised.append(error)
 
@@ -51,14 +51,14 @@ class Growing:
         self._waiting = [0]
         self._inside = threading.Lock()
         self.idle = threading.Semaphore(0)
-        """Of what `next` found nothing for while a job was under way: that thread waits, before any other comes in."""
+        """Of what `next` found nothing for while a job was in flight: that thread waits, before any other comes in."""
         self.settled: list[int] = []
 
-    def next(self, under_way: Collection[int]) -> int | None:
+    def next(self, in_flight: Collection[int]) -> int | None:
         assert self._inside.acquire(blocking=False), "two threads are in the plan at once"
         try:
-            if not self._waiting or (under_way and not self._alone.isdisjoint({self._waiting[0], *under_way})):
-                if under_way:
+            if not self._waiting or (in_flight and not self._alone.isdisjoint({self._waiting[0], *in_flight})):
+                if in_flight:
                     self.idle.release()
                 return None
             return self._waiting.pop(0)
@@ -98,7 +98,7 @@ def test_each_job_is_done_once_and_settled_once(children: list[list[int]], alone
         done.append(job)
         return -job
 
-    worked_off(plan, do, threads=threads)
+    run_in_caller(plan, do, threads=threads)
     assert sorted(done) == sorted(plan.settled) == list(range(len(children)))
     assert left() == []
 
@@ -114,7 +114,7 @@ def test_who_waits_is_woken_for_what_an_outcome_brings() -> None:
             assert all(plan.idle.acquire(timeout=LONG) for _ in range(2))
         return -job
 
-    worked_off(plan, do, threads=3)
+    run_in_caller(plan, do, threads=3)
     assert sorted(plan.settled) == [0, 1, 2, 3]
 
 
@@ -133,7 +133,7 @@ def test_who_waits_is_woken_when_there_is_nothing_more() -> None:
                 assert plan.idle.acquire(timeout=LONG)
         return -job
 
-    worked_off(plan, do, threads=2)
+    run_in_caller(plan, do, threads=2)
     assert sorted(plan.settled) == [0, 1, 2]
 
 
@@ -149,7 +149,7 @@ def test_a_thread_that_is_through_takes_the_next_job_by_itself() -> None:
             others_are_done.set()
         return -job
 
-    worked_off(plan, do, threads=2)
+    run_in_caller(plan, do, threads=2)
     assert plan.settled == [0, 2, 3, 4, 1]
 
 
@@ -158,10 +158,10 @@ def broken_job(job: int) -> int:
 
 
 class BrokenNext(Growing):
-    def next(self, under_way: Collection[int]) -> int | None:
+    def next(self, in_flight: Collection[int]) -> int | None:
         if self.settled:
             raise KeyboardInterrupt
-        return super().next(under_way)
+        return super().next(in_flight)
 
 
 class BrokenSettle(Growing):
@@ -178,7 +178,7 @@ def test_what_breaks_the_work_is_raised(kind: type[Growing], do: Callable[[int],
     """What a job or the plan raises, be it no Exception, is raised by the call, and no thread outlives it."""
     plan = kind([[1, 2, 3, 4], [], [], [], []])
     with pytest.raises(KeyboardInterrupt):
-        worked_off(plan, do, threads=threads)
+        run_in_caller(plan, do, threads=threads)
     assert plan.settled in ([], [0])
     assert left() == []
 
@@ -204,13 +204,13 @@ def test_one_thread_at_a_time_settles() -> None:
         return -job
 
     plan = Slow([[1, 2], [], []])
-    worked_off(plan, do, threads=2)
+    run_in_caller(plan, do, threads=2)
     assert sorted(plan.settled) == [0, 1, 2]
     assert met == []
 
 
 def test_what_breaks_in_another_thread_stops_all_once_their_jobs_are_over() -> None:
-    """The first error is raised in the caller's thread; a job that was under way is settled, and none is begun."""
+    """The first error is raised in the caller's thread; a job that was in flight is settled, and none is begun."""
     both = threading.Barrier(2)
     broken, begun = threading.Event(), []
     plan = Growing([[1, 2, 3, 4], [], [], [], []])
@@ -231,7 +231,7 @@ def test_what_breaks_in_another_thread_stops_all_once_their_jobs_are_over() -> N
         raise OSError("lost")
 
     with pytest.raises(OSError, match="lost"):
-        worked_off(plan, do, threads=2)
+        run_in_caller(plan, do, threads=2)
     assert len(plan.settled) == 2
     assert sorted(begun) == [0, 1, 2]
 
@@ -249,7 +249,7 @@ def test_jobs_see_the_callers_context() -> None:
 
     token = trace.set("abc")
     try:
-        worked_off(Growing([[1, 2], [], []]), do, threads=2)
+        run_in_caller(Growing([[1, 2], [], []]), do, threads=2)
     finally:
         trace.reset(token)
     assert sorted(seen) == [("abc", False), ("abc", True)]
@@ -268,7 +268,7 @@ def test_where_the_system_has_no_more_threads_those_that_there_are_do_the_work(m
 
     monkeypatch.setattr(threading.Thread, "start", no_second)
     plan = Growing([[1, 2], [], []])
-    worked_off(plan, int.__neg__, threads=8)
+    run_in_caller(plan, int.__neg__, threads=8)
     assert sorted(plan.settled) == [0, 1, 2]
     assert len(tried) == 2
     assert left() == []

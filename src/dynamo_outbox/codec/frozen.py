@@ -1,4 +1,4 @@
-"""Frozen values without `dataclasses`, whose import would cost the decoder more than all of its own."""
+"""Frozen values without `dataclasses`, whose import costs more than all of the decoder's own."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, ClassVar, NoReturn
 
-__all__ = ["Frozen", "fill", "unfrozen"]
+__all__ = ["Frozen", "fill"]
 
 fill = object.__setattr__
-"""How `__init__` sets a field of a frozen value."""
+"""Sets an attribute of a frozen value while it is being created."""
 
 
 class Frozen:
-    """Compares, shows itself and refuses to change by the names in `FIELDS`."""
+    """A value that compares and shows the attributes in `FIELDS`, and can't be changed."""
 
     __slots__ = ()
     FIELDS: ClassVar[tuple[str, ...]] = ()
@@ -26,8 +26,8 @@ class Frozen:
         def __delattr__(self, name: str) -> NoReturn:
             raise AttributeError(f"{type(self).__name__} is frozen: {name!r} can't be deleted")
 
-    def __setstate__(self, state: tuple[dict[str, object] | None, dict[str, object]]) -> None:
-        """For `copy` and `pickle`: what a subclass may have in its ``__dict__``, and the slots."""
+    def __setstate__(self, state: tuple[dict[str, Any] | None, dict[str, Any]]) -> None:
+        """Restore a copy or a pickle: a subclass's ``__dict__``, and the slots."""
         for name, value in {**(state[0] or {}), **state[1]}.items():
             fill(self, name, value)
 
@@ -40,14 +40,5 @@ class Frozen:
         raise TypeError(f"{type(self).__name__} can't be hashed: it holds dicts")
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.FIELDS)
-        return f"{type(self).__name__}({shown})"
-
-
-def unfrozen(kind: type[Frozen]) -> Any:
-    """A class with the slots of a frozen one, for its instances while they are made of what was checked already.
-
-    Who makes one sets every slot, by plain assignments, which cost a tenth of `fill`; and last its ``__class__``.
-    """
-    setting = {"__setattr__": object.__setattr__, "__delattr__": object.__delattr__}  # C's own only where both are
-    return type(f"Unfrozen{kind.__name__}", (Frozen,), {"__slots__": kind.__slots__, **setting})
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.FIELDS)
+        return f"{type(self).__name__}({fields})"

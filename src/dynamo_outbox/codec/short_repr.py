@@ -1,16 +1,16 @@
-"""How an error names a value that it found."""
+"""How error messages show a value."""
 
 from __future__ import annotations
 
-__all__ = ["shown"]
+__all__ = ["short_repr"]
 
-LONGEST = 60
+MAX_LENGTH = 60
 
 
-def shown(value: object) -> str:
-    """A value's repr, cut short. Never an error of its own, whatever has arrived."""
+def short_repr(value: object) -> str:
+    """Return a value's repr, cut short; never raises, whatever the value is."""
     try:
         text = repr(value)
-    except (RecursionError, ValueError):  # nested beyond what Python shows, or an integer of more than 4,300 digits
-        return f"a value of type {type(value).__name__} that is too much to show"
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    except (RecursionError, ValueError):  # nested beyond Python's limit, or an integer of more than 4,300 digits
+        return f"a value of type {type(value).__name__} that is too large to show"
+    return text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 3]}..."

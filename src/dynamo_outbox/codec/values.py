@@ -12,7 +12,8 @@ from decimal import Context, Decimal, DecimalException, Inexact, Overflow, Round
 
 from ..errors import DecodeError, EncodeError
 from .fast_values import read_map, write_map
-from .short_repr import shown
+from .path_error import PathError
+from .short_repr import short_repr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,18 +38,6 @@ _write_number = Context(
 ).create_decimal
 
 
-class _BadValueError(Exception):
-    """Carries a problem up to where the path is known; each container on the way puts its own step in front."""
-
-    def __init__(self, path: str, problem: str) -> None:
-        self.path = path
-        self.problem = problem
-
-    def under(self, step: str) -> _BadValueError:
-        joint = "." if self.path and not self.path.startswith("[") else ""
-        return _BadValueError(f"{step}{joint}{self.path}", self.problem)
-
-
 def decode_item(attribute_values: Mapping[str, Any]) -> dict[str, Any]:
     """The Python values of an item in DynamoDB's typed form.
 
@@ -67,52 +56,52 @@ def decode_item(attribute_values: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return read_map(attribute_values, 0)
     except Exception:  # the reference implementation names the fault, or reads what is rare
-        return decode_plainly(attribute_values)
+        return decode_reference(attribute_values)
 
 
-def decode_plainly(attribute_values: Mapping[str, Any]) -> dict[str, Any]:
-    """`decode_item` as its rules are written: slow, and the judge of what the fast path gives up on."""
+def decode_reference(attribute_values: Mapping[str, Any]) -> dict[str, Any]:
+    """`decode_item` without the fast path: the reference."""
     if not isinstance(attribute_values, dict):
         raise DecodeError("", f"an item is a map of attributes, not {type(attribute_values).__name__}")
     try:
         return _decode_map(attribute_values, 0)
-    except _BadValueError as bad:
-        raise DecodeError(bad.path, bad.problem) from None
+    except PathError as bad:
+        raise DecodeError(bad.path.removeprefix("."), bad.problem) from None
 
 
 def _decode(typed: Any, depth: int) -> Any:
     if depth > MAX_DEPTH:
-        raise _BadValueError("", f"lies more than {MAX_DEPTH} levels deep")
+        raise PathError("", f"lies more than {MAX_DEPTH} levels deep")
     if not isinstance(typed, dict) or len(typed) != 1:
-        raise _BadValueError("", f"a typed value is a map with one type tag, not {shown(typed)}")
+        raise PathError("", f"a typed value is a map with one type tag, not {short_repr(typed)}")
     for tag, value in typed.items():
         decoder = _DECODERS.get(tag)
         if decoder is None:
-            raise _BadValueError("", f"{shown(tag)} is none of DynamoDB's type tags {', '.join(_DECODERS)}")
+            raise PathError("", f"{short_repr(tag)} is none of DynamoDB's type tags {', '.join(_DECODERS)}")
         try:
             return decoder(value, depth)
-        except _BadValueError as bad:
-            raise bad.under(tag) from None
+        except PathError as bad:
+            raise bad.under(f".{tag}") from None
     raise AssertionError("unreachable: the map has one member")
 
 
 def _decode_s(value: Any, _depth: int) -> str:
     if not isinstance(value, str):
-        raise _BadValueError("", f"expected text, got {shown(value)}")
+        raise PathError("", f"expected text, got {short_repr(value)}")
     return value
 
 
 def _decode_n(value: Any, _depth: int) -> Decimal:
     if not isinstance(value, str):
-        raise _BadValueError("", f"expected a number as text, got {shown(value)}")
+        raise PathError("", f"expected a number as text, got {short_repr(value)}")
     if re.fullmatch(_NUMBER, value) is None:
-        raise _BadValueError("", f"{shown(value)} is no number")
+        raise PathError("", f"{short_repr(value)} is no number")
     try:
         number = _read_number(value)
     except DecimalException:
-        raise _BadValueError("", f"{shown(value)} has more than {MAX_DIGITS} digits or is out of range") from None
+        raise PathError("", f"{short_repr(value)} has more than {MAX_DIGITS} digits or is out of range") from None
     if number and not MIN_EXPONENT <= number.adjusted() <= MAX_EXPONENT:
-        raise _BadValueError("", f"{shown(value)} is out of DynamoDB's range")
+        raise PathError("", f"{short_repr(value)} is out of DynamoDB's range")
     return number
 
 
@@ -123,32 +112,32 @@ def _decode_b(value: Any, _depth: int) -> bytes:
 
             return b64decode(value, validate=True)
         except ValueError:
-            raise _BadValueError("", f"{shown(value)} is not base64") from None
+            raise PathError("", f"{short_repr(value)} is not base64") from None
     if isinstance(value, (bytes, bytearray)):
         return bytes(value)
-    raise _BadValueError("", f"expected binary, got {shown(value)}")
+    raise PathError("", f"expected binary, got {short_repr(value)}")
 
 
 def _decode_bool(value: Any, _depth: int) -> bool:
     if value is not True and value is not False:
-        raise _BadValueError("", f"expected true or false, got {shown(value)}")
+        raise PathError("", f"expected true or false, got {short_repr(value)}")
     return value
 
 
 def _decode_null(value: Any, _depth: int) -> None:
     if value is not True:
-        raise _BadValueError("", f"expected true, got {shown(value)}")
+        raise PathError("", f"expected true, got {short_repr(value)}")
 
 
 def _set_of(decode_member: Callable[[Any, int], Any]) -> Callable[[Any, int], set[Any]]:
     def decode_set(value: Any, depth: int) -> set[Any]:
         if not isinstance(value, list) or not value:
-            raise _BadValueError("", f"expected a list with at least one member, got {shown(value)}")
+            raise PathError("", f"expected a list with at least one member, got {short_repr(value)}")
         members = set()
         for index, member in enumerate(value):
             try:
                 members.add(decode_member(member, depth))
-            except _BadValueError as bad:
+            except PathError as bad:
                 raise bad.under(f"[{index}]") from None
         return members
 
@@ -157,27 +146,27 @@ def _set_of(decode_member: Callable[[Any, int], Any]) -> Callable[[Any, int], se
 
 def _decode_list(value: Any, depth: int) -> list[Any]:
     if not isinstance(value, list):
-        raise _BadValueError("", f"expected a list, got {shown(value)}")
+        raise PathError("", f"expected a list, got {short_repr(value)}")
     out = []
     for index, member in enumerate(value):
         try:
             out.append(_decode(member, depth + 1))
-        except _BadValueError as bad:
+        except PathError as bad:
             raise bad.under(f"[{index}]") from None
     return out
 
 
 def _decode_map(value: Any, depth: int) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise _BadValueError("", f"expected a map, got {shown(value)}")
+        raise PathError("", f"expected a map, got {short_repr(value)}")
     out = {}
     for name, member in value.items():
         if not isinstance(name, str):
-            raise _BadValueError("", f"an attribute's name is text, not {shown(name)}")
+            raise PathError("", f"an attribute's name is text, not {short_repr(name)}")
         try:
             out[name] = _decode(member, depth + 1)
-        except _BadValueError as bad:
-            raise bad.under(name) from None
+        except PathError as bad:
+            raise bad.under(f".{name}") from None
     return out
 
 
@@ -212,15 +201,15 @@ def encode_item(item: Item) -> dict[str, Any]:
             return write_map(item, 0)
         except Exception:  # noqa: S110  # as above
             pass
-    return encode_plainly(item)
+    return encode_reference(item)
 
 
-def encode_plainly(item: Item) -> dict[str, Any]:
-    """`encode_item` as its rules are written: the judge of what the fast path gives up on."""
+def encode_reference(item: Item) -> dict[str, Any]:
+    """`encode_item` without the fast path: the reference."""
     try:
         encoded: dict[str, Any] = _encode_map(item, 0)["M"]
-    except _BadValueError as bad:
-        raise EncodeError(bad.path, bad.problem) from None
+    except PathError as bad:
+        raise EncodeError(bad.path.removeprefix("."), bad.problem) from None
     return encoded
 
 
@@ -228,13 +217,13 @@ def encode_value(value: Any) -> dict[str, Any]:
     """One Python value in DynamoDB's typed form; `encode_item` says which."""
     try:
         return _encode(value, 1)
-    except _BadValueError as bad:
-        raise EncodeError(bad.path, bad.problem) from None
+    except PathError as bad:
+        raise EncodeError(bad.path.removeprefix("."), bad.problem) from None
 
 
 def _encode(value: Any, depth: int) -> dict[str, Any]:
     if depth > MAX_DEPTH:
-        raise _BadValueError("", f"lies more than {MAX_DEPTH} levels deep")
+        raise PathError("", f"lies more than {MAX_DEPTH} levels deep")
     if isinstance(value, str):
         return {"S": str.__str__(value)}  # the text itself, also of an enum's member
     if value is None:
@@ -253,24 +242,24 @@ def _encode(value: Any, depth: int) -> dict[str, Any]:
         return _encode_map(value, depth)
     if _is_boto3_binary(value):
         return {"B": bytes(value.value)}
-    raise _BadValueError("", f"DynamoDB has no type for {type(value).__name__}; convert {shown(value)} first")
+    raise PathError("", f"DynamoDB has no type for {type(value).__name__}; convert {short_repr(value)} first")
 
 
 def _number_text(value: float | Decimal) -> str:
     try:
         number = _write_number(float.__repr__(value) if isinstance(value, float) else value)
     except DecimalException:
-        raise _BadValueError("", f"{shown(value)} has more than {MAX_DIGITS} digits or is out of range") from None
+        raise PathError("", f"{short_repr(value)} has more than {MAX_DIGITS} digits or is out of range") from None
     if not number.is_finite():
-        raise _BadValueError("", f"DynamoDB has no {value}")
+        raise PathError("", f"DynamoDB has no {value}")
     if number and not MIN_EXPONENT <= number.adjusted() <= MAX_EXPONENT:
-        raise _BadValueError("", f"{shown(value)} is out of DynamoDB's range")
+        raise PathError("", f"{short_repr(value)} is out of DynamoDB's range")
     return str(number)
 
 
 def _encode_set(value: Set[Any]) -> dict[str, Any]:
     if not value:
-        raise _BadValueError("", "DynamoDB has no empty sets; leave the attribute out or use an empty list")
+        raise PathError("", "DynamoDB has no empty sets; leave the attribute out or use an empty list")
     if all(isinstance(member, str) for member in value):
         return {"SS": [str.__str__(member) for member in value]}
     if all(isinstance(member, (int, float, Decimal)) and not isinstance(member, bool) for member in value):
@@ -278,7 +267,7 @@ def _encode_set(value: Set[Any]) -> dict[str, Any]:
     if all(isinstance(member, (bytes, bytearray)) or _is_boto3_binary(member) for member in value):
         return {"BS": [bytes(getattr(member, "value", member)) for member in value]}
     kinds = ", ".join(sorted({type(member).__name__ for member in value}))
-    raise _BadValueError("", f"a set holds text, or numbers, or binary, and nothing else; this one holds {kinds}")
+    raise PathError("", f"a set holds text, or numbers, or binary, and nothing else; this one holds {kinds}")
 
 
 def _encode_list(value: list[Any] | tuple[Any, ...], depth: int) -> dict[str, Any]:
@@ -286,7 +275,7 @@ def _encode_list(value: list[Any] | tuple[Any, ...], depth: int) -> dict[str, An
     for index, member in enumerate(value):
         try:
             out.append(_encode(member, depth + 1))
-        except _BadValueError as bad:
+        except PathError as bad:
             raise bad.under(f"[{index}]") from None
     return {"L": out}
 
@@ -305,7 +294,7 @@ def _is_dataclass(value: Any) -> bool:
 
 def _encode_map(value: Any, depth: int) -> dict[str, Any]:
     if not _is_map(value):
-        raise _BadValueError("", f"an item is a map of attributes, not {type(value).__name__}")
+        raise PathError("", f"an item is a map of attributes, not {type(value).__name__}")
     if hasattr(type(value), "model_fields"):
         value = value.model_dump()
     elif _is_dataclass(value):
@@ -313,9 +302,9 @@ def _encode_map(value: Any, depth: int) -> dict[str, Any]:
     out = {}
     for name, member in value.items():
         if not isinstance(name, str):
-            raise _BadValueError("", f"an attribute's name is text, not {shown(name)}")
+            raise PathError("", f"an attribute's name is text, not {short_repr(name)}")
         try:
             out[str.__str__(name)] = _encode(member, depth + 1)
-        except _BadValueError as bad:
-            raise bad.under(name) from None
+        except PathError as bad:
+            raise bad.under(f".{name}") from None
     return {"M": out}

@@ -1,61 +1,53 @@
-"""Idempotency as tables: what a call does about the record that it meets, and what becomes of a record.
+"""Idempotency as tables: what a call does for each state of its key's record, and how a record changes.
 
-`ON_MEETING` is what a call follows. The rows that take the key are the condition of the claim; for the others the
-refused claim brings the record back, and `meet` looks its row up. `LIFE` is how a record changes. Each change but a
-claim is out of `in progress` and conditional on the token, so a late holder changes nothing; each claim counts the
-record's fence up, and no change takes it back. docs/idempotency.md draws its pictures from the tables.
+A call follows `ON_MEETING`. The rows that take the key are the condition of the claim; for the others, the refused
+claim returns the record, and `resolve_refused_claim` looks its row up. `LIFE` is how a record changes. Each change but
+a claim starts from `in progress` and is conditional on the token, so a late holder changes nothing; each claim
+increments the record's fence, and nothing decrements it. docs/idempotency.md draws its pictures from the tables.
 
-Time is in whole milliseconds since 1970 here, as the records' leases are; their time to live is in seconds.
+Times are whole milliseconds since 1970, as are the records' leases; their time to live is in seconds.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from ..errors import AlreadyInProgressError, PayloadMismatchError, ResultError, UnknownOutcomeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-Answer = TypeVar("Answer")
+    from ..options import TableKeys
 
 __all__ = [
     "AT_MOST_ONCE",
-    "DONE",
     "LIFE",
     "ON_MEETING",
     "Claim",
     "Claimed",
     "FailureReplay",
-    "Hold",
-    "Lease",
-    "Met",
     "OnExpiredLease",
     "Outcome",
-    "Place",
+    "RecordRequests",
+    "RecordState",
     "Replay",
-    "Terms",
-    "completed_item",
     "fence_of",
     "has_ended_so",
-    "look",
-    "meet",
-    "read_request",
-    "what_is_met",
+    "peek",
+    "record_state",
+    "resolve_refused_claim",
     "whole_milliseconds",
 ]
 
 OnExpiredLease: TypeAlias = Literal["rerun", "raise"]
-"""What becomes of a call whose key's holder ran out of its lease: it runs, or an error says that nobody knows."""
+"""What a call does if its key's holder has outlived its lease: run, or raise because the outcome is unknown."""
 
 
-class Met(StrEnum):
-    """Which record a call meets, the first that fits."""
+class RecordState(StrEnum):
+    """The state of the record that a call meets; the first that fits."""
 
-    __hash__ = str.__hash__  # for looking it up: Enum's own is a function in Python
     FORGOTTEN = "none, or one past its time to live"
     SPENT = "released, with its own token: the claim was late"
     RELEASED = "released"
@@ -69,7 +61,7 @@ class Met(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What a call does about it."""
+    """The consequence for the call."""
 
     RUN = "takes the key and runs"
     REPLAY = "gives the stored result"
@@ -81,22 +73,20 @@ class Outcome(StrEnum):
 
 
 ON_MEETING = {
-    Met.FORGOTTEN: Outcome.RUN,
-    Met.SPENT: Outcome.IN_PROGRESS,
-    Met.RELEASED: Outcome.RUN,
-    Met.OWN: Outcome.RUN,
-    Met.OVERDUE: Outcome.RUN,
-    Met.OTHER_PAYLOAD: Outcome.MISMATCH,
-    Met.HELD: Outcome.IN_PROGRESS,
-    Met.FAILED: Outcome.FAIL,
-    Met.DONE: Outcome.REPLAY,
-    Met.DONE_WITHOUT_RESULT: Outcome.UNSTORABLE,
+    RecordState.FORGOTTEN: Outcome.RUN,
+    RecordState.SPENT: Outcome.IN_PROGRESS,
+    RecordState.RELEASED: Outcome.RUN,
+    RecordState.OWN: Outcome.RUN,
+    RecordState.OVERDUE: Outcome.RUN,
+    RecordState.OTHER_PAYLOAD: Outcome.MISMATCH,
+    RecordState.HELD: Outcome.IN_PROGRESS,
+    RecordState.FAILED: Outcome.FAIL,
+    RecordState.DONE: Outcome.REPLAY,
+    RecordState.DONE_WITHOUT_RESULT: Outcome.UNSTORABLE,
 }
-AT_MOST_ONCE = {**ON_MEETING, Met.OVERDUE: Outcome.UNKNOWN}
-"""The same where an expired lease raises."""
-_MEETINGS: dict[OnExpiredLease, dict[Met, Outcome]] = {"rerun": ON_MEETING, "raise": AT_MOST_ONCE}
-DONE, _REPLAY = Met.DONE, Outcome.REPLAY
-"""What each duplicate comes to: Python 3.11 takes its time to find a member in its class."""
+AT_MOST_ONCE = {**ON_MEETING, RecordState.OVERDUE: Outcome.UNKNOWN}
+"""The same if an expired lease raises."""
+_BY_POLICY: dict[OnExpiredLease, dict[RecordState, Outcome]] = {"rerun": ON_MEETING, "raise": AT_MOST_ONCE}
 
 LIFE = (
     ("none", "claim", "in progress"),
@@ -115,11 +105,8 @@ LIFE = (
 IN_PROGRESS = "IN_PROGRESS"
 COMPLETED = "COMPLETED"
 RELEASED = "RELEASED"
-_IN_PROGRESS, _COMPLETED, _RELEASED = {"S": IN_PROGRESS}, {"S": COMPLETED}, {"S": RELEASED}
-_TRUE, _ONE = {"BOOL": True}, {"N": "1"}
-"""Typed values that requests share, as they share their names: nobody writes into them."""
 SORT_KEY_VALUE = "idempotency"
-_SORT_KEY = {"S": SORT_KEY_VALUE}
+"""The value of the sort key, so that records can share a table with entities."""
 
 _TAKEABLE = "#status = :released"
 _TAKEABLE_OR_OVERDUE = f"({_TAKEABLE} OR (#status = :inProgress AND #leaseExpiresAt <= :overdue))"
@@ -129,383 +116,279 @@ CLAIM_CONDITIONS: dict[OnExpiredLease, str] = {
     "raise": _CLAIM_CONDITION.format(_TAKEABLE),
 }
 """The rows of `ON_MEETING` and of `AT_MOST_ONCE` in which a call takes the key."""
-_CLAIM_NAMES = {
-    f"#{name}": name
-    for name in (
-        "status",
-        "claimToken",
-        "fingerprint",
-        "leaseExpiresAt",
-        "fence",
-        "result",
-        "resultByAnnotation",
-        "failure",
-    )
-}
 CLAIM_UPDATE = (
     "SET #status = :inProgress, #claimToken = :token, #fingerprint = :fingerprint, #leaseExpiresAt = :leaseExpiresAt, "
     "#expiresAt = :expiresAt, #fence = if_not_exists(#fence, :nowMilliseconds) + :one "
     "REMOVE #result, #resultByAnnotation, #failure"
 )
-"""The first fence is the time, so that the numbers go on growing where TTL has deleted the record."""
+"""The first fence is the time, so that the numbers keep growing after TTL has deleted the record."""
+_CLAIM_NAMES = (
+    "status",
+    "claimToken",
+    "fingerprint",
+    "leaseExpiresAt",
+    "fence",
+    "result",
+    "resultByAnnotation",
+    "failure",
+)
 ENDING_ATTRIBUTES = ("status", "result", "resultByAnnotation", "failure")
-"""What says how a call ended."""
+"""The attributes that say how a call ended."""
 ENDING_CONDITION = "#claimToken = :token AND #status = :inProgress"
 
 
 class Claim(NamedTuple):
-    """One call's hold on a key."""
+    """One call's claim of a key."""
 
     key: str
     token: str
     fingerprint: str
 
 
-Hold: TypeAlias = tuple[str, str, str]
-"""A `Claim`, or a tuple like it: what requests are made of, and one is made for each call."""
-
-
 class Claimed(NamedTuple):
-    """The call holds the key, as the `fence`-th to do so, counted from a time in milliseconds."""
+    """The call holds the key. `fence` is larger than for every earlier holder; the first is a time in milliseconds."""
 
     fence: int
 
 
-class Place(NamedTuple):
-    """Where a store's records lie.
-
-    `sort_key`, where the table has one, always holds the same text, so that records can share a table with entities.
-    """
-
-    table: str
-    partition_key: str
-    sort_key: str | None
-    key_prefix: str
-    ttl_attribute: str
-
-    def key_of(self, claim: Hold) -> dict[str, dict[str, str]]:
-        """A record's key, in typed values."""
-        key = {self.partition_key: {"S": f"{self.key_prefix}{claim[0]}"}}
-        return key if self.sort_key is None else {**key, self.sort_key: {"S": SORT_KEY_VALUE}}
-
-
 class Replay(NamedTuple):
-    """The call was made before, and this is what it returned: its text, and whether the annotation reads it."""
+    """An earlier call returned this result: its text, and whether the annotation is needed to read it."""
 
     text: str
     by_annotation: bool
 
 
 class FailureReplay(Replay):
-    """The call was made before and failed for good: its text is the stored failure."""
+    """An earlier call failed for good: the text is the stored failure."""
 
 
-new_replay: Callable[[tuple[str, bool]], Replay] = partial(tuple.__new__, Replay)
-"""Half of what calling the class costs, of which there is one for each duplicate."""
-
-
-class Lease(NamedTuple):
-    """How long a key is held, and from then on its record kept, in milliseconds: always while the call may run."""
-
-    held: int
-    kept: int
-
-
-class Terms:
-    """What a store's calls have in common, and what makes their requests.
-
-    A request is made as the keywords of the function that takes it, ``send``: a client's ``update_item``, or ``dict``
-    to have a look at it. What all of them share is made once; nobody writes into it, botocore neither.
+class RecordRequests:
+    """The requests for the records of a store.
 
     Args:
-        where: The store's table and keys.
+        table: The store's table.
+        keys: Its keys.
         ttl: How long a record is kept.
-        margin: How far the clocks of two holders may be apart.
-
-    Attributes:
-        claim: By policy, what takes a key, unless somebody holds it or has done its work, and counts its fence up: from
-            ``send``, the claim, the time and the lease.
-        complete: Stores what a call returned, if this holder still holds the key: from ``send``, the claim, the time,
-            the result's text, None where it can't be stored, and whether the annotation reads it.
-        fail: The same of a permanent failure's text.
-        release: Gives the key back after a failure, if this holder still holds it; the fence stays. From ``send`` and
-            the claim.
+        margin: How far the clocks of two holders may differ.
     """
 
-    def __init__(self, where: Place, *, ttl: timedelta, margin: timedelta) -> None:
-        self.ttl_attribute, self.ttl, self.margin = where.ttl_attribute, ttl, margin
-        self.kept, self.margin_milliseconds = whole_milliseconds(ttl), whole_milliseconds(margin)
-        self.claim = {policy: _claiming(where, self.margin_milliseconds, policy) for policy in CLAIM_CONDITIONS}
-        self.complete = _completing(where, self.kept)
-        self.fail = _failing(where, self.kept)
-        self.release = _releasing(where)
+    def __init__(self, table: str, keys: TableKeys, *, ttl: timedelta, margin: timedelta) -> None:
+        self.keys = keys
+        self.ttl = whole_milliseconds(ttl)
+        self.margin = whole_milliseconds(margin)
+        self.table = table
+        self._claim_names = {
+            "#key": keys.partition_key,
+            "#expiresAt": keys.ttl_attribute,
+            **{f"#{name}": name for name in _CLAIM_NAMES},
+        }
 
-    def lease(self, duration: timedelta) -> Lease:
-        """A lease of that duration."""
-        held = whole_milliseconds(duration)
-        return Lease(held, max(self.kept, held + self.margin_milliseconds))
+    def claim(self, claim: Claim, now: int, lease: timedelta, on_expired_lease: OnExpiredLease) -> dict[str, Any]:
+        """Return UpdateItem's parameters that take a key, unless it is held or its work is done."""
+        held = whole_milliseconds(lease)
+        kept = max(self.ttl, held + self.margin)  # at least as long as the call may run
+        values = {
+            ":inProgress": {"S": IN_PROGRESS},
+            ":released": {"S": RELEASED},
+            ":token": {"S": claim.token},
+            ":fingerprint": {"S": claim.fingerprint},
+            ":leaseExpiresAt": {"N": str(now + held)},
+            ":expiresAt": {"N": str((now + kept) // 1000)},
+            ":nowSeconds": {"N": str(now // 1000)},
+            ":nowMilliseconds": {"N": str(now)},
+            ":one": {"N": "1"},
+        }
+        if on_expired_lease == "rerun":
+            values[":overdue"] = {"N": str(now - self.margin)}
+        return {
+            "TableName": self.table,
+            "Key": self.key_of(claim),
+            "UpdateExpression": CLAIM_UPDATE,
+            "ConditionExpression": CLAIM_CONDITIONS[on_expired_lease],
+            "ExpressionAttributeNames": self._claim_names,
+            "ExpressionAttributeValues": values,
+            "ReturnValues": "UPDATED_NEW",
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+
+    def complete(self, claim: Claim, now: int, result: tuple[str, bool] | None) -> dict[str, Any]:
+        """Return UpdateItem's parameters that store a call's result, if it still holds the key.
+
+        Args:
+            claim: The call's.
+            now: The time.
+            result: The result's text, and whether the annotation is needed to read it; None if it can't be stored.
+        """
+        return self._end(claim, {**_completed(result), self.keys.ttl_attribute: self.expiry(now)})
+
+    def fail(self, claim: Claim, now: int, failure: str) -> dict[str, Any]:
+        """Return UpdateItem's parameters that store a permanent failure's text, if the call still holds the key."""
+        ending = {"status": {"S": COMPLETED}, "failure": {"S": failure}, self.keys.ttl_attribute: self.expiry(now)}
+        return self._end(claim, ending)
+
+    def release(self, claim: Claim) -> dict[str, Any]:
+        """Return UpdateItem's parameters that release the key, if the call still holds it; the fence stays."""
+        return self._end(claim, {"status": {"S": RELEASED}})
+
+    def read(self, claim: Claim) -> dict[str, Any]:
+        """Return GetItem's parameters for a consistent read of the key's record."""
+        return {"TableName": self.table, "Key": self.key_of(claim), "ConsistentRead": True}
+
+    def completed_item(self, claim: Claim, now: int, result: tuple[str, bool]) -> dict[str, Any]:
+        """Return the typed record of a completed call, for a transaction that contains its effect."""
+        return {
+            **self.key_of(claim),
+            "claimToken": {"S": claim.token},
+            "fingerprint": {"S": claim.fingerprint},
+            self.keys.ttl_attribute: self.expiry(now),
+            **_completed(result),
+        }
+
+    def key_of(self, claim: Claim) -> dict[str, dict[str, str]]:
+        """Return the key of a claim's record, in typed values."""
+        return self.keys.typed(claim.key, SORT_KEY_VALUE)
+
+    def expiry(self, now: int) -> dict[str, str]:
+        """Return the time to live of a record that is written now, in typed epoch seconds."""
+        return {"N": str((now + self.ttl) // 1000)}
+
+    def _end(self, claim: Claim, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return UpdateItem's parameters that end a call by setting these attributes."""
+        names = {name: "expiresAt" if name == self.keys.ttl_attribute else name for name in attributes}
+        return {
+            "TableName": self.table,
+            "Key": self.key_of(claim),
+            "UpdateExpression": "SET " + ", ".join(f"#{name} = :{name}" for name in names.values()),
+            "ConditionExpression": ENDING_CONDITION,
+            "ExpressionAttributeNames": {
+                "#claimToken": "claimToken",
+                "#status": "status",
+                **{f"#{name}": attribute for attribute, name in names.items()},
+            },
+            "ExpressionAttributeValues": {
+                ":token": {"S": claim.token},
+                ":inProgress": {"S": IN_PROGRESS},
+                **{f":{name}": attributes[attribute] for attribute, name in names.items()},
+            },
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+
+
+def _completed(result: tuple[str, bool] | None) -> dict[str, Any]:
+    """Return the attributes of a completed record with this result."""
+    attributes: dict[str, Any] = {"status": {"S": COMPLETED}}
+    if result is not None:
+        text, by_annotation = result
+        attributes["result"] = {"S": text}
+        if by_annotation:
+            attributes["resultByAnnotation"] = {"BOOL": True}
+    return attributes
 
 
 def whole_milliseconds(duration: timedelta) -> int:
-    """A duration, cut to milliseconds."""
+    """Return a duration in milliseconds, rounded down."""
     return duration // _MILLISECOND
 
 
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-def _claiming(
-    where: Place, margin: int, on_expired_lease: OnExpiredLease
-) -> Callable[[Callable[..., Answer], Hold, int, Lease], Answer]:
-    table, partition_key, sort_key, key_prefix, ttl_attribute = where
-    condition = CLAIM_CONDITIONS[on_expired_lease]
-    names = {"#key": partition_key, "#expiresAt": ttl_attribute, **_CLAIM_NAMES}
-    may_be_overdue = on_expired_lease == "rerun"
-
-    def claim(send: Callable[..., Answer], claim: Hold, now: int, lease: Lease) -> Answer:
-        key, token, fingerprint = claim
-        held, kept = lease
-        whole_key = {partition_key: {"S": key_prefix + key}}
-        if sort_key is not None:
-            whole_key[sort_key] = _SORT_KEY
-        values = {
-            ":inProgress": _IN_PROGRESS,
-            ":released": _RELEASED,
-            ":token": {"S": token},
-            ":fingerprint": {"S": fingerprint},
-            ":leaseExpiresAt": {"N": str(now + held)},
-            ":expiresAt": {"N": str((now + kept) // 1000)},
-            ":nowSeconds": {"N": str(now // 1000)},
-            ":nowMilliseconds": {"N": str(now)},
-            ":one": _ONE,
-        }
-        if may_be_overdue:
-            values[":overdue"] = {"N": str(now - margin)}
-        return send(
-            TableName=table,
-            Key=whole_key,
-            UpdateExpression=CLAIM_UPDATE,
-            ConditionExpression=condition,
-            ExpressionAttributeNames=names,
-            ExpressionAttributeValues=values,
-            ReturnValues="UPDATED_NEW",
-            ReturnValuesOnConditionCheckFailure="ALL_OLD",
-        )
-
-    return claim
-
-
-def _completing(where: Place, kept: int) -> Callable[[Callable[..., Answer], Hold, int, str | None, bool], Answer]:
-    table, partition_key, sort_key, key_prefix, ttl_attribute = where
-    without_result = _update_of(where, "status", ttl_attribute)
-    by_json = _update_of(where, "status", "result", ttl_attribute)
-    by_annotation = _update_of(where, "status", "result", "resultByAnnotation", ttl_attribute)
-
-    def complete(
-        send: Callable[..., Answer], claim: Hold, now: int, text: str | None, read_by_annotation: bool
-    ) -> Answer:
-        key, token, _ = claim
-        whole_key = {partition_key: {"S": key_prefix + key}}
-        if sort_key is not None:
-            whole_key[sort_key] = _SORT_KEY
-        values: dict[str, Any] = {
-            ":token": {"S": token},
-            ":inProgress": _IN_PROGRESS,
-            ":status": _COMPLETED,
-            ":expiresAt": {"N": str((now + kept) // 1000)},
-        }
-        if text is None:
-            update, names = without_result
-        else:
-            values[":result"] = {"S": text}
-            update, names = by_annotation if read_by_annotation else by_json
-            if read_by_annotation:
-                values[":resultByAnnotation"] = _TRUE
-        return send(
-            TableName=table,
-            Key=whole_key,
-            UpdateExpression=update,
-            ConditionExpression=ENDING_CONDITION,
-            ExpressionAttributeNames=names,
-            ExpressionAttributeValues=values,
-            ReturnValuesOnConditionCheckFailure="ALL_OLD",
-        )
-
-    return complete
-
-
-def _failing(where: Place, kept: int) -> Callable[[Callable[..., Answer], Hold, int, str], Answer]:
-    update = _update_of(where, "status", "failure", where.ttl_attribute)
-
-    def fail(send: Callable[..., Answer], claim: Hold, now: int, failure: str) -> Answer:
-        expires_at = {"N": str((now + kept) // 1000)}
-        return _end(where, send, claim, update, _COMPLETED, {":failure": {"S": failure}, ":expiresAt": expires_at})
-
-    return fail
-
-
-def _releasing(where: Place) -> Callable[[Callable[..., Answer], Hold], Answer]:
-    update = _update_of(where, "status")
-
-    def release(send: Callable[..., Answer], claim: Hold) -> Answer:
-        return _end(where, send, claim, update, _RELEASED, {})
-
-    return release
-
-
-def _end(
-    where: Place,
-    send: Callable[..., Answer],
-    claim: Hold,
-    update: tuple[str, dict[str, str]],
-    status: dict[str, str],
-    values: dict[str, Any],
-) -> Answer:
-    expression, names = update
-    return send(
-        TableName=where.table,
-        Key=where.key_of(claim),
-        UpdateExpression=expression,
-        ConditionExpression=ENDING_CONDITION,
-        ExpressionAttributeNames=names,
-        ExpressionAttributeValues={
-            ":token": {"S": claim[1]},
-            ":inProgress": _IN_PROGRESS,
-            ":status": status,
-            **values,
-        },
-        ReturnValuesOnConditionCheckFailure="ALL_OLD",
-    )
-
-
-def _update_of(where: Place, *attributes: str) -> tuple[str, dict[str, str]]:
-    """What sets these attributes in a record's ending: the expression, and its names."""
-    names = {f"#{'expiresAt' if name == where.ttl_attribute else name}": name for name in attributes}
-    return "SET " + ", ".join(f"{each} = :{each[1:]}" for each in names), {"#claimToken": "claimToken", **names}
-
-
 def fence_of(record: Mapping[str, Any]) -> int:
-    """The number of the last claim of a record, in typed values."""
+    """Return the number of a record's last claim, from typed values."""
     return int(record["fence"]["N"])
 
 
-def what_is_met(claim: Hold, record: Mapping[str, Any], terms: Terms, now: int) -> Met:
-    """The row of `ON_MEETING` for a record.
+def record_state(claim: Claim, record: Mapping[str, Any], requests: RecordRequests, now: int) -> RecordState:
+    """Return the row of `ON_MEETING` for a record.
 
     Args:
-        claim: Who asks.
-        record: The record, in typed values; empty where there is none.
-        terms: The store's.
-        now: The time at this holder's clock.
+        claim: The call's.
+        record: The record, in typed values; empty if there is none.
+        requests: The store's.
+        now: The time by this holder's clock.
     """
-    _, own_token, own_fingerprint = claim
-    if not record or int(record[terms.ttl_attribute]["N"]) <= now // 1000:
-        return Met.FORGOTTEN
-    status, is_own = record["status"]["S"], record["claimToken"]["S"] == own_token
+    if not record or int(record[requests.keys.ttl_attribute]["N"]) <= now // 1000:
+        return RecordState.FORGOTTEN
+    status, is_own = record["status"]["S"], record["claimToken"]["S"] == claim.token
     if status == RELEASED:
-        return Met.SPENT if is_own else Met.RELEASED
+        return RecordState.SPENT if is_own else RecordState.RELEASED
     if is_own:
-        return Met.OWN
+        return RecordState.OWN
     is_completed = status == COMPLETED
-    if not is_completed and int(record["leaseExpiresAt"]["N"]) <= now - terms.margin_milliseconds:
-        return Met.OVERDUE
-    if record["fingerprint"]["S"] != own_fingerprint:
-        return Met.OTHER_PAYLOAD
+    if not is_completed and int(record["leaseExpiresAt"]["N"]) <= now - requests.margin:
+        return RecordState.OVERDUE
+    if record["fingerprint"]["S"] != claim.fingerprint:
+        return RecordState.OTHER_PAYLOAD
     if not is_completed:
-        return Met.HELD
+        return RecordState.HELD
     if "failure" in record:
-        return Met.FAILED
-    return DONE if "result" in record else Met.DONE_WITHOUT_RESULT
+        return RecordState.FAILED
+    return RecordState.DONE if "result" in record else RecordState.DONE_WITHOUT_RESULT
 
 
-def meet(
-    claim: Hold, record: Mapping[str, Any], terms: Terms, now: int, on_expired_lease: OnExpiredLease = "rerun"
+def resolve_refused_claim(
+    claim: Claim,
+    record: Mapping[str, Any],
+    requests: RecordRequests,
+    now: int,
+    on_expired_lease: OnExpiredLease = "rerun",
 ) -> Replay | None:
-    """What follows for a call whose claim was refused: a replay, or None where the record is its own.
+    """Return the consequence of a refused claim: a replay, or None if the record is the call's own.
 
     Args:
-        claim, record, terms, now: As for `what_is_met`, `now` as it was in the claim.
-        on_expired_lease: As it was in the claim.
+        claim, record, requests, now: As for `record_state`, `now` as in the claim.
+        on_expired_lease: As in the claim.
 
     Raises:
         PayloadMismatchError, AlreadyInProgressError, UnknownOutcomeError, ResultError: As in `ON_MEETING`.
     """
-    met = what_is_met(claim, record, terms, now)
-    outcome = _MEETINGS[on_expired_lease][met]
-    if outcome is _REPLAY:
-        return new_replay((record["result"]["S"], "resultByAnnotation" in record))
-    key = claim[0]
-    match outcome:
+    state = record_state(claim, record, requests, now)
+    match _BY_POLICY[on_expired_lease][state]:
+        case Outcome.REPLAY:
+            return Replay(record["result"]["S"], "resultByAnnotation" in record)
         case Outcome.FAIL:
             return FailureReplay(record["failure"]["S"], by_annotation=False)
         case Outcome.MISMATCH:
-            raise PayloadMismatchError(key, "was used before with another payload; a new call needs a new key")
+            raise PayloadMismatchError(claim.key, "was used before with another payload; a new call needs a new key")
         case Outcome.UNKNOWN:
             since = datetime.fromtimestamp(int(record["leaseExpiresAt"]["N"]) / 1000, UTC)
-            raise UnknownOutcomeError(key, token=record["claimToken"]["S"], since=since, fence=fence_of(record))
+            raise UnknownOutcomeError(claim.key, token=record["claimToken"]["S"], since=since, fence=fence_of(record))
         case Outcome.UNSTORABLE:
-            raise ResultError(key, "was done before, but its result could not be stored; it is not done again")
-        case Outcome.RUN if met is Met.OWN:
+            raise ResultError(claim.key, "was done before, but its result could not be stored; it is not done again")
+        case Outcome.RUN if state is RecordState.OWN:
             return None
-        case _:  # in progress; or the record went between the claim and its refusal, and the next try takes the key
-            raise AlreadyInProgressError(key, "another call is at work on it; try again later")
+        case _:  # in progress; or the record was deleted between the claim and its refusal: the next try takes the key
+            raise AlreadyInProgressError(claim.key, "another call is at work on it; try again later")
 
 
-def look(
-    claim: Hold, record: Mapping[str, Any], terms: Terms, now: int, on_expired_lease: OnExpiredLease = "rerun"
+def peek(
+    claim: Claim,
+    record: Mapping[str, Any],
+    requests: RecordRequests,
+    now: int,
+    on_expired_lease: OnExpiredLease = "rerun",
 ) -> Replay | None:
-    """What follows for a call that reads the record: a replay, or None where it may claim the key.
+    """Return the consequence of reading the record: a replay, or None if the call may claim the key.
 
     Args:
-        claim, record, terms, now, on_expired_lease: As for `meet`.
+        claim, record, requests, now, on_expired_lease: As for `resolve_refused_claim`.
 
     Raises:
         PayloadMismatchError, AlreadyInProgressError, UnknownOutcomeError, ResultError: As in `ON_MEETING`.
     """
-    met = what_is_met(claim, record, terms, now)
-    if _MEETINGS[on_expired_lease][met] is Outcome.RUN:
+    if _BY_POLICY[on_expired_lease][record_state(claim, record, requests, now)] is Outcome.RUN:
         return None
-    return meet(claim, record, terms, now, on_expired_lease)
+    return resolve_refused_claim(claim, record, requests, now, on_expired_lease)
 
 
-def has_ended_so(record: Mapping[str, Any], request: dict[str, Any]) -> bool:
-    """Whether a record that refused a call's ending has that very ending: its first answer was lost.
+def has_ended_so(record: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
+    """Return whether a record that refused a call's ending has this very ending: the first response was lost.
 
     Args:
-        record: The record, in typed values; empty where there is none.
-        request: The ending's.
+        record: The record, in typed values; empty if there is none.
+        request: The ending's parameters.
     """
     values = request["ExpressionAttributeValues"]
     return record.get("claimToken") == values[":token"] and all(
         record.get(name) == values.get(f":{name}") for name in ENDING_ATTRIBUTES
     )
-
-
-def completed_item(
-    claim: Claim, where: Place, *, result: tuple[str, bool] | None, now: int, ttl: timedelta
-) -> dict[str, Any]:
-    """The record of a call that is done, in typed values: to be put where the call and its record are one transaction.
-
-    Args:
-        claim, now: Whose it is, and the time.
-        where, ttl: As for `Terms`.
-        result: What the call returned, as for `Terms.complete`.
-    """
-    item: dict[str, Any] = {
-        **where.key_of(claim),
-        "claimToken": {"S": claim.token},
-        "fingerprint": {"S": claim.fingerprint},
-        where.ttl_attribute: {"N": str((now + whole_milliseconds(ttl)) // 1000)},
-        "status": _COMPLETED,
-    }
-    if result is not None:
-        text, by_annotation = result
-        item["result"] = {"S": text}
-        if by_annotation:
-            item["resultByAnnotation"] = _TRUE
-    return item
-
-
-def read_request(claim: Claim, where: Place) -> dict[str, Any]:
-    """GetItem of a key's record, as it is now."""
-    return {"TableName": where.table, "Key": where.key_of(claim), "ConsistentRead": True}

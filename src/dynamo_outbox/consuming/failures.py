@@ -1,4 +1,4 @@
-"""How a function failed: for good, so that it is stored and raised again, or so that nobody knows what it did."""
+"""Failures of an idempotent function: the stored form of permanent ones, and those that leave the outcome open."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 __all__ = ["leaves_outcome_open", "read_failure", "write_failure"]
 
 MAX_MESSAGE = 1000
-"""How many characters are kept of the message of a failure that is too large for an item."""
+"""Characters that are kept of the message of a failure that is too large for an item."""
 
 _OPEN = (TimeoutError, ConnectionError, HTTPClientError, CommitUnknownError)
-"""What a caller gets whose request may have been carried out all the same."""
+"""Errors of a request that may have been carried out nevertheless."""
 _KNOWN = (ConnectionRefusedError, TransactionCanceledError, IdempotencyError)
-"""What says that it was not, or is under a guard of its own, whatever led to it."""
+"""Errors of a request that was not carried out, or is protected in another way, whatever caused them."""
 
 
 def leaves_outcome_open(error: BaseException, before: BaseException | None = None) -> bool:
-    """Whether a function that ended so may have had its effect.
+    """Return whether a function that raised this error may have had its effect.
 
-    So it is where it was interrupted, or where it, or what it was raised from, tells of a request without an answer.
-    HTTP clients raise their own errors from Python's `TimeoutError` and `ConnectionError`, so these are found there.
+    It may if it was interrupted, or if the error, or one that it was raised from, is that of a request without a
+    response. HTTP clients raise their own errors from Python's `TimeoutError` and `ConnectionError`.
 
     Args:
-        error: What the function raised.
-        before: What was being handled when the function was called, which says nothing about it.
+        error: The function's exception.
+        before: The exception that was being handled when the function was called; it is ignored.
     """
     return any(not isinstance(each, Exception) or isinstance(each, _OPEN) for each in _origins(error, before))
 
 
 def _origins(error: BaseException, before: BaseException | None) -> Iterator[BaseException]:
-    """An error and what a traceback would show it to be raised from, up to where the outcome is known."""
+    """Yield an error and those that it was raised from, as in a traceback, up to one whose outcome is known."""
     pending: list[BaseException | None] = [error]
     seen: set[int] = set()
     while pending:
@@ -53,14 +53,14 @@ def _origins(error: BaseException, before: BaseException | None) -> Iterator[Bas
 
 
 def write_failure(error: Exception) -> str:
-    """A permanent failure as text: its type by name, its message, its arguments and attributes.
+    """Return a permanent failure as text: its type's name, its message, its arguments and attributes.
 
-    What JSON gives back changed, or not at all, is left out: an attribute for itself, the arguments as a whole for the
-    message. One that is too large for an item keeps its type and the beginning of its message.
+    Attributes that JSON can't give back unchanged are left out; if an argument is one of these, the message replaces
+    the arguments. A failure that is too large for an item keeps its type and the beginning of its message.
     """
     message = _message(error)
-    arguments = _plain(list(error.args))
-    attributes = {name: value for name, value in vars(error).items() if _plain([value]) is not None}
+    arguments = _as_stored(list(error.args))
+    attributes = {name: value for name, value in vars(error).items() if _as_stored([value]) is not None}
     kept: dict[str, Any] = {"type": _name(type(error)), "message": message}
     whole = {**kept, "args": [message] if arguments is None else arguments, "attributes": attributes}
     text = json.dumps(whole)
@@ -71,10 +71,10 @@ def write_failure(error: Exception) -> str:
 
 
 def read_failure(key: str, text: str, kinds: Sequence[type[Exception]]) -> Exception:
-    """A stored failure as an exception: of its own type where that is among `kinds` and their subclasses.
+    """Return a stored failure as an exception of its own type, if that is among `kinds` and their subclasses.
 
-    It is made without its constructor, as ``copy`` makes it. Where there is no such type, or it can't be made so, it is
-    a `PermanentFailureError`.
+    It is created without its constructor, as ``copy`` does it. If there is no such type, or it can't be created so, the
+    exception is a `PermanentFailureError`.
     """
     stored = json.loads(text)
     kind = next((each for each in _with_subclasses(kinds) if _name(each) == stored["type"]), None)
@@ -83,7 +83,7 @@ def read_failure(key: str, text: str, kinds: Sequence[type[Exception]]) -> Excep
             error = kind.__new__(kind, *stored["args"])
             error.args = tuple(stored["args"])
             vars(error).update(stored["attributes"])
-        except Exception:  # whatever a constructor of its own may raise
+        except Exception:  # its constructor may raise anything
             return PermanentFailureError(key, stored["type"], stored["message"])
         return error
     return PermanentFailureError(key, stored["type"], stored["message"])
@@ -102,12 +102,12 @@ def _name(kind: type) -> str:
 def _message(error: Exception) -> str:
     try:
         return str(error)
-    except Exception:  # whatever an exception's own __str__ may raise
-        return "(its message could not be made)"
+    except Exception:  # its __str__ may raise anything
+        return "(its message can't be shown)"
 
 
-def _plain(values: list[Any]) -> list[Any] | None:
-    """The values as they are where JSON gives them back so, or else None."""
+def _as_stored(values: list[Any]) -> list[Any] | None:
+    """Return the values if JSON gives them back unchanged, or None."""
     try:
         as_json(values)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A function that is called twice with one message acts once: `idempotent`, and the table behind it."""
+"""Run a function once per idempotency key: `idempotent`, and the table behind it."""
 
 from __future__ import annotations
 
@@ -6,46 +6,29 @@ import asyncio
 import contextvars
 import inspect
 import logging
-import random
 import sys
-import time
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, get_args
 
-from botocore.exceptions import ClientError
-
-from ..aws.clients import LazyClient
 from ..aws.backoff import full_jitter
-from .claims import (
-    DONE,
-    Claim,
-    Claimed,
-    FailureReplay,
-    OnExpiredLease,
-    Place,
-    Replay,
-    Terms,
-    fence_of,
-    has_ended_so,
-    look,
-    meet,
-    read_request,
-    what_is_met,
-)
+from ..aws.clients import LazyClient
+from ..aws.lambda_context import ANSWER_MARGIN, remaining_time_in
 from ..errors import AlreadyInProgressError, LeaseLostError, ResultError
+from ..options import Clock, TableKeys
+from ..writing.callables import refuse_awaitable, refuse_unfit
+from .claims import Claim, Claimed, FailureReplay, OnExpiredLease, RecordRequests, Replay
 from .failures import leaves_outcome_open, read_failure, write_failure
-from ..aws.functions import JSON_TYPES, name_of, refuse_awaitable, refuse_unfit, time_left
-from .keys import claim_maker
+from .keys import Key, claim_maker, name_of
+from .record_store import RecordStore
 from .results import ResultCodec
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator
     from typing import Literal
 
-    from .claims import Hold
-    from ..typing import Clock, DynamoDBClient
+    from ..typing import DynamoDBClient
 
 __all__ = ["IdempotencyStore", "fence_number", "idempotent"]
 
@@ -55,32 +38,29 @@ Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 
 DEFAULT_LEASE = timedelta(minutes=15)
-"""Where no Lambda context says how long the call may run: Lambda's own longest time.
+"""Used if no Lambda context says how long the call may run: Lambda's maximum.
 https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html"""
-ANSWER_MARGIN = timedelta(seconds=1)
-"""What a call that waits keeps of Lambda's remaining time for answering."""
-
-utc_now: Clock = partial(datetime.now, UTC)
 
 _fence: contextvars.ContextVar[int | None] = contextvars.ContextVar("fence", default=None)
 
 
 class IdempotencyStore:
-    """A DynamoDB table of the calls that were made.
+    """Stores idempotency records in a DynamoDB table.
 
     Args:
         table: The table's name.
         ttl: How long a call is remembered: longer than any redelivery of its message.
-        client: A low-level DynamoDB client; by default one is made on first use.
-        partition_key, sort_key, key_prefix, ttl_attribute: What the table's attributes are called, all keys text, and
-            what its partition key's values begin with. The sort key, where there is one, always holds ``idempotency``.
-        lease: How long a call may run where no Lambda context says so.
-        clock_margin: How far the clocks of two callers may be apart.
-        clock: Tells the time.
-        sleep, sleep_async, draw: Wait for seconds, and draw a number from 0 to 1: for calls that wait for another's
-            result, and the jitter between their looks.
+        client: A low-level DynamoDB client; by default one is created on first use.
+        table_keys: The table's attribute names, and the prefix of its partition keys. A sort key always holds
+            ``idempotency``.
+        lease: How long a call may run if no Lambda context says so.
+        clock_margin: How far the clocks of two callers may differ.
+        clock: The time, waiting and jitter.
 
-    It needs ``dynamodb:UpdateItem`` on the table, and ``dynamodb:GetItem`` where calls wait.
+    Attributes:
+        records: The records; for `idempotent` and `Inbox`.
+
+    It needs ``dynamodb:UpdateItem`` on the table, and ``dynamodb:GetItem`` if calls wait.
     """
 
     def __init__(
@@ -89,160 +69,77 @@ class IdempotencyStore:
         *,
         ttl: timedelta = timedelta(days=8),
         client: DynamoDBClient | None = None,
-        partition_key: str = "pk",
-        sort_key: str | None = None,
-        key_prefix: str = "",
-        ttl_attribute: str = "expiresAt",
+        table_keys: TableKeys = TableKeys(sort_key=None),
         lease: timedelta = DEFAULT_LEASE,
         clock_margin: timedelta = timedelta(seconds=1),
-        clock: Clock = utc_now,
-        sleep: Callable[[float], None] = time.sleep,
-        sleep_async: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        draw: Callable[[], float] = random.random,
+        clock: Clock = Clock(),
     ) -> None:
         if not table:
             raise ValueError("table needs a name")
         for name, duration in (("ttl", ttl), ("lease", lease)):
             if duration <= timedelta(0):
-                raise ValueError(f"{name}={duration} has to be longer than nothing")
+                raise ValueError(f"{name}={duration} must be positive")
         if ttl <= lease:
-            raise ValueError(
-                f"ttl={ttl} has to be longer than lease={lease}: a call must not be forgotten while it runs"
-            )
+            raise ValueError(f"ttl={ttl} must be longer than lease={lease}: a running call must not be forgotten")
         self.table = table
-        self._place = Place(table, partition_key, sort_key, key_prefix, ttl_attribute)
-        self._terms = Terms(self._place, ttl=ttl, margin=clock_margin)
-        self._lease, self._own_lease = lease, self._terms.lease(lease)
-        # The time in seconds: by default as `utc_now` has it, without making a datetime of it at each call.
-        self._seconds: Callable[[], float] = time.time if clock is utc_now else lambda: clock().timestamp()
-        self._clock = clock
-        self._client: LazyClient[DynamoDBClient] = LazyClient("dynamodb", client)
-        self._sleep = sleep
-        self._sleep_async = sleep_async
-        self._draw = draw
+        self._ttl = ttl
+        self._clock_margin = clock_margin
+        requests = RecordRequests(table, table_keys, ttl=ttl, margin=clock_margin)
+        self.records = RecordStore(LazyClient("dynamodb", client), requests, lease, clock)
 
     @property
     def ttl(self) -> timedelta:
-        return self._terms.ttl
+        return self._ttl
 
     @property
     def lease(self) -> timedelta:
-        return self._lease
+        return self.records.lease
 
     @property
     def clock_margin(self) -> timedelta:
-        return self._terms.margin
-
-    def claim(
-        self, claim: Claim, lease: timedelta | None = None, *, on_expired_lease: OnExpiredLease = "rerun"
-    ) -> Claimed | Replay:
-        """Take the key: one conditional update.
-
-        Returns:
-            `Claimed` where this call now holds the key, or the `Replay` of the call that was made before.
-
-        Raises:
-            AlreadyInProgressError, PayloadMismatchError, UnknownOutcomeError, ResultError: The call must not run.
-        """
-        now = self._now()
-        how_long = self._own_lease if lease is None else self._terms.lease(lease)
-        take = self._terms.claim[on_expired_lease]
-        try:
-            record: Mapping[str, Any] = take(self._client().update_item, claim, now, how_long)["Attributes"]
-        except ClientError as error:
-            record = _met(error)
-            if (replay := meet(claim, record, self._terms, now, on_expired_lease)) is not None:
-                return replay
-        return Claimed(fence_of(record))
-
-    def look(self, claim: Claim, *, on_expired_lease: OnExpiredLease = "rerun") -> Replay | None:
-        """Read the key's record: one consistent read.
-
-        Returns:
-            The `Replay` of the call that was made before, or None where the key may be claimed.
-
-        Raises:
-            AlreadyInProgressError, PayloadMismatchError, UnknownOutcomeError, ResultError: It may not.
-        """
-        record = self._client().get_item(**read_request(claim, self._place)).get("Item", {})
-        return look(claim, record, self._terms, self._now(), on_expired_lease)
-
-    def complete(self, claim: Hold, result: tuple[str, bool] | None) -> bool:
-        """Store the result: its text, and whether the annotation reads it; None where it can't be stored.
-
-        Returns:
-            False where this call doesn't hold the key any more, and nothing was changed.
-        """
-        text, by_annotation = (None, False) if result is None else result
-        return self._end(self._terms.complete, claim, self._now(), text, by_annotation)
-
-    def fail(self, claim: Hold, failure: str) -> bool:
-        """Store a permanent failure; False where this call doesn't hold the key any more, and nothing was changed."""
-        return self._end(self._terms.fail, claim, self._now(), failure)
-
-    def release(self, claim: Hold) -> bool:
-        """Give the key back; False where this call doesn't hold it any more, and nothing was changed."""
-        return self._end(self._terms.release, claim)
+        return self._clock_margin
 
     def forget(self, key: str, *, token: str) -> bool:
-        """Let a call whose outcome was unknown be made again: its effect, you found, did not take place.
+        """Allow a call whose outcome was unknown to run again: you found that its effect did not take place.
 
         Args:
             key, token: The `UnknownOutcomeError`'s.
 
         Returns:
-            False where the record isn't in progress with this token any more, and nothing was changed.
+            False if the record is no longer in progress with this token; then nothing was changed.
         """
-        return self.release(Claim(key, token, ""))
+        return self.records.release(Claim(key, token, ""))
 
     def resolve(self, key: str, result: object, *, token: str, function: Callable[..., Any] | None = None) -> bool:
-        """Store by hand what a call whose outcome was unknown returned: its effect, you found, took place.
+        """Store the result of a call whose outcome was unknown: you found that its effect took place.
 
         Args:
             key, token: The `UnknownOutcomeError`'s.
-            result: What duplicates are to get.
-            function: The function, by whose return annotation the result is written; without it, it is plain JSON.
+            result: The result for duplicates.
+            function: The function, by whose return annotation the result is stored; without it, as plain JSON.
 
         Returns:
-            False where the record isn't in progress with this token any more, and nothing was changed.
+            False if the record is no longer in progress with this token; then nothing was changed.
 
         Raises:
             ValueError: The result can't be stored; nothing was changed.
         """
         stored = ResultCodec(function or (lambda: None)).write(result)
-        return self.complete(Claim(key, token, ""), stored)
-
-    def _end(self, end: Callable[..., Any], claim: Hold, *how: object) -> bool:
-        try:
-            end(self._client().update_item, claim, *how)
-        except ClientError as error:
-            return has_ended_so(_met(error), end(dict, claim, *how))
-        return True
-
-    def _now(self) -> int:
-        """The time, in milliseconds."""
-        return int(self._seconds() * 1000)
-
-
-def _met(error: ClientError) -> Mapping[str, Any]:
-    """The record that a condition met; any other error is raised as it is."""
-    if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-        raise error
-    return cast("Mapping[str, Any]", error.response.get("Item", {}))
+        return self.records.complete(Claim(key, token, ""), stored)
 
 
 def fence_number() -> int:
-    """The number of this hold on its key: larger than any earlier one's, whoever held it.
+    """Return the number of this call's hold on its key: larger than any earlier one's, whoever held it.
 
-    Pass it on to the store that the function writes to, and let that refuse a smaller one than it has seen: then a call
-    that outlived its lease can't overwrite what its successor wrote. It is the innermost idempotent call's, and seen in
-    its own thread or task and the tasks that this starts.
+    Pass it to the store that the function writes to, and let that store refuse a number smaller than one that it has
+    seen: then a call that outlived its lease can't overwrite what its successor wrote. It is the innermost idempotent
+    call's, visible in its own thread or task and in the tasks that this starts.
 
     Raises:
         RuntimeError: No idempotent function is running here, or it runs without a key.
 
     Guarantee: it grows with each claim of a key, over releases and takeovers, however the callers' clocks differ.
-    Limit: when the record was deleted by TTL it goes on from the time, so clocks must not differ by the store's ttl.
+    Limit: after TTL has deleted the record it continues from the time, so clocks must not differ by the store's ttl.
     """
     fence = _fence.get()
     if fence is None:
@@ -262,248 +159,351 @@ def _fenced(fence: int | None) -> Iterator[None]:
 def idempotent(
     store: IdempotencyStore,
     *,
-    key: str | Callable[..., str] | None = None,
-    fingerprint: str | Callable[..., object] | None = None,
+    key: str | Callable[..., str] | Key | None = None,
     scope: str | None = None,
     on_missing_key: Literal["raise", "run"] = "raise",
     on_duplicate: Callable[..., Any] | None = None,
     on_expired_lease: OnExpiredLease = "rerun",
     wait_for: timedelta | None = None,
-    permanent: tuple[type[Exception], ...] = (),
+    permanent_errors: tuple[type[Exception], ...] = (),
 ) -> Callable[[Callable[Parameters, Returned]], Callable[Parameters, Returned]]:
-    """Let a function, or a Lambda handler, act once per key.
+    """Run a function, or a Lambda handler, once per idempotency key.
 
     Args:
-        store: Where the calls are remembered.
-        key: What makes two calls one. By default the first argument is an event, parsed or not, and its id is the
-            key; else a
-            JMESPath expression into the first argument, or a function of the call's arguments.
-        fingerprint: What must be equal in two calls with one key, or else the second is an error: a JMESPath expression
-            into the first argument, or a function of the call's arguments. By default an event's type and data; an API
-            request's method, path and body; of any other call all arguments but Lambda's context, as JSON.
-        scope: Parts functions that share a store. By default the function's module and qualified name: renaming it
-            then forgets its calls; give the old name here to keep them.
-        on_missing_key: What becomes of a call without a key: ``raise``, or ``run`` it, each time it comes.
-        on_duplicate: Called with the stored result and the call's arguments when a call was made before; what it
-            returns is returned. By default the stored result is.
-        on_expired_lease: What becomes of a call whose key was taken by one that never said how it ended, and whose
-            lease is over: ``rerun`` it, or ``raise`` an `UnknownOutcomeError` until somebody has looked and told the
-            store. With ``raise``, a function that was interrupted, or that failed on a request without an answer (a
-            `TimeoutError` or `ConnectionError`, or what was raised from one), keeps its key too.
-        wait_for: How long a call waits for the one that holds its key; by default not at all. Never longer than
+        store: Stores the records of the calls.
+        key: The idempotency key: a JMESPath expression into the first argument, or a function of the call's arguments.
+            By default the first argument is an event, parsed or not, and its id is the key. A `Key` also chooses the
+            fingerprint.
+        scope: Namespace for functions that share a table. By default the function's module and qualified name: renaming
+            it then forgets its calls; give the old name here to keep them.
+        on_missing_key: What happens to a call without a key: ``raise``, or ``run`` it, each time.
+        on_duplicate: Called with the stored result and the call's arguments for a duplicate; its result is returned. By
+            default the stored result is.
+        on_expired_lease: What happens if an earlier call took the key, its lease is over, and it never said how it
+            ended: ``rerun``, or ``raise`` an `UnknownOutcomeError` until an operator resolves it (see
+            `IdempotencyStore.forget` and `IdempotencyStore.resolve`). With ``raise``, a function that was interrupted,
+            or that failed on a request without a response (a `TimeoutError` or `ConnectionError`, or an exception
+            raised from one), keeps its key too.
+        wait_for: How long a call waits for another one that holds its key; by default not at all. Never longer than
             Lambda's remaining time allows, less a second.
-        permanent: Exceptions after which another try is of no use: they are stored like results, and raised again for
-            each duplicate. After any other the next call runs.
+        permanent_errors: Exceptions after which a retry is useless: they are stored like results, and raised again for
+            each duplicate. After any other exception the next call runs.
 
     Raises:
-        TypeError: When decorating what can't be made idempotent: a generator, a class.
+        TypeError: The decorated object can't be made idempotent: a generator, a class.
         MissingIdempotencyKeyError, AlreadyInProgressError, PayloadMismatchError, UnknownOutcomeError: When called; the
             function did not run.
         LeaseLostError, ResultError: When called; the function did run.
-        PermanentFailureError: When called; the function failed for good before, with what can't be raised again.
-        DecodeError: When called by default with what is no event.
+        PermanentFailureError: When called; the function failed for good before, with an exception that can't be raised
+            again.
+        DecodeError: When called without `key=` with an object that is not an event.
 
-    Guarantee: of calls with one key, one at a time holds the lease, and after one has returned within it none runs
+    Guarantee: of calls with one key, one at a time holds the lease, and after one has returned within it, none runs
     until the store's ttl is over. With ``on_expired_lease="raise"`` a call runs at most once per key until the ttl is
-    over, unless it failed and said so. Limits: a function that outlives its lease (only possible where no Lambda
-    context set it) may meet a second run, and then raises `LeaseLostError`; one whose process died before its result
-    was stored runs again when the lease is over. Effects that must not repeat then belong into the dedup record's
+    over, unless it failed and said so. Limits: a function that outlives its lease (only possible if no Lambda context
+    set it) may overlap with a second run, and then raises `LeaseLostError`; if a process dies before its result is
+    stored, the function runs again after the lease. Put effects that must not repeat into the dedup record's
     transaction, or behind a `fence_number`.
     """
     if on_expired_lease not in get_args(OnExpiredLease):
-        raise ValueError(f"on_expired_lease={on_expired_lease!r} has to be 'rerun' or 'raise'")
+        raise ValueError(f"on_expired_lease={on_expired_lease!r} must be 'rerun' or 'raise'")
     if wait_for is not None and wait_for <= timedelta(0):
-        raise ValueError(f"wait_for={wait_for} has to be longer than nothing")
-    for kind in cast("tuple[object, ...]", permanent):
+        raise ValueError(f"wait_for={wait_for} must be positive")
+    for kind in cast("tuple[object, ...]", permanent_errors):
         if not (isinstance(kind, type) and issubclass(kind, Exception)):
-            raise TypeError(f"permanent={kind!r} has to be an exception's type, and one that derives from Exception")
+            raise TypeError(f"permanent_errors={kind!r} must be a class that derives from Exception")
 
     def decorate(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
         refuse_unfit(function, "idempotent", allow_async=True)
         name = scope or name_of(function)
         if name is None:
-            raise TypeError(
-                "a lambda, a partial or a callable object has no name to remember its calls by; give scope="
-            )
-        codec = ResultCodec(function)
-        claim_of = claim_maker(function, key=key, fingerprint=fingerprint, scope=name, on_missing_key=on_missing_key)
-        terms, client, own_lease = store._terms, store._client, store._own_lease
-        take, complete = terms.claim[on_expired_lease], terms.complete
-
-        def attempt_of(claim: Hold, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Attempt:
-            return _Attempt(store, Claim(*claim), on_expired_lease, wait_for, partial(time_left, args, kwargs))
-
-        def replayed(claim: Hold, replay: Replay, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            if isinstance(replay, FailureReplay):
-                raise read_failure(claim[0], replay.text, permanent)
-            result = codec.read(*replay)
-            return result if on_duplicate is None else on_duplicate(result, *args, **kwargs)
-
-        def fail(claim: Hold, error: BaseException, before: BaseException | None) -> None:
-            if isinstance(error, permanent):
-                _store_failure(store, claim, error)
-            elif on_expired_lease == "raise" and leaves_outcome_open(error, before):
-                log.warning("%s stays held: whether its effect took place is not known (token %s)", *claim[:2])
-            else:
-                _release(store, claim)
-
-        def store_result(update: Callable[..., Any], claim: Hold, result: object) -> None:
-            try:
-                text, by_annotation = codec.write(result)
-            except ValueError as error:
-                if not store.complete(claim, None):
-                    raise LeaseLostError(claim[0], result) from error
-                problem = f"its {type(result).__name__} can't be stored: {error}"
-                raise ResultError(claim[0], f"the function ran and counts as done, but {problem}") from error
-            now = store._now()
-            try:
-                complete(update, claim, now, text, by_annotation)
-            except ClientError as error:
-                if not has_ended_so(_met(error), complete(dict, claim, now, text, by_annotation)):
-                    raise LeaseLostError(claim[0], result) from error
-
+            raise TypeError("a lambda, a partial or a callable object has no name of its own; give scope=")
+        call = _IdempotentCall(
+            store.records,
+            ResultCodec(function),
+            claim_maker(function, key=key, scope=name, on_missing_key=on_missing_key),
+            on_duplicate,
+            on_expired_lease,
+            wait_for,
+            permanent_errors,
+        )
         if inspect.iscoroutinefunction(function):
 
             @wraps(function)
             async def run_async(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Any:
-                if (call := claim_of(args, kwargs)) is None:
-                    with _fenced(None):
-                        return await function(*args, **kwargs)
-                claim, _ = call
-                attempt = attempt_of(claim, args, kwargs)
-                while not isinstance(told := await _step_unless_cancelled(store, attempt), (Claimed, Replay)):
-                    await store._sleep_async(told)
-                if isinstance(told, Replay):
-                    answer = replayed(claim, told, args, kwargs)
-                    return await answer if inspect.isawaitable(answer) else answer
-                before = sys.exception()
-                try:
-                    with _fenced(told.fence):
-                        result = await function(*args, **kwargs)
-                except BaseException as error:
-                    await _in_thread(fail, claim, error, before)
-                    raise
-                await _in_thread(store_result, client().update_item, claim, result)
-                return result
+                return await _drive_async(call.steps(args, kwargs), partial(function, *args, **kwargs), call)
 
             return cast("Callable[Parameters, Returned]", run_async)
 
-        def wait(claim: Hold, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Claimed | Replay:
-            """What the key's claim comes to, as soon as it comes to something."""
-            attempt = attempt_of(claim, args, kwargs)
-            while not isinstance(told := attempt.step(), (Claimed, Replay)):
-                store._sleep(told)
-            return told
-
         @wraps(function)
         def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Any:
-            if (call := claim_of(args, kwargs)) is None:
-                with _fenced(None):
-                    return function(*args, **kwargs)
-            claim, lease = call
-            if wait_for is None:
-                update = client().update_item
-                now = store._now()
-                how_long = own_lease if lease is None else terms.lease(lease)
-                refused = False
-                try:
-                    record: Mapping[str, Any] = take(update, claim, now, how_long)["Attributes"]
-                except ClientError as error:
-                    record, refused = _met(error), True
-                if refused:
-                    if what_is_met(claim, record, terms, now) is DONE:  # as nearly each duplicate does
-                        result = codec.read(record["result"]["S"], "resultByAnnotation" in record)
-                        return result if on_duplicate is None else on_duplicate(result, *args, **kwargs)
-                    if replay := meet(claim, record, terms, now, on_expired_lease):
-                        return replayed(claim, replay, args, kwargs)
-                fence = int(record["fence"]["N"])
-            elif isinstance(told := wait(claim, args, kwargs), Replay):
-                return replayed(claim, told, args, kwargs)
-            else:
-                update, fence = client().update_item, told.fence
-            before = sys.exception()
-            try:
-                reset = _fence.set(fence)
-                try:
-                    result = function(*args, **kwargs)
-                finally:
-                    _fence.reset(reset)
-                if type(result) not in JSON_TYPES:
-                    refuse_awaitable(result, name)
-            except BaseException as error:
-                fail(claim, error, before)
-                raise
-            store_result(update, claim, result)
-            return result
+            def checked() -> object:
+                result = function(*args, **kwargs)
+                refuse_awaitable(result, name)
+                return result
+
+            return _drive(call.steps(args, kwargs), checked, call)
 
         return cast("Callable[Parameters, Returned]", run)
 
     return decorate
 
 
-class _Attempt:
-    """A call's way to its key: it claims it and, where another call holds it, looks again for as long as it may."""
+class _Run:
+    """A step: run the function with this fence number; the answer is a `_Returned` or a `_Raised`."""
+
+    __slots__ = ("fence",)
+
+    def __init__(self, fence: int | None) -> None:
+        self.fence = fence
+
+
+class _Sleep:
+    """A step: wait for seconds."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
+class _Request:
+    """A step: make a request to DynamoDB; its result is the answer, and its exception is thrown.
+
+    Attributes:
+        send: The request.
+        claim: The claim that the request takes, which has to be released if the caller is cancelled meanwhile.
+    """
+
+    __slots__ = ("claim", "send")
+
+    def __init__(self, send: Callable[[], Any], claim: Claim | None = None) -> None:
+        self.send = send
+        self.claim = claim
+
+
+class _Returned:
+    """The end of a call: the value to return, which an async function awaits if it comes from `on_duplicate`."""
+
+    __slots__ = ("awaits", "value")
+
+    def __init__(self, value: Any, *, awaits: bool = False) -> None:
+        self.value = value
+        self.awaits = awaits
+
+
+class _Raised:
+    """The end of a call: the function's exception."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class _IdempotentCall:
+    """The algorithm of an idempotent call, for sync and async functions.
+
+    `steps` is a generator that yields what to do next and is sent the answer. It does nothing itself, so that `_drive`
+    and `_drive_async` differ only in how they carry a step out.
+    """
 
     def __init__(
         self,
-        store: IdempotencyStore,
-        claim: Claim,
+        records: RecordStore,
+        codec: ResultCodec,
+        claim_of: Callable[[tuple[Any, ...], dict[str, Any]], Claim | None],
+        on_duplicate: Callable[..., Any] | None,
         on_expired_lease: OnExpiredLease,
         wait_for: timedelta | None,
-        lease: Callable[[], timedelta | None],
+        permanent_errors: tuple[type[Exception], ...],
     ) -> None:
-        self.claim = claim
-        self._store = store
+        self._records = records
+        self._codec = codec
+        self._claim_of = claim_of
+        self._on_duplicate = on_duplicate
         self._on_expired_lease: OnExpiredLease = on_expired_lease
-        self._lease = lease
-        self._until: datetime | None = None
-        self._waits = 0
-        if wait_for is not None:
-            remaining = lease()
-            allowed = wait_for if remaining is None else min(wait_for, remaining - ANSWER_MARGIN)
-            self._until = store._clock() + allowed
+        self._wait_for = wait_for
+        self._permanent_errors = permanent_errors
 
-    def step(self) -> Claimed | Replay | float:
-        """Claim the key, or look whether it can be claimed by now.
+    @property
+    def clock(self) -> Clock:
+        return self._records.clock
 
-        Returns:
-            What `IdempotencyStore.claim` returns, or the seconds to wait before the next step.
-        """
+    def steps(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Generator[_Run | _Sleep | _Request, Any, _Returned | _Raised]:
+        """Yield the steps of one call, with these arguments; return its end."""
+        before = sys.exception()
+        claim = self._claim_of(args, kwargs)
+        if claim is None:
+            return cast("_Returned | _Raised", (yield _Run(None)))
+        held = yield from self._claim(claim, partial(remaining_time_in, (*args, *kwargs.values())))
+        if isinstance(held, FailureReplay):
+            return _Raised(read_failure(claim.key, held.text, self._permanent_errors))
+        if isinstance(held, Replay):
+            result = self._codec.read(*held)
+            return _Returned(
+                result if self._on_duplicate is None else self._on_duplicate(result, *args, **kwargs), awaits=True
+            )
+        end: _Returned | _Raised = yield _Run(held.fence)
+        if isinstance(end, _Raised):
+            yield _Request(partial(self._fail, claim, end.error, before))
+        else:
+            yield _Request(partial(self._complete, claim, end.value))
+        return end
+
+    def _claim(
+        self, claim: Claim, lease: Callable[[], timedelta | None]
+    ) -> Generator[_Sleep | _Request, Any, Claimed | Replay]:
+        """Claim the key; if another call holds it, look again for as long as this call may wait."""
+        records = self._records
+        policy: OnExpiredLease = self._on_expired_lease
+        until = self._wait_until(lease)
+        waits = 0
+        while True:
+            try:
+                if waits:
+                    replay: Replay | None = yield _Request(partial(records.peek, claim, on_expired_lease=policy))
+                    if replay is not None:
+                        return replay
+                taken: Claimed | Replay = yield _Request(
+                    partial(records.claim, claim, lease(), on_expired_lease=policy), claim
+                )
+                return taken
+            except AlreadyInProgressError:
+                left = 0.0 if until is None else (until - self.clock.now()).total_seconds()
+                if left <= 0:
+                    raise
+            yield _Sleep(min(full_jitter(waits, draw=self.clock.random()), left))
+            waits += 1
+
+    def _wait_until(self, lease: Callable[[], timedelta | None]) -> datetime | None:
+        if self._wait_for is None:
+            return None
+        remaining = lease()
+        allowed = self._wait_for if remaining is None else min(self._wait_for, remaining - ANSWER_MARGIN)
+        return self.clock.now() + allowed
+
+    def _complete(self, claim: Claim, result: object) -> None:
+        """Store the function's result."""
         try:
-            if self._waits and (replay := self._store.look(self.claim, on_expired_lease=self._on_expired_lease)):
-                return replay
-            return self._store.claim(self.claim, self._lease(), on_expired_lease=self._on_expired_lease)
-        except AlreadyInProgressError:
-            left = 0.0 if self._until is None else (self._until - self._store._clock()).total_seconds()
-            if left <= 0:
-                raise
-            wait = min(full_jitter(self._waits, draw=self._store._draw()), left)
-            self._waits += 1
-            return wait
+            stored = self._codec.write(result)
+        except ValueError as error:
+            if not self._records.complete(claim, None):
+                raise LeaseLostError(claim.key, result) from error
+            problem = f"its {type(result).__name__} can't be stored: {error}"
+            raise ResultError(claim.key, f"the function ran and counts as done, but {problem}") from error
+        if not self._records.complete(claim, stored):
+            raise LeaseLostError(claim.key, result)
+
+    def _fail(self, claim: Claim, error: BaseException, before: BaseException | None) -> None:
+        """Record that the function failed; its own exception is the one to be raised, so nothing is raised here."""
+        if isinstance(error, self._permanent_errors):
+            try:
+                if not self._records.fail(claim, write_failure(error)):
+                    log.warning("%s failed for good, but another call had taken its key; that is not stored", claim.key)
+            except Exception:
+                log.exception("%s failed for good, but that could not be stored; it stays held", claim.key)
+        elif self._on_expired_lease == "raise" and leaves_outcome_open(error, before):
+            log.warning("%s stays held: whether its effect took place is not known (token %s)", claim.key, claim.token)
+        else:
+            self.release(claim)
+
+    def release(self, claim: Claim) -> None:
+        """Release the key; if that fails, the lease ends by itself."""
+        try:
+            self._records.release(claim)
+        except Exception:
+            log.exception("%s could not be released; it stays held until its lease is over", claim.key)
 
 
-async def _step_unless_cancelled(store: IdempotencyStore, attempt: _Attempt) -> Claimed | Replay | float:
-    """One step in a thread; where the caller is cancelled meanwhile, a key that it took is given back."""
-    step, cancelled = await _to_the_end(attempt.step)
+def _drive(
+    steps: Generator[_Run | _Sleep | _Request, Any, _Returned | _Raised],
+    function: Callable[[], object],
+    call: _IdempotentCall,
+) -> Any:
+    """Carry out the steps of a call in this thread."""
+    answer: Any = None
+    error: BaseException | None = None
+    try:
+        while True:
+            step = steps.send(answer) if error is None else steps.throw(error)
+            answer = error = None
+            if isinstance(step, _Sleep):
+                call.clock.sleep(step.seconds)
+            elif isinstance(step, _Run):
+                answer = _run(function, step.fence)
+            else:
+                try:
+                    answer = step.send()
+                except BaseException as raised:
+                    error = raised
+    except StopIteration as stop:
+        end: _Returned | _Raised = stop.value
+    if isinstance(end, _Raised):
+        raise end.error
+    return end.value
+
+
+def _run(function: Callable[[], object], fence: int | None) -> _Returned | _Raised:
+    try:
+        with _fenced(fence):
+            return _Returned(function())
+    except BaseException as error:
+        return _Raised(error)
+
+
+async def _drive_async(
+    steps: Generator[_Run | _Sleep | _Request, Any, _Returned | _Raised],
+    function: Callable[[], Any],
+    call: _IdempotentCall,
+) -> Any:
+    """Carry out the steps of a call in this task; requests are made in a thread."""
+    answer: Any = None
+    error: BaseException | None = None
+    try:
+        while True:
+            step = steps.send(answer) if error is None else steps.throw(error)
+            answer = error = None
+            if isinstance(step, _Sleep):
+                await call.clock.sleep_async(step.seconds)
+            elif isinstance(step, _Run):
+                answer = await _run_async(function, step.fence)
+            else:
+                try:
+                    answer = await _request_async(step, call)
+                except BaseException as raised:
+                    error = raised
+    except StopIteration as stop:
+        end: _Returned | _Raised = stop.value
+    if isinstance(end, _Raised):
+        raise end.error
+    return await end.value if end.awaits and inspect.isawaitable(end.value) else end.value
+
+
+async def _run_async(function: Callable[[], Any], fence: int | None) -> _Returned | _Raised:
+    try:
+        with _fenced(fence):
+            return _Returned(await function())
+    except BaseException as error:
+        return _Raised(error)
+
+
+async def _request_async(step: _Request, call: _IdempotentCall) -> Any:
+    """Make a request in a thread; if the caller is cancelled meanwhile, release a key that the request has taken."""
+    work, cancelled = await _to_the_end(step.send)
     if cancelled is None:
-        return step.result()
-    if step.exception() is None and isinstance(step.result(), Claimed):
-        await _to_the_end(partial(_release, store, attempt.claim))
-    raise cancelled
-
-
-async def _in_thread(function: Callable[..., Returned], *args: object) -> Returned:
-    """Call in a thread; a cancellation is raised when the call is over."""
-    work, cancelled = await _to_the_end(partial(function, *args))
-    if cancelled is not None:
-        raise cancelled from work.exception()
-    return work.result()
+        return work.result()
+    if step.claim is not None and work.exception() is None and isinstance(work.result(), Claimed):
+        await _to_the_end(partial(call.release, step.claim))
+    raise cancelled from (None if step.claim else work.exception())
 
 
 async def _to_the_end(function: Callable[[], Returned]) -> tuple[asyncio.Future[Returned], BaseException | None]:
-    """Call in a thread and wait until it is over, however often the caller is cancelled meanwhile.
+    """Call in a thread and wait until the call is over, however often the caller is cancelled meanwhile.
 
-    A future of the executor's, not a task: the end of the loop cancels tasks, and what a thread has begun goes on.
+    It is an executor's future, not a task: the end of the loop cancels tasks, but a thread's work goes on.
     """
     work = asyncio.get_running_loop().run_in_executor(None, contextvars.copy_context().run, function)
     cancelled: BaseException | None = None
@@ -513,20 +513,3 @@ async def _to_the_end(function: Callable[[], Returned]) -> tuple[asyncio.Future[
         except asyncio.CancelledError as error:
             cancelled = error
     return work, cancelled
-
-
-def _release(store: IdempotencyStore, claim: Hold) -> None:
-    """Give the key back after a failure, whose own exception is the one to be raised: the lease ends without us too."""
-    try:
-        store.release(claim)
-    except Exception:
-        log.exception("%s could not be released; it stays held until its lease is over", claim[0])
-
-
-def _store_failure(store: IdempotencyStore, claim: Hold, failure: Exception) -> None:
-    """Store a permanent failure, whose own exception is the one to be raised."""
-    try:
-        if not store.fail(claim, write_failure(failure)):
-            log.warning("%s failed for good, but another call had taken its key; that is not stored", claim[0])
-    except Exception:
-        log.exception("%s failed for good, but that could not be stored; it stays held", claim[0])

@@ -1,8 +1,8 @@
-"""What an inbox adds to a handler's transaction, and what follows when handler or transaction fails.
+"""The records that an inbox adds to a handler's transaction, and the consequence if handler or transaction fails.
 
-The dedup record is the record of a completed call, as `claims` keeps it, put on the condition that there is none: so it
-is there if and only if the handler's effect is. Where order is asked for, one more record per consumer and aggregate
-holds the sequence of the last event handled, and the transaction moves it on, or is refused.
+The dedup record is the record of a completed call, as in `claims`, put on the condition that there is none: it exists
+if and only if the handler's effect does. If stale events are skipped, one more record per consumer and aggregate holds
+the sequence of the last event handled; the transaction updates it, or is refused.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from .claims import Claim, Met, completed_item, whole_milliseconds
+from .claims import Claim, RecordState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import timedelta
 
     from ..events.event import Event
-    from .claims import Place
+    from .claims import RecordRequests
 
 __all__ = [
     "AfterFailure",
@@ -29,98 +28,112 @@ __all__ = [
     "sequence_update",
 ]
 
-_OLD_ITEM = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
-
 
 class AfterFailure(StrEnum):
-    """What follows when handler or transaction failed, the first that fits."""
+    """The consequence of a failure of handler or transaction; the first that fits."""
 
     ANSWER = "there is a record of the event: it is answered with that, whatever failed"
-    SKIP = "a later event of the aggregate was handled, and stale ones are refused"
-    AGAIN = "contention, and tries left: the handler runs again from the start"
+    SKIP = "a later event of the aggregate was handled, and stale ones are skipped"
+    AGAIN = "contention, and attempts left: the handler runs again from the start"
     RAISE = "the failure is raised"
 
 
-def after_failure(met: Met, *, stale: bool, contention: bool, tries_left: int) -> AfterFailure:
-    """What follows when handler or transaction failed.
+def after_failure(state: RecordState, *, stale: bool, contention: bool, attempts_left: int) -> AfterFailure:
+    """Return the consequence of a failure of handler or transaction.
 
     Args:
-        met: The dedup record as it is now; read after the failure, for the effect that the handler stumbled over may
-            be its own.
-        stale: Whether the event is refused as stale.
+        state: The dedup record's; read after the failure, because the effect that made the handler fail may be its own.
+        stale: Whether the event is skipped as stale.
         contention: Whether the transaction failed only because of others.
-        tries_left: How often the handler may run again.
+        attempts_left: How often the handler may run again.
     """
-    if met is not Met.FORGOTTEN:
+    if state is not RecordState.FORGOTTEN:
         return AfterFailure.ANSWER
     if stale:
         return AfterFailure.SKIP
-    return AfterFailure.AGAIN if contention and tries_left > 0 else AfterFailure.RAISE
-
-
-def dedup_put(claim: Claim, where: Place, *, result: tuple[str, bool], now: int, ttl: timedelta) -> dict[str, Any]:
-    """The action that records that an event was handled, unless it was before; an expired record counts as none.
-
-    Args:
-        claim, where, now, ttl: As for `completed_item`.
-        result: What the handler returned: its text, and whether the annotation reads it.
-    """
-    return {
-        "Put": {
-            "TableName": where.table,
-            "Item": completed_item(claim, where, result=result, now=now, ttl=ttl),
-            "ConditionExpression": "attribute_not_exists(#key) OR #expiresAt <= :nowSeconds",
-            "ExpressionAttributeNames": {"#key": where.partition_key, "#expiresAt": where.ttl_attribute},
-            "ExpressionAttributeValues": {":nowSeconds": {"N": str(now // 1000)}},
-            **_OLD_ITEM,
-        }
-    }
+    return AfterFailure.AGAIN if contention and attempts_left > 0 else AfterFailure.RAISE
 
 
 def dedup_claim(consumer: str, event: Event, token: str, fingerprint: str) -> Claim:
-    """Names a consumer's record of an event; `idempotent` has records of other names."""
+    """Return the claim of a consumer's record of an event; `idempotent` uses other keys."""
     return Claim(f"inbox#{consumer}#{event.id}", token, fingerprint)
 
 
 def sequence_claim(consumer: str, event: Event) -> Claim:
-    """Names the record of the last sequence that a consumer has handled of an event's aggregate."""
+    """Return the claim of the record of the last sequence that a consumer has handled of an event's aggregate."""
     return Claim(f"inbox-sequence#{consumer}#{event.aggregate}", "", "")
 
 
-def sequence_update(claim: Claim, where: Place, *, sequence: int, now: int, ttl: timedelta) -> dict[str, Any]:
-    """The action that moves the last sequence on, unless the event's is not above it.
+def dedup_put(claim: Claim, requests: RecordRequests, *, result: tuple[str, bool], now: int) -> dict[str, Any]:
+    """Return the action that records that an event was handled, unless it was before; an expired record doesn't count.
+
+    Args:
+        claim, requests: The event's, and the store's.
+        result: The handler's result, as for `RecordRequests.complete`.
+        now: The time in milliseconds.
+    """
+    return _conditional(
+        "Put",
+        requests,
+        {"Item": requests.completed_item(claim, now, result)},
+        "attribute_not_exists(#key) OR #expiresAt <= :nowSeconds",
+        {"#key": requests.keys.partition_key},
+        {":nowSeconds": {"N": str(now // 1000)}},
+    )
+
+
+def sequence_update(claim: Claim, requests: RecordRequests, *, sequence: int, now: int) -> dict[str, Any]:
+    """Return the action that updates the last sequence, unless the event's is not above it.
 
     Args:
         claim: From `sequence_claim`.
-        where, now, ttl: As for `completed_item`. The record is kept for as long after its last event.
+        requests, now: As for `dedup_put`. The record is kept for the store's ttl after its last event.
         sequence: The event's.
     """
-    return {
-        "Update": {
-            "TableName": where.table,
-            "Key": where.key_of(claim),
+    return _conditional(
+        "Update",
+        requests,
+        {
+            "Key": requests.key_of(claim),
             "UpdateExpression": "SET #lastSequence = :sequence, #expiresAt = :expiresAt",
-            "ConditionExpression": (
-                "attribute_not_exists(#lastSequence) OR #expiresAt <= :nowSeconds OR #lastSequence < :sequence"
-            ),
-            "ExpressionAttributeNames": {"#lastSequence": "lastSequence", "#expiresAt": where.ttl_attribute},
-            "ExpressionAttributeValues": {
-                ":sequence": {"N": str(sequence)},
-                ":expiresAt": {"N": str((now + whole_milliseconds(ttl)) // 1000)},
-                ":nowSeconds": {"N": str(now // 1000)},
-            },
-            **_OLD_ITEM,
+        },
+        "attribute_not_exists(#lastSequence) OR #expiresAt <= :nowSeconds OR #lastSequence < :sequence",
+        {"#lastSequence": "lastSequence"},
+        {
+            ":sequence": {"N": str(sequence)},
+            ":expiresAt": requests.expiry(now),
+            ":nowSeconds": {"N": str(now // 1000)},
+        },
+    )
+
+
+def _conditional(
+    kind: str,
+    requests: RecordRequests,
+    request: Mapping[str, Any],
+    condition: str,
+    names: Mapping[str, str],
+    values: Mapping[str, Any],
+) -> dict[str, Any]:
+    return {
+        kind: {
+            "TableName": requests.table,
+            **request,
+            "ConditionExpression": condition,
+            "ExpressionAttributeNames": {**names, "#expiresAt": requests.keys.ttl_attribute},
+            "ExpressionAttributeValues": dict(values),
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
     }
 
 
-def is_stale(record: Mapping[str, Any], where: Place, *, sequence: int, now: int) -> bool:
-    """Whether the record of the last sequence, typed, refuses an event.
+def is_stale(record: Mapping[str, Any], requests: RecordRequests, *, sequence: int, now: int) -> bool:
+    """Return whether the record of the last sequence, typed and empty if there is none, refuses an event.
 
     Args:
-        record: Empty where there is none.
-        where, sequence, now: As for `sequence_update`.
+        record: The record.
+        requests, sequence, now: As for `sequence_update`.
     """
-    if "lastSequence" not in record or int(record[where.ttl_attribute]["N"]) <= now // 1000:
+    if "lastSequence" not in record or int(record[requests.keys.ttl_attribute]["N"]) <= now // 1000:
         return False
     return int(record["lastSequence"]["N"]) >= sequence

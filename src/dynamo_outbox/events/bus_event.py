@@ -1,20 +1,13 @@
-"""The event on the bus: the forms in which it is sent, and the one reader for all in which it may arrive."""
+"""The event on the bus: the forms in which it is sent, and the reader of every form in which it arrives."""
 
 from __future__ import annotations
 
+from ..codec.json_text import dumps, loads_object, quoted
+from ..codec.path_error import PathError
+from ..codec.short_repr import short_repr
 from ..errors import DecodeError
 from .context import CONTEXT_FIELDS, context_fields, context_members, context_text
-from ..codec.json_text import BadJsonError, dumps, loads_object, quoted
-from .outbox_item import (
-    build_event,
-    check_format,
-    event_of,
-    is_outbox_image,
-    time_of,
-    time_text,
-    version_of,
-)
-from ..codec.short_repr import shown
+from .outbox_item import build_event, check_format, decode_event, is_outbox_image, time_of, time_text, version_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +16,7 @@ if TYPE_CHECKING:
 
     from .event import Event
 
-__all__ = ["DETAIL_FORMS", "parse_event"]
+__all__ = ["DETAIL_FORMS", "parse_event", "required_text"]
 
 
 def envelope_detail(event: Event) -> str:
@@ -31,7 +24,7 @@ def envelope_detail(event: Event) -> str:
     aggregate = ""
     if event.aggregate_type is not None and event.aggregate_id is not None:
         aggregate = f',"aggregateType":{quoted(event.aggregate_type)},"aggregateId":{quoted(event.aggregate_id)}'
-    context = context_text(event._told())
+    context = context_text(event.context)
     more = f",{context}" if context else ""
     return (
         f'{{"metadata":{{"id":{quoted(event.id)},"type":{quoted(event.type)},"version":{event.version},'
@@ -57,7 +50,7 @@ def cloudevents_detail(event: Event) -> str:
     }
     if event.aggregate_type is not None:
         attributes |= {"aggregatetype": event.aggregate_type, "aggregateid": event.aggregate_id}
-    attributes |= {wire.lower(): value for wire, value in context_members(event._told()).items()}
+    attributes |= {wire.lower(): value for wire, value in context_members(event.context).items()}
     if event.sequence is not None:
         attributes["sequence"] = str(event.sequence)  # the sequence extension is text, and an integer is 32 bits there
     return f'{dumps(attributes)[:-1]},"data":{event.data_json}}}'
@@ -67,17 +60,17 @@ DETAIL_FORMS = {"envelope": envelope_detail, "data": data_detail, "cloudevents":
 
 
 def parse_event(event: object) -> Event:
-    """The event that a consumer was given, whichever way it came.
+    """Return the event that a consumer has received, in any of the forms below.
 
     Args:
-        event: What Lambda passes for an EventBridge rule: sent by the relay, by a templated pipe (data and context as
+        event: Lambda's event for an EventBridge rule: published by the relay, by a templated pipe (data and context are
             JSON text), by a bare pipe (the detail is the stream record), or as CloudEvents; or a CloudEvents object
             itself.
 
     Raises:
-        DecodeError: None of these, or one with a part missing; the path names the part.
+        DecodeError: None of these, or a part is missing; the path names the part.
 
-    Lambda reads JSON numbers as floats; what must stay exact travels as text.
+    Lambda reads JSON numbers as floats; send a number as text if it must stay exact.
     """
     if not isinstance(event, dict):
         raise DecodeError("", f"an event is a JSON object, not {type(event).__name__}")
@@ -86,7 +79,7 @@ def parse_event(event: object) -> Event:
     detail = event.get("detail")
     if not isinstance(detail, dict):
         raise DecodeError("detail", "is missing or no object: this is no event from EventBridge")
-    source = _text(event, "source", "")
+    source = required_text(event, "source", "")
     if isinstance(detail.get("metadata"), dict):
         return _from_envelope(detail, source)
     if "specversion" in detail:
@@ -106,9 +99,9 @@ def _from_envelope(detail: Mapping[str, Any], source: str) -> Event:
         check_format(metadata["outboxFormat"], f"{path}.outboxFormat")
     context = _object(metadata, "context", path) if "context" in metadata else metadata
     return build_event(
-        _text(metadata, "type", path),
+        required_text(metadata, "type", path),
         _object(detail, "data", "detail"),
-        id=_text(metadata, "id", path),
+        id=required_text(metadata, "id", path),
         time=time_of(metadata.get("time"), f"{path}.time"),
         source=source,
         version=version_of(metadata.get("version"), f"{path}.version"),
@@ -124,11 +117,11 @@ def _from_cloudevents(attributes: Mapping[str, Any], path: str) -> Event:
     if isinstance(context["sequence"], str):
         context["sequence"] = version_of(context["sequence"], f"{joint}sequence")
     return build_event(
-        _text(attributes, "type", path),
+        required_text(attributes, "type", path),
         _object(attributes, "data", path),
-        id=_text(attributes, "id", path),
+        id=required_text(attributes, "id", path),
         time=time_of(attributes.get("time"), f"{joint}time"),
-        source=_text(attributes, "source", path),
+        source=required_text(attributes, "source", path),
         version=version_of(attributes.get("eventversion", 1), f"{joint}eventversion"),
         aggregate_type=attributes.get("aggregatetype"),
         aggregate_id=attributes.get("aggregateid"),
@@ -142,17 +135,27 @@ def _from_stream_record(record: Mapping[str, Any]) -> Event:
     if record.get("eventName") != "INSERT" or not isinstance(image, dict) or not is_outbox_image(image):
         raise DecodeError("detail", "is a change of an item, but not the insertion of an outbox item")
     try:
-        event = event_of(image)
-        event._told()  # at once: to a consumer, a context that can't be read is a broken event
+        event = decode_event(image)
+        _ = event.context  # now: for a consumer, a malformed context is a malformed event
     except DecodeError as error:
         raise error.within("detail.dynamodb.NewImage") from None
     return event
 
 
-def _text(holder: Mapping[str, Any], name: str, path: str) -> str:
+def required_text(holder: Mapping[str, Any], name: str, path: str) -> str:
+    """Return the text of a member.
+
+    Args:
+        holder: The object.
+        name: The member.
+        path: Where the object is, for the error.
+
+    Raises:
+        DecodeError: It is missing or not text.
+    """
     value = holder.get(name)
     if not isinstance(value, str):
-        raise DecodeError(f"{path}.{name}" if path else name, f"needs text, got {shown(value)}")
+        raise DecodeError(f"{path}.{name}" if path else name, f"needs text, got {short_repr(value)}")
     return value
 
 
@@ -161,8 +164,8 @@ def _object(holder: Mapping[str, Any], name: str, path: str) -> Mapping[str, Any
     if isinstance(value, str):
         try:
             return loads_object(value, where)
-        except BadJsonError as bad:
+        except PathError as bad:
             raise DecodeError(bad.path, bad.problem) from None
     if not isinstance(value, dict):
-        raise DecodeError(where, f"needs an object or its JSON text, got {shown(value)}")
+        raise DecodeError(where, f"needs an object or its JSON text, got {short_repr(value)}")
     return value

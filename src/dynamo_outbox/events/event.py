@@ -1,4 +1,4 @@
-"""The event: what happened, once, with an identity. The one place where a fresh id and the time are drawn."""
+"""The event: a fact with an identity. The only place where event ids and times are drawn."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import os
 import time as _time
 from datetime import UTC, datetime
 
-from .context import MAX_SEQUENCE, NO_CONTEXT, context_at_once, context_plainly
-from ..codec.frozen import Frozen, fill, unfrozen
-from .ids import uuid7
-from ..codec.json_text import BadJsonError, dumps, loads_data, normalise
-from ..codec.short_repr import shown
+from ..codec.frozen import Frozen, fill
+from ..codec.json_text import dumps, loads_data, loads_object, normalise
+from ..codec.path_error import PathError
+from ..codec.short_repr import short_repr
 from ..errors import DecodeError, InvalidEventError
+from .context import CONTEXT_FIELDS, NO_CONTEXT
+from .ids import uuid7
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,37 +21,39 @@ if TYPE_CHECKING:
 
     from .context import Context
 
-__all__ = ["Event"]
+__all__ = ["Event", "event_from_texts"]
 
 MAX_DETAIL_TYPE_LENGTH = 128
 """https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsRequestEntry.html"""
+MAX_SEQUENCE = 2**63 - 1
+"""The largest signed 64-bit integer: most JSON readers would round a larger one."""
 
 
 class Event(Frozen):
-    """Something that happened, to be told to others.
+    """A domain event.
 
-    Two events are equal where all their fields are. The data are copied and normalised to JSON values when the event is
-    made, so what the caller changes later does not change the event.
+    Two events are equal if all their fields are. The data are copied and normalised to JSON values when the event is
+    created, so later changes by the caller do not change the event.
 
-    An event that was read from an outbox item holds its data, and what stands from `sequence` on, as texts until one
-    is asked for; that raises `DecodeError` where it can't be read. The relay and `parse_event` read them at once.
+    An event that was read from an outbox item keeps its data, and the fields from `sequence` on, as text until one is
+    asked for; this raises `DecodeError` if the text is malformed. The relay and `parse_event` read both immediately.
 
     Args:
         type: What happened: ``BookAdded``. EventBridge's detail type; at most 128 characters.
         data: The facts, as a JSON object. Tuples become lists; a Decimal is written with all its digits.
-        id: The event's identity, over every delivery of it. By default a new UUIDv7.
+        id: The event's identity, the same in every delivery. By default a new UUIDv7.
         time: When it happened; aware, kept in UTC. By default now.
-        source: Who tells: EventBridge's source. By default the writer's or the publisher's.
+        source: EventBridge's source. By default the writer's or the publisher's.
         version: The version of the data's shape, from 1.
-        aggregate_type: The kind of entity it happened to, without ``#``; given with `aggregate_id` or not at all.
+        aggregate_type: The kind of entity it happened to, without ``#``; required with `aggregate_id`.
         aggregate_id: The entity it happened to.
-        sequence: The event's number among its aggregate's, 0 to 2**63 - 1: the entity's version, usually.
-        correlation_id: What a whole conversation of events shares.
-        causation_id: The id of the event or command that led to this one.
+        sequence: The event's number within its aggregate, 0 to 2**63 - 1; usually the entity's version.
+        correlation_id: Shared by all events of one conversation.
+        causation_id: The id of the event or command that caused this one.
         traceparent: The W3C trace context. https://www.w3.org/TR/trace-context/
 
     Raises:
-        InvalidEventError: A field that could never be written, sent or read back; it names the field.
+        InvalidEventError: A field could never be written, sent or read back; the error names the field.
     """
 
     __slots__ = (
@@ -89,13 +92,13 @@ class Event(Frozen):
     aggregate_type: str | None
     aggregate_id: str | None
     _context: Context | str
-    """Sequence, correlation, causation and traceparent; their JSON text where they were read from an outbox item."""
+    """The fields from `sequence` on; their JSON text in an event that was read from an outbox item."""
     _drawn: frozenset[str]
-    """Which of ``id`` and ``time`` were drawn here rather than given."""
+    """Which of ``id`` and ``time`` were drawn here and not given."""
     _data: dict[str, Any] | None
     _text: str | None
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the fields of an event
         self,
         type: str,  # noqa: A002  # the field's name on the wire
         data: Mapping[str, Any],
@@ -111,76 +114,53 @@ class Event(Frozen):
         causation_id: str | None = None,
         traceparent: str | None = None,
     ) -> None:
-        drawn = {name for name, value in (("id", id), ("time", time)) if value is None}
-        self._fill(
-            type=_checked_type(type),
-            id=uuid7(_time.time_ns(), os.urandom(8)) if id is None else _required_text("id", id),
-            time=datetime.now(UTC) if time is None else _utc(time),
-            source=_checked_source(source),
-            version=_checked_int("version", version, 1),
-            aggregate_type=_optional_text("aggregate_type", aggregate_type),
-            aggregate_id=_optional_text("aggregate_id", aggregate_id),
-            _context=_checked_context(sequence, correlation_id, causation_id, traceparent),
-            _drawn=frozenset(drawn),
-            _data=_checked_data(data),
-            _text=None,
-        )
-        if (self.aggregate_type is None) != (self.aggregate_id is None):
+        fill(self, "type", _checked_type(type))
+        fill(self, "id", uuid7(_time.time_ns(), os.urandom(8)) if id is None else _required_text("id", id))
+        fill(self, "time", datetime.now(UTC) if time is None else _utc(time))
+        fill(self, "source", _checked_source(source))
+        fill(self, "version", _checked_int("version", version, 1))
+        if (aggregate_type is None) != (aggregate_id is None):
             raise InvalidEventError("aggregate_type", "an aggregate has both a type and an id, or neither is given")
-        if self.aggregate_type is not None and "#" in self.aggregate_type:
-            raise InvalidEventError("aggregate_type", f"{self.aggregate_type!r} holds '#', which parts type from id")
+        if aggregate_type is not None:
+            aggregate_type = _required_text("aggregate_type", aggregate_type)
+            aggregate_id = _required_text("aggregate_id", aggregate_id)
+            if "#" in aggregate_type:
+                raise InvalidEventError("aggregate_type", f"{aggregate_type!r} holds '#', which separates type and id")
+        fill(self, "aggregate_type", aggregate_type)
+        fill(self, "aggregate_id", aggregate_id)
+        fill(self, "_context", _checked_context(sequence, correlation_id, causation_id, traceparent))
+        fill(self, "_drawn", frozenset(name for name, given in (("id", id), ("time", time)) if given is None))
+        fill(self, "_data", _checked_data(data))
+        fill(self, "_text", None)
 
-    def _fill(self, **fields: Any) -> None:
-        for name, value in fields.items():
-            fill(self, name, value)
-
-    @classmethod
-    def _from_texts(cls, type: str, data: str, context: str = "{}", **fields: Any) -> Event:  # noqa: A002
-        """An event whose data and context are JSON texts, as an outbox item holds them; read when asked for."""
-        event = cls(type, {}, **fields)
-        event._fill(_data=None, _text=_unicode("data", data), _context=_unicode("context", context))
-        return event
-
-    def _read_texts(self) -> None:
-        """Read data and context now.
-
-        Raises:
-            DecodeError: One of them can't be read.
-        """
-        self._told()
-        self.data  # noqa: B018  # reading raises
-
-    def _told(self) -> Context:
+    @property
+    def context(self) -> Context:
         """Sequence, correlation, causation and traceparent.
 
         Raises:
-            DecodeError: The event was read from an outbox item whose ``eventContext`` doesn't hold them.
+            DecodeError: The event was read from an outbox item whose ``eventContext`` is malformed.
         """
-        text = self._context
-        if not isinstance(text, str):
-            return text
-        try:
-            context = NO_CONTEXT if text == "{}" else context_at_once(text)
-        except Exception:  # whatever it is, the plain path says what is wrong, or takes what is rare
-            context = _context_plainly(text)
-        fill(self, "_context", context)
+        context = self._context
+        if isinstance(context, str):
+            context = _read_context(context)
+            fill(self, "_context", context)
         return context
 
     @property
     def sequence(self) -> int | None:
-        return self._told()[0]
+        return self.context[0]
 
     @property
     def correlation_id(self) -> str | None:
-        return self._told()[1]
+        return self.context[1]
 
     @property
     def causation_id(self) -> str | None:
-        return self._told()[2]
+        return self.context[2]
 
     @property
     def traceparent(self) -> str | None:
-        return self._told()[3]
+        return self.context[3]
 
     @property
     def data(self) -> dict[str, Any]:
@@ -192,7 +172,7 @@ class Event(Frozen):
         if self._data is None:
             try:
                 fill(self, "_data", loads_data(self._text or "", "eventData"))
-            except BadJsonError as bad:
+            except PathError as bad:
                 raise DecodeError(bad.path, bad.problem) from None
         return self._data  # type: ignore[return-value]  # filled just above
 
@@ -205,61 +185,89 @@ class Event(Frozen):
 
     @property
     def aggregate(self) -> str | None:
-        """Type and id of the aggregate in one text, as an outbox item's key has it; None where there is none."""
+        """Type and id of the aggregate in one text, as in an outbox item's key; None without an aggregate."""
         return None if self.aggregate_type is None else f"{self.aggregate_type}#{self.aggregate_id}"
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with some fields changed; what was drawn stays marked as drawn unless it is among them."""
-        if changes.keys() <= _REPLACED_ALONE:
-            return self._replaced(**changes)
-        fields: dict[str, Any] = {name: getattr(self, name) for name in self.FIELDS if name != "data"}
-        given: dict[str, Any] = {"data": {}} | fields | changes
-        copy = type(self)(**given)
-        copy._fill(_drawn=frozenset(self._drawn - changes.keys()))
-        if "data" not in changes:
-            copy._fill(_data=self._data, _text=self._text)
-        return copy
+        """Return a copy with some fields changed.
 
-    def _replaced(self, **changes: Any) -> Self:
-        """`replace` of fields that no other depends on: what was checked is not checked again."""
+        Raises:
+            InvalidEventError: As in the constructor.
+        """
+        if not changes.keys() <= _INDEPENDENT:
+            return self._rebuilt(changes)
         copy = self._copied()
         if "source" in changes:
-            fill(copy, "source", _checked_source(changes.pop("source")))
-        if changes:
-            sequence, correlation_id, causation_id, traceparent = self._told()
-            told = {"sequence": sequence, "correlation_id": correlation_id, "causation_id": causation_id, **changes}
-            fill(copy, "_context", _checked_context(**told, traceparent=traceparent))
+            fill(copy, "source", _checked_source(changes["source"]))
+        if not changes.keys() <= {"source"}:
+            members = [changes.get(name, value) for (_, name), value in zip(CONTEXT_FIELDS, self.context, strict=True)]
+            fill(copy, "_context", _checked_context(*members))
         return copy
 
-    def _copied(self) -> Self:
-        if type(self) is not Event:  # with whatever a subclass adds
-            from copy import copy
+    def with_defaults(self, *, id: str, time: datetime) -> Self:  # noqa: A002
+        """Return a copy that has this id and time, unless the event was created with its own."""
+        given = {"id": id, "time": time}
+        return self.replace(**{name: value for name, value in given.items() if name in self._drawn})
 
-            return copy(self)
-        event = UnfrozenEvent()
-        event.type = self.type
-        event.id = self.id
-        event.time = self.time
-        event.source = self.source
-        event.version = self.version
-        event.aggregate_type = self.aggregate_type
-        event.aggregate_id = self.aggregate_id
-        event._context = self._context
-        event._drawn = self._drawn
-        event._data = self._data
-        event._text = self._text
-        event.__class__ = Event
-        copied: Self = event
-        return copied
+    def _copied(self) -> Self:
+        if type(self) is not Event:  # a subclass may have attributes of its own
+            from copy import copy as shallow_copy
+
+            return shallow_copy(self)
+        copy = object.__new__(type(self))
+        for name in Event.__slots__:
+            fill(copy, name, getattr(self, name))
+        return copy
+
+    def _rebuilt(self, changes: Mapping[str, Any]) -> Self:
+        """Return a copy whose fields are checked together; unchanged data are not copied again."""
+        fields = {name: getattr(self, name) for name in self.FIELDS if name != "data"}
+        copy = type(self)(**{"data": {}, **fields, **changes})
+        fill(copy, "_drawn", self._drawn.difference(changes))
+        if "data" not in changes:
+            fill(copy, "_data", self._data)
+            fill(copy, "_text", self._text)
+        return copy
 
     def __hash__(self) -> int:
         return hash((self.type, self.id))
 
 
-NONE_DRAWN: frozenset[str] = frozenset()
+_INDEPENDENT = frozenset({"source", *(name for _, name in CONTEXT_FIELDS)})
+"""Fields that are checked without regard to any other."""
+_NONE_DRAWN: frozenset[str] = frozenset()
 
 
-UnfrozenEvent = unfrozen(Event)
+def event_from_texts(
+    shared: tuple[str, str | None, str | None, int],
+    id: str,  # noqa: A002
+    time: datetime,
+    aggregate_id: str | None,
+    *,
+    data: str,
+    context: str,
+) -> Event:
+    """Create an event from fields that are valid, without checking them again.
+
+    Args:
+        shared: Type, source, aggregate type and version.
+        id, time, aggregate_id: The event's.
+        data, context: JSON text, parsed when the event's data or context are asked for.
+    """
+    event = object.__new__(Event)
+    event_type, source, aggregate_type, version = shared
+    fill(event, "type", event_type)
+    fill(event, "id", id)
+    fill(event, "time", time)
+    fill(event, "source", source)
+    fill(event, "version", version)
+    fill(event, "aggregate_type", aggregate_type)
+    fill(event, "aggregate_id", aggregate_id)
+    fill(event, "_context", NO_CONTEXT if context == "{}" else context)
+    fill(event, "_drawn", _NONE_DRAWN)
+    fill(event, "_data", None)
+    fill(event, "_text", data)
+    return event
 
 
 def _checked_type(value: object) -> str:
@@ -270,41 +278,40 @@ def _checked_type(value: object) -> str:
 
 
 def _checked_source(value: object) -> str | None:
-    text = _optional_text("source", value)
-    if text is not None and text.startswith("aws."):
-        raise InvalidEventError("source", f"{shown(text)}: EventBridge keeps sources that begin with 'aws.' for AWS")
+    if value is None:
+        return None
+    text = _required_text("source", value)
+    if text.startswith("aws."):
+        raise InvalidEventError("source", f"{short_repr(text)}: sources that begin with 'aws.' are reserved for AWS")
     return text
 
 
 def _required_text(field: str, value: object) -> str:
-    if type(value) is str and value and value.isascii():  # most are
+    if type(value) is str and value and value.isascii():
         return value
     if not isinstance(value, str) or not value:
-        raise InvalidEventError(field, f"needs text that isn't empty, got {shown(value)}")
-    return _unicode(field, str.__str__(value))  # the text itself, also of an enum's member
+        raise InvalidEventError(field, f"needs text that is not empty, got {short_repr(value)}")
+    return checked_unicode(field, str.__str__(value))  # the text itself, also of an enum's member
 
 
-def _unicode(field: str, text: str) -> str:
+def checked_unicode(field: str, text: str) -> str:
+    """Return `text`, or raise `InvalidEventError` if it can't be encoded."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InvalidEventError(field, "holds half of a surrogate pair, which is no Unicode text") from None
+        raise InvalidEventError(field, "holds half of a surrogate pair, which is not Unicode text") from None
     return text
 
 
-def _optional_text(field: str, value: object) -> str | None:
-    return None if value is None else _required_text(field, value)
-
-
-def _checked_int(field: str, value: object, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MAX_SEQUENCE:
-        raise InvalidEventError(field, f"needs an integer from {least} to {MAX_SEQUENCE}, got {shown(value)}")
+def _checked_int(field: str, value: object, minimum: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= MAX_SEQUENCE:
+        raise InvalidEventError(field, f"needs an integer from {minimum} to {MAX_SEQUENCE}, got {short_repr(value)}")
     return int(value)
 
 
 def _utc(value: object) -> datetime:
     if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise InvalidEventError("time", f"needs an aware datetime, got {shown(value)}; add its tzinfo")
+        raise InvalidEventError("time", f"needs an aware datetime, got {short_repr(value)}; add its tzinfo")
     try:
         return value.astimezone(UTC)
     except OverflowError:
@@ -316,7 +323,7 @@ def _checked_data(value: object) -> dict[str, Any]:
         raise InvalidEventError("data", f"needs a map of facts, got {type(value).__name__}")
     try:
         data: dict[str, Any] = normalise(value, "data")
-    except BadJsonError as bad:
+    except PathError as bad:
         raise InvalidEventError(bad.path, bad.problem) from None
     return data
 
@@ -326,20 +333,17 @@ def _checked_context(sequence: object, correlation_id: object, causation_id: obj
         return NO_CONTEXT
     return (
         None if sequence is None else _checked_int("sequence", sequence, 0),
-        _optional_text("correlation_id", correlation_id),
-        _optional_text("causation_id", causation_id),
-        _optional_text("traceparent", traceparent),
+        None if correlation_id is None else _required_text("correlation_id", correlation_id),
+        None if causation_id is None else _required_text("causation_id", causation_id),
+        None if traceparent is None else _required_text("traceparent", traceparent),
     )
 
 
-def _context_plainly(text: str) -> Context:
+def _read_context(text: str) -> Context:
     try:
-        return _checked_context(*context_plainly(text, "eventContext.S"))
-    except BadJsonError as bad:
+        members = loads_object(text, "eventContext.S")
+        return _checked_context(*(members.get(wire) for wire, _ in CONTEXT_FIELDS))
+    except PathError as bad:
         raise DecodeError(bad.path, bad.problem) from None
     except InvalidEventError as invalid:
         raise DecodeError(invalid.field, invalid.problem) from None
-
-
-_REPLACED_ALONE = frozenset({"source", "sequence", "correlation_id", "causation_id"})
-"""Fields whose value says nothing of any other."""

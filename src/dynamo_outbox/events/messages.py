@@ -1,4 +1,4 @@
-"""Events inside SQS and SNS messages: each with the id by which a batch response names its message.
+"""Events in SQS and SNS messages, each with the message id that a batch response needs.
 
 https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
 https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
@@ -6,11 +6,11 @@ https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
 
 from __future__ import annotations
 
-from ..errors import DecodeError
-from .bus_event import parse_event
 from ..codec.frozen import Frozen, fill
-from ..codec.json_text import BadJsonError, loads_object
-from ..codec.short_repr import shown
+from ..codec.json_text import loads_object
+from ..codec.path_error import PathError
+from ..errors import DecodeError
+from .bus_event import parse_event, required_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ __all__ = ["Message", "parse_events"]
 
 
 class Message(Frozen):
-    """An event and the message that brought it.
+    """An event and the message that contained it.
 
     Attributes:
         event: The event.
-        message_id: What names the message in a batch response: SQS's or SNS's message id.
+        message_id: SQS's or SNS's message id, which a batch response names.
         group_id: The message group of a FIFO queue, or None.
     """
 
@@ -52,15 +52,15 @@ if TYPE_CHECKING:
 
 
 def parse_events(payload: object, *, on_error: str = "raise") -> Sequence[Message | DecodeError]:
-    """The events in a batch of SQS or SNS messages, in its order.
+    """Return the events in a batch of SQS or SNS messages, in its order.
 
     Args:
         payload: Lambda's event for a queue or a topic. A message's text is an event in any form that `parse_event`
             reads, or an SNS notification that holds one.
-        on_error: ``raise``, or ``collect`` to find each unreadable message's `DecodeError` in its place.
+        on_error: ``raise``, or ``collect`` to get the `DecodeError` of an unreadable message in its place.
 
     Raises:
-        DecodeError: The payload is no such batch, or, with ``raise``, a message in it holds no event.
+        DecodeError: The payload is not such a batch, or, with ``raise``, a message contains no event.
     """
     if on_error not in ("raise", "collect"):
         raise ValueError(f"on_error is 'raise' or 'collect', not {on_error!r}")
@@ -77,19 +77,19 @@ def parse_events(payload: object, *, on_error: str = "raise") -> Sequence[Messag
 
 
 def payload_records(payload: object) -> list[Any]:
-    """The messages of a batch, unread.
+    """Return the messages of a batch, not decoded.
 
     Raises:
-        DecodeError: It is none.
+        DecodeError: The payload is not a batch.
     """
     records = payload.get("Records") if isinstance(payload, dict) else None
     if not isinstance(records, list):
-        raise DecodeError("Records", "is missing or no list: this is no batch of SQS or SNS messages")
+        raise DecodeError("Records", "is missing or not a list: this is not a batch of SQS or SNS messages")
     return records
 
 
-def names_of(record: object) -> tuple[str | None, str | None]:
-    """The id by which a batch response names an SQS message, readable or not, and its FIFO group."""
+def message_names(record: object) -> tuple[str | None, str | None]:
+    """Return an SQS message's id and its FIFO group, also of a message that can't be decoded."""
     if not isinstance(record, dict):
         return None, None
     identifier, attributes = record.get("messageId"), record.get("attributes")
@@ -102,27 +102,19 @@ def names_of(record: object) -> tuple[str | None, str | None]:
 
 def _message(record: Any, index: int) -> Message:
     if isinstance(record, dict) and isinstance(notification := record.get("Sns"), dict):
-        return Message(_event_in(notification, "Message", "Sns."), _text(notification, "MessageId", "Sns."))
+        return Message(_event_in(notification, "Message", "Sns"), required_text(notification, "MessageId", "Sns"))
     if not isinstance(record, dict) or "body" not in record:
         raise DecodeError("", "is neither an SQS nor an SNS message", index=index)
-    identifier, group = names_of(record)
+    identifier, group = message_names(record)
     return Message(_event_in(record, "body", ""), identifier or "", group)
 
 
 def _event_in(holder: Mapping[str, Any], name: str, prefix: str) -> Event:
-    path = f"{prefix}{name}"
+    path = f"{prefix}.{name}" if prefix else name
     try:
-        document = loads_object(_text(holder, name, prefix), path)
+        document = loads_object(required_text(holder, name, prefix), path)
         if document.get("Type") == "Notification" and "Message" in document:  # SNS to SQS without raw delivery
-            path += ".Message"
-            document = loads_object(_text(document, "Message", f"{prefix}{name}."), path)
+            document = loads_object(required_text(document, "Message", path), f"{path}.Message")
         return parse_event(document)
-    except BadJsonError as bad:
+    except PathError as bad:
         raise DecodeError(bad.path, bad.problem) from None
-
-
-def _text(holder: Mapping[str, Any], name: str, prefix: str) -> str:
-    value = holder.get(name)
-    if not isinstance(value, str):
-        raise DecodeError(f"{prefix}{name}", f"needs text, got {shown(value)}")
-    return value

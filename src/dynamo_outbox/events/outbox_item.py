@@ -1,25 +1,27 @@
-"""The outbox item, format 1: an event as it lies in DynamoDB.
+"""The outbox item, format 1: how an event is stored in DynamoDB.
 
-Every attribute is always there, because a pipe's template can't cope with a missing one. The data are final JSON text,
+Every attribute is always present, because a pipe's template can't handle a missing one. The data are final JSON text,
 so that publishing encodes nothing.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
+from ..codec.short_repr import short_repr
 from ..errors import DecodeError, InvalidEventError
-from .event import NONE_DRAWN, Event, UnfrozenEvent
 from .context import context_text
-from ..codec.frozen import Frozen, fill
-from ..codec.short_repr import shown
+from .event import Event, checked_unicode, event_from_texts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-__all__ = ["FORMAT", "ItemLayout", "event_of", "is_outbox_image", "item_of", "time_text"]
+    from ..options import TableKeys
+
+__all__ = ["FORMAT", "check_keys", "decode_event", "encode_event", "is_outbox_image", "time_text"]
 
 FORMAT = 1
 
@@ -38,78 +40,62 @@ ATTRIBUTES = frozenset(
     }
 )
 """The attributes whose names are fixed."""
+_MAX_SHARED_CHARACTERS = 512
+"""A longer source is not cached, so that the cache stays small."""
 
 
-class ItemLayout(Frozen):
-    """What the attributes are called where an events table shares its shape with others.
+def check_keys(keys: TableKeys) -> None:
+    """Refuse an events table's keys that an outbox item has no room for.
 
-    Args:
-        partition_key, sort_key: The table's key attributes.
-        key_prefix: Put before the partition key's value, to part events from entities in one table.
-        ttl_attribute: The attribute that holds the time to live.
+    Raises:
+        ValueError: There is no sort key, or a name is that of an attribute of the item.
     """
-
-    __slots__ = FIELDS = ("partition_key", "sort_key", "key_prefix", "ttl_attribute")
-    partition_key: str
-    sort_key: str
-    key_prefix: str
-    ttl_attribute: str
-
-    def __init__(
-        self,
-        *,
-        partition_key: str = "pk",
-        sort_key: str = "sk",
-        key_prefix: str = "",
-        ttl_attribute: str = "expiresAt",
-    ) -> None:
-        names = [partition_key, sort_key, ttl_attribute]
-        if len(set(names)) < len(names) or not ATTRIBUTES.isdisjoint(names):
-            raise ValueError(f"{names} have to be three names, none of them among {', '.join(sorted(ATTRIBUTES))}")
-        fill(self, "partition_key", partition_key)
-        fill(self, "sort_key", sort_key)
-        fill(self, "key_prefix", key_prefix)
-        fill(self, "ttl_attribute", ttl_attribute)
+    names = (keys.partition_key, keys.sort_key, keys.ttl_attribute)
+    if keys.sort_key is None or not ATTRIBUTES.isdisjoint(names):
+        raise ValueError(
+            f"an events table needs a sort key, and names other than {', '.join(sorted(ATTRIBUTES))}: {keys}"
+        )
 
 
 def time_text(moment: datetime) -> str:
-    """ISO 8601, UTC, microseconds: one width, so that text sorts as time does."""
+    """Return ISO 8601 text in UTC with microseconds: of one width, so that text sorts as time does."""
     if moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC)
     return f"{moment.isoformat(timespec='microseconds')[:-6]}Z"  # without its +00:00
 
 
 def time_of(text: object, path: str) -> datetime:
-    """The aware time of an ISO 8601 text.
+    """Return the aware time of an ISO 8601 text.
 
     Raises:
-        DecodeError: Not such a text, or one without its offset from UTC.
+        DecodeError: Not such a text, or without an offset from UTC.
     """
     try:
         moment = datetime.fromisoformat(text)  # type: ignore[arg-type]  # a TypeError is caught just below
     except (TypeError, ValueError):
-        raise DecodeError(path, f"{shown(text)} is no ISO 8601 time") from None
+        raise DecodeError(path, f"{short_repr(text)} is not an ISO 8601 time") from None
     if moment.utcoffset() is None:
-        raise DecodeError(path, f"{shown(text)} doesn't say its offset from UTC")
+        raise DecodeError(path, f"{short_repr(text)} has no offset from UTC")
     return moment
 
 
-def item_of(event: Event, *, expires_at: int, layout: ItemLayout) -> dict[str, dict[str, str]]:
-    """The item, typed, that holds an event.
+def encode_event(event: Event, *, expires_at: int, keys: TableKeys) -> dict[str, dict[str, str]]:
+    """Return the item, typed, that stores an event.
 
     Args:
-        event: The event, its source filled in.
+        event: The event, with a source.
         expires_at: When DynamoDB may delete the item, in epoch seconds.
-        layout: What the attributes are called.
+        keys: The events table's.
 
     Raises:
-        InvalidEventError: The event names no source.
+        InvalidEventError: The event has no source.
     """
     if event.source is None:
         raise InvalidEventError("source", "is missing; give the outbox or the event one")
+    context = event.context
+    sequence = context[0]
     return {
-        layout.partition_key: {"S": layout.key_prefix + (event.aggregate or event.id)},
-        layout.sort_key: {"S": event.id if event.sequence is None else f"{event.sequence:020d}#{event.id}"},
+        **keys.typed(event.aggregate or event.id, event.id if sequence is None else f"{sequence:020d}#{event.id}"),
         "eventId": {"S": event.id},
         "eventType": {"S": event.type},
         "eventTime": {"S": time_text(event.time)},
@@ -118,110 +104,119 @@ def item_of(event: Event, *, expires_at: int, layout: ItemLayout) -> dict[str, d
         "aggregateType": {"S": event.aggregate_type or ""},
         "aggregateId": {"S": event.aggregate_id or ""},
         "eventData": {"S": event.data_json},
-        "eventContext": {"S": f"{{{context_text(event._told())}}}"},
-        layout.ttl_attribute: {"N": str(expires_at)},
+        "eventContext": {"S": f"{{{context_text(context)}}}"},
+        keys.ttl_attribute: {"N": str(expires_at)},
         "outboxFormat": {"N": str(FORMAT)},
     }
 
 
 def is_outbox_image(image: object) -> bool:
-    """Whether a typed image is an outbox item, of whichever format."""
+    """Return whether a typed image is an outbox item, of any format."""
     return isinstance(image, dict) and "outboxFormat" in image
 
 
-def event_of(image: Mapping[str, Any]) -> Event:
-    """The event in an outbox item's typed image; its data and context stay text until they are read.
+def decode_event(image: Mapping[str, Any]) -> Event:
+    """Return the event in an outbox item's typed image; its data and context stay text until they are read.
 
     Raises:
-        DecodeError: An unknown format, or an attribute missing or of the wrong type; the path names it.
+        DecodeError: An unknown format, or an attribute that is missing or of the wrong type; the path names it.
     """
     try:
-        head = (
-            image["eventType"]["S"],
-            image["source"]["S"],
-            image["aggregateType"]["S"],
-            image["eventVersion"]["N"],
-            image["outboxFormat"]["N"],
-        )
-        event = UnfrozenEvent()
-        event.type, event.source, event.aggregate_type, event.version = _heads.get(head) or _checked_head(image, head)
-        event.id = event_id = image["eventId"]["S"]
-        event.time = time = datetime.fromisoformat(image["eventTime"]["S"])
-        event._text = data = image["eventData"]["S"]
-        event._context = context = image["eventContext"]["S"]
-        aggregate_id = image["aggregateId"]["S"]
-        event.aggregate_id = aggregate_id or None
-        event._drawn = NONE_DRAWN
-        event._data = None
-        if (
-            event_id
-            and type(event_id) is str
-            and (event_id + aggregate_id + context).isascii()
-            and type(data) is str
-            and (data.isascii() or data.encode())
-            and time.tzinfo is UTC
-            and (not aggregate_id) is (event.aggregate_type is None)
-        ):
-            event.__class__ = Event
-            made: Event = event
-            return made
-    except Exception:  # noqa: S110  # whatever it is, the plain path says what is wrong, or takes what is rare
-        pass
-    return event_plainly(image)
+        return _decode_fast(image)
+    except Exception:  # the reference implementation names the fault, or reads what is rare
+        return decode_event_reference(image)
 
 
-def _checked_head(image: Mapping[str, Any], head: tuple[str, ...]) -> tuple[str, str, str | None, int]:
-    """What many events share, checked by the plain path and remembered."""
-    event = event_plainly(image)
-    checked = (event.type, event.source or "", event.aggregate_type, event.version)
-    if len(_heads) >= _MOST_HEADS:
-        _heads.clear()
-    if sum(map(len, head)) <= _LONGEST_HEAD:
-        _heads[head] = checked
-    return checked
+def _decode_fast(image: Mapping[str, Any]) -> Event:
+    """Decode an item of ASCII text, apart from its data; raise anything for any other."""
+    event_id, data, context = image["eventId"]["S"], image["eventData"]["S"], image["eventContext"]["S"]
+    aggregate_type, aggregate_id = image["aggregateType"]["S"], image["aggregateId"]["S"]
+    source = image["source"]["S"]
+    time = datetime.fromisoformat(image["eventTime"]["S"])
+    if not (
+        event_id
+        and type(event_id) is str
+        and (event_id + aggregate_id + context).isascii()
+        and type(data) is str
+        and (data.isascii() or data.encode())
+        and time.tzinfo is UTC
+        and (not aggregate_id) is (not aggregate_type)
+        and len(source) <= _MAX_SHARED_CHARACTERS
+    ):
+        raise ValueError
+    shared = _shared(
+        image["eventType"]["S"], source, aggregate_type, image["eventVersion"]["N"], image["outboxFormat"]["N"]
+    )
+    return event_from_texts(shared, event_id, time, aggregate_id or None, data=data, context=context)
 
 
-_heads: dict[tuple[str, ...], tuple[str, str, str | None, int]] = {}
-"""Type, source, aggregate type, version and format as they were read: as they are in the event."""
-_MOST_HEADS = 256
-_LONGEST_HEAD = 512
+@lru_cache(maxsize=256)
+def _shared(
+    event_type: str, source: str, aggregate_type: str, version: str, item_format: str
+) -> tuple[str, str | None, str | None, int]:
+    """Check the fields that many items share, and return them as the event has them."""
+    if {type(text) for text in (event_type, source, aggregate_type, version, item_format)} != {str}:
+        raise ValueError
+    check_format(item_format, "outboxFormat.N")
+    checked = Event(
+        event_type,
+        {},
+        id="any",
+        source=source,
+        version=version_of(version, "eventVersion.N"),
+        aggregate_type=aggregate_type or None,
+        aggregate_id="any" if aggregate_type else None,
+    )
+    return checked.type, checked.source, checked.aggregate_type, checked.version
 
 
-def event_plainly(image: Mapping[str, Any]) -> Event:
-    """`event_of` as its rules are written: the judge of what the fast path gives up on."""
+def decode_event_reference(image: Mapping[str, Any]) -> Event:
+    """`decode_event` without the fast path: the reference."""
     check_format(_typed(image, "outboxFormat", "N"), "outboxFormat.N")
     event_type, data = _typed(image, "eventType", "S"), _typed(image, "eventData", "S")
-    fields: dict[str, Any] = {
-        "id": _typed(image, "eventId", "S"),
-        "time": time_of(_typed(image, "eventTime", "S"), "eventTime.S"),
-        "source": _typed(image, "source", "S"),
-        "version": version_of(_typed(image, "eventVersion", "N"), "eventVersion.N"),
-        "aggregate_type": _typed(image, "aggregateType", "S") or None,
-        "aggregate_id": _typed(image, "aggregateId", "S") or None,
-    }
+    checked = build_event(
+        event_type,
+        {},
+        id=_typed(image, "eventId", "S"),
+        time=time_of(_typed(image, "eventTime", "S"), "eventTime.S"),
+        source=_typed(image, "source", "S"),
+        version=version_of(_typed(image, "eventVersion", "N"), "eventVersion.N"),
+        aggregate_type=_typed(image, "aggregateType", "S") or None,
+        aggregate_id=_typed(image, "aggregateId", "S") or None,
+    )
+    context = _typed(image, "eventContext", "S")
     try:
-        return Event._from_texts(event_type, data, _typed(image, "eventContext", "S"), **fields)
+        return event_from_texts(
+            (checked.type, checked.source, checked.aggregate_type, checked.version),
+            checked.id,
+            checked.time,
+            checked.aggregate_id,
+            data=checked_unicode("data", data),
+            context=checked_unicode("context", context),
+        )
     except InvalidEventError as invalid:
         raise DecodeError(invalid.field, invalid.problem) from None
 
 
 def check_format(value: object, path: str) -> None:
-    """Refuses what another version of this library wrote, rather than misread it."""
+    """Refuse an item that another version of this library wrote, rather than misread it."""
     if isinstance(value, bool) or value not in (FORMAT, str(FORMAT)):
-        raise DecodeError(path, f"outbox format {shown(value)} is not known here, only {FORMAT}; update dynamo-outbox")
+        raise DecodeError(
+            path, f"outbox format {short_repr(value)} is unknown, only {FORMAT} is known; update dynamo-outbox"
+        )
 
 
 def version_of(value: object, path: str) -> int:
-    """An event's version, from the number or (through a pipe) its text."""
+    """Return an event's version from a number or (through a pipe) its text."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
         return int(value)
-    raise DecodeError(path, f"{shown(value)} is no version number")
+    raise DecodeError(path, f"{short_repr(value)} is not a version number")
 
 
 def build_event(event_type: Any, data: Any, **fields: Any) -> Event:
-    """An event from what arrived: a field that is wrong is the sender's fault, and so a `DecodeError`."""
+    """Create an event from received values: a wrong field is the sender's fault, and so a `DecodeError`."""
     try:
         return Event(event_type, data, **fields)
     except InvalidEventError as invalid:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from .patterns import compile_pattern, matches
 from ..errors import InvalidPatternError, RenderError
+from .patterns import compile_pattern, matches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,18 +16,20 @@ from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..aws.limits import MAX_ACTIONS, MAX_TRANSACTION_BYTES
 from ..errors import ParkingError
-from ..writing.limits import MAX_ACTIONS, MAX_TRANSACTION_BYTES
 from ..events.outbox_item import time_text
 from .rules import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from ..options import TableKeys
+
 __all__ = [
     "HEAD_PARTITIONS",
     "ParkedRecord",
-    "ParkingPlace",
+    "ParkingLayout",
     "head_key",
     "message_of",
     "parking_transactions",
@@ -52,16 +54,22 @@ HEAD_PARTITIONS = tuple("0123456789abcdef")
 """The partitions of the heads: several, so that relays don't read all heads from one."""
 
 
-class ParkingPlace(NamedTuple):
-    """Where parked records lie: the table, its key attributes, and what its partition keys begin with."""
+class ParkingLayout(NamedTuple):
+    """The table of parked records, and its keys."""
 
     table: str
-    partition_key: str
-    sort_key: str
-    key_prefix: str
+    keys: TableKeys
 
     def key(self, partition: str, sort: str) -> dict[str, Any]:
-        return {self.partition_key: {"S": self.key_prefix + partition}, self.sort_key: {"S": sort}}
+        """Return an item's key, in typed values."""
+        return self.keys.typed(partition, sort)
+
+    def condition(self, function: str) -> dict[str, Any]:
+        """Return a condition on an item's existence: `function` is ``attribute_exists`` or ``attribute_not_exists``."""
+        return {
+            "ConditionExpression": f"{function}(#pk)",
+            "ExpressionAttributeNames": {"#pk": self.keys.partition_key},
+        }
 
 
 class ParkedRecord(NamedTuple):
@@ -149,10 +157,10 @@ def _json_text(raw: object) -> str:
         raise ParkingError(None, f"is no record that a stream delivers: {error}") from None
 
 
-def head_key(order_key: str, place: ParkingPlace) -> dict[str, Any]:
+def head_key(order_key: str, layout: ParkingLayout) -> dict[str, Any]:
     """The key of an order key's head."""
     partition = sha256(order_key.encode()).hexdigest()[0]
-    return place.key(f"heads#{partition}", _short(order_key))
+    return layout.key(f"heads#{partition}", _short(order_key))
 
 
 def _short(order_key: str) -> str:
@@ -165,11 +173,11 @@ def record_partition(order_key: str) -> str:
     return f"parked#{_short(order_key)}"
 
 
-def _part_key(record: ParkedRecord, part: int, place: ParkingPlace) -> dict[str, Any]:
-    return place.key(record_partition(record.order_key), f"{record.place}#{part:02d}")
+def _part_key(record: ParkedRecord, part: int, layout: ParkingLayout) -> dict[str, Any]:
+    return layout.key(record_partition(record.order_key), f"{record.place}#{part:02d}")
 
 
-def _items(record: ParkedRecord, place: ParkingPlace) -> list[dict[str, Any]]:
+def _items(record: ParkedRecord, layout: ParkingLayout) -> list[dict[str, Any]]:
     """A record's items; all that is known of it stands in the first."""
     packed = _packed(record)
     parts = [packed[start : start + PART_BYTES] for start in range(0, len(packed), PART_BYTES)]
@@ -186,7 +194,7 @@ def _items(record: ParkedRecord, place: ParkingPlace) -> list[dict[str, Any]]:
         "parkedBy": {"S": record.parked_by},
     }
     return [
-        {**_part_key(record, number, place), "record": {"B": part}, **({} if number else about)}
+        {**_part_key(record, number, layout), "record": {"B": part}, **({} if number else about)}
         for number, part in enumerate(parts)
     ]
 
@@ -216,77 +224,71 @@ class _Chunk:
 
 
 def parking_transactions(
-    records: Sequence[ParkedRecord], place: ParkingPlace
+    records: Sequence[ParkedRecord], layout: ParkingLayout
 ) -> Iterator[tuple[list[ParkedRecord], list[dict[str, Any]]]]:
     """The transactions that park records, in order: which records each holds, and its actions.
 
     Raises:
         ParkingError: A record is too big for a transaction; it comes up when its turn does.
     """
-    entries = ((record, _items(record, place)) for record in records)
-    puts = ((record, [_put(item, place) for item in items], _size(items)) for record, items in entries)
-    return _transactions(puts, place, +1)
+    entries = ((record, _items(record, layout)) for record in records)
+    puts = ((record, [_put(item, layout) for item in items], _size(items)) for record, items in entries)
+    return _transactions(puts, layout, +1)
 
 
 def removal_transactions(
-    records: Sequence[ParkedRecord], place: ParkingPlace
+    records: Sequence[ParkedRecord], layout: ParkingLayout
 ) -> Iterator[tuple[list[ParkedRecord], list[dict[str, Any]]]]:
     """The transactions that remove parked records, as `parking_transactions`."""
     deletes = (
-        (record, [_delete(record, number, place) for number in range(record.parts)], record.size) for record in records
+        (record, [_delete(record, number, layout) for number in range(record.parts)], record.size) for record in records
     )
-    return _transactions(deletes, place, -1)
+    return _transactions(deletes, layout, -1)
 
 
 def _transactions(
-    entries: Iterable[tuple[ParkedRecord, list[dict[str, Any]], int]], place: ParkingPlace, count: int
+    entries: Iterable[tuple[ParkedRecord, list[dict[str, Any]], int]], layout: ParkingLayout, count: int
 ) -> Iterator[tuple[list[ParkedRecord], list[dict[str, Any]]]]:
     chunk = _Chunk()
     for record, actions, size in entries:
         if chunk.records and not chunk.has_room_for(record, actions, size):
-            yield chunk.records, _with_heads(chunk, place)
+            yield chunk.records, _with_heads(chunk, layout)
             chunk = _Chunk()
         if not chunk.has_room_for(record, actions, size):
             problem = f"takes {size:,} bytes once compressed, and a transaction {MAX_TRANSACTION_BYTES:,}"
             raise ParkingError(record.sequence_number, problem)
         chunk.add(record, actions, size, count)
     if chunk.records:
-        yield chunk.records, _with_heads(chunk, place)
+        yield chunk.records, _with_heads(chunk, layout)
 
 
-def _with_heads(chunk: _Chunk, place: ParkingPlace) -> list[dict[str, Any]]:
-    return chunk.actions + [_count(order_key, count, place) for order_key, count in chunk.counts.items()]
+def _with_heads(chunk: _Chunk, layout: ParkingLayout) -> list[dict[str, Any]]:
+    return chunk.actions + [_count(order_key, count, layout) for order_key, count in chunk.counts.items()]
 
 
 def _size(items: Sequence[Mapping[str, Any]]) -> int:
     return sum(len(item["record"]["B"]) for item in items) + ITEM_OVERHEAD * len(items)
 
 
-def _put(item: dict[str, Any], place: ParkingPlace) -> dict[str, Any]:
-    put: dict[str, Any] = {"TableName": place.table, "Item": item}
+def _put(item: dict[str, Any], layout: ParkingLayout) -> dict[str, Any]:
+    put: dict[str, Any] = {"TableName": layout.table, "Item": item}
     if "parts" in item:
-        put |= {
-            "ConditionExpression": "attribute_not_exists(#pk)",
-            "ExpressionAttributeNames": {"#pk": place.partition_key},
-        }
+        put |= layout.condition("attribute_not_exists")
     return {"Put": put}
 
 
-def _delete(record: ParkedRecord, part: int, place: ParkingPlace) -> dict[str, Any]:
-    delete: dict[str, Any] = {"TableName": place.table, "Key": _part_key(record, part, place)}
+def _delete(record: ParkedRecord, part: int, layout: ParkingLayout) -> dict[str, Any]:
+    delete: dict[str, Any] = {"TableName": layout.table, "Key": _part_key(record, part, layout)}
     if part == 0:
-        delete |= {
-            "ConditionExpression": "attribute_exists(#pk)",
-            "ExpressionAttributeNames": {"#pk": place.partition_key},
-        }
+        delete |= layout.condition("attribute_exists")
     return {"Delete": delete}
 
 
-def _count(order_key: str, count: int, place: ParkingPlace) -> dict[str, Any]:
+def _count(order_key: str, count: int, layout: ParkingLayout) -> dict[str, Any]:
     return {
         "Update": {
-            "TableName": place.table,
-            "Key": head_key(order_key, place),
+            "TableName": layout.table,
+            "Key": head_key(order_key, layout),
             "UpdateExpression": "ADD #parked :count SET #orderKey = :orderKey",
             "ExpressionAttributeNames": {"#parked": "parked", "#orderKey": "orderKey"},
             "ExpressionAttributeValues": {":count": {"N": str(count)}, ":orderKey": {"S": order_key}},
@@ -294,17 +296,17 @@ def _count(order_key: str, count: int, place: ParkingPlace) -> dict[str, Any]:
     }
 
 
-def records_in_items(items: Iterable[Mapping[str, Any]], place: ParkingPlace) -> Iterator[ParkedRecord]:
+def records_in_items(items: Iterable[Mapping[str, Any]], layout: ParkingLayout) -> Iterator[ParkedRecord]:
     """The parked records in an order key's items, which come in the order of their sort keys."""
     parts: list[Mapping[str, Any]] = []
     for item in items:
         parts = [item] if "parts" in item else [*parts, item]
         if parts and len(parts) == int(parts[0].get("parts", {"N": "0"})["N"]):
-            yield _record_of(parts, place)
+            yield _record_of(parts, layout)
             parts = []
 
 
-def _record_of(parts: Sequence[Mapping[str, Any]], place: ParkingPlace) -> ParkedRecord:
+def _record_of(parts: Sequence[Mapping[str, Any]], layout: ParkingLayout) -> ParkedRecord:
     about = parts[0]
     if about["parkedFormat"]["N"] != str(FORMAT):
         problem = f"is parked in format {about['parkedFormat']['N']}, which is not known here; update dynamo-outbox"
@@ -318,7 +320,7 @@ def _record_of(parts: Sequence[Mapping[str, Any]], place: ParkingPlace) -> Parke
         reason=Reason(about["reasonCode"]["S"], about["reasonMessage"]["S"], about["reasonPath"]["S"]),
         parked_at=datetime.fromisoformat(about["parkedAt"]["S"]),
         parked_by=about["parkedBy"]["S"],
-        place=about[place.sort_key]["S"].rpartition("#")[0],
+        place=about[layout.keys.sort_key or ""]["S"].rpartition("#")[0],
         parts=len(parts),
         size=len(packed) + ITEM_OVERHEAD * len(parts),
     )
@@ -330,12 +332,13 @@ def message_of(record: ParkedRecord, most_bytes: int) -> str:
     Raises:
         ParkingError: It is too long even so.
     """
+    reason = record.reason
     about = {
         "parkedFormat": FORMAT,
         "orderKey": record.order_key,
         "sequenceNumber": record.sequence_number,
         "eventIds": record.event_ids,
-        "reason": record.reason._replace(message=record.reason.message[:MAX_REASON_CHARACTERS])._asdict(),
+        "reason": {"code": reason.code, "message": reason.message[:MAX_REASON_CHARACTERS], "path": reason.path},
         "parkedAt": time_text(record.parked_at),
         "parkedBy": record.parked_by,
         "place": record.place,

@@ -1,4 +1,4 @@
-"""Stream records, in every shape in which they are handed over, as one type.
+"""Stream records, in every shape in which AWS delivers them, as one type.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_Record.html
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/kds_using-shards-and-metrics.html
@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 
-from ..errors import DecodeError
-from ..codec.frozen import Frozen, fill, unfrozen
-from ..codec.short_repr import shown
+from ..codec.frozen import Frozen, fill
+from ..codec.short_repr import short_repr
 from ..codec.values import decode_item
+from ..errors import DecodeError
+from .payloads import records_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _KNOWN_EVENT_NAMES = frozenset({"INSERT", "MODIFY", "REMOVE"})
 _MAX_SEQUENCE_DIGITS = 129
 """Kinesis's own limit; DynamoDB's numbers have 21 to 40 digits."""
 _MAX_SECONDS = 2.0**37
-"""Beyond the year 6000: as epoch seconds, whatever is between 0 and this is a time."""
+"""Beyond the year 6000: any number of seconds from 0 to this is a time."""
 _TTL_PRINCIPAL = "dynamodb.amazonaws.com"
 
 
@@ -72,7 +73,9 @@ class StreamRecord(Frozen):
             replicated from another Region can't be told apart.
         keys, new_image, old_image: The item's key and images as Python values; an image that the record doesn't carry
             is None, and an empty one is empty. Decoded on first access, which raises `DecodeError` if malformed.
-        raw: The record as it came. Not to be changed: what is asked for later is read from it.
+        raw: The DynamoDB record, without the envelope of Kinesis. Don't change it: the images are decoded from it
+            later.
+        delivered: The same as AWS delivered it: in its envelope, if it has one.
     """
 
     __slots__ = (
@@ -80,6 +83,7 @@ class StreamRecord(Frozen):
         "_from_kinesis",
         "_number",
         "_read",
+        "delivered",
         "event_id",
         "event_name",
         "index",
@@ -90,6 +94,7 @@ class StreamRecord(Frozen):
     event_id: str
     event_name: str
     raw: Mapping[str, Any]
+    delivered: Any
     index: int | None
     _change: Mapping[str, Any]
     _from_kinesis: bool
@@ -101,10 +106,11 @@ class StreamRecord(Frozen):
     def __init__(self, raw: Mapping[str, Any], index: int | None = None) -> None:
         fill(self, "index", index)
         fill(self, "_number", None)
+        fill(self, "delivered", raw)
         raw, number = self._unwrapped(raw)
         change = raw.get("dynamodb")
         if not isinstance(change, dict):
-            raise self._error("dynamodb", "is missing or no map: this is no DynamoDB stream record")
+            raise self._error("dynamodb", "is missing or not a map: this is not a DynamoDB stream record")
         fill(self, "raw", raw)
         fill(self, "_change", change)
         fill(self, "_from_kinesis", number is not None)
@@ -118,7 +124,7 @@ class StreamRecord(Frozen):
         self._check_optional(change, "SizeBytes", int, "dynamodb.")
         fill(self, "_read", {"time": self._time()})
         if not isinstance(change.get("Keys"), dict):
-            raise self._error("dynamodb.Keys", "is missing or no map, and every change has it")
+            raise self._error("dynamodb.Keys", "is missing or not a map, and every change has it")
 
     def _unwrapped(self, record: object) -> tuple[Mapping[str, Any], object]:
         """The DynamoDB record in what was handed over, and its Kinesis envelope's sequence number, if it has one."""
@@ -144,21 +150,21 @@ class StreamRecord(Frozen):
             return None
         if isinstance(number, str) and number.isascii() and number.isdigit() and len(number) <= _MAX_SEQUENCE_DIGITS:
             return number
-        raise self._error(path, f"needs digits, got {shown(number)}")
+        raise self._error(path, f"needs digits, got {short_repr(number)}")
 
     def _error(self, path: str, problem: str) -> DecodeError:
-        return DecodeError(path, problem, index=self.index, sequence_number=self.sequence_number)
+        return DecodeError(path, problem, index=self.index, sequence_number=self.sequence_number, raw=self.delivered)
 
     def _required(self, holder: Mapping[str, Any], name: str) -> str:
         value = holder.get(name)
         if not isinstance(value, str) or not value:
-            raise self._error(name, f"needs text, got {shown(value)}")
+            raise self._error(name, f"needs text, got {short_repr(value)}")
         return value
 
     def _check_optional(self, holder: Mapping[str, Any], name: str, kind: type, prefix: str = "") -> None:
         value = holder.get(name)
         if value is not None and not isinstance(value, kind):
-            raise self._error(prefix + name, f"needs {kind.__name__}, got {shown(value)}")
+            raise self._error(prefix + name, f"needs {kind.__name__}, got {short_repr(value)}")
 
     def _time(self) -> datetime:
         from datetime import UTC, datetime, timedelta  # as much to import as all the rest of the decoder
@@ -176,7 +182,7 @@ class StreamRecord(Frozen):
         except (OverflowError, ValueError):
             pass
         raise self._error(
-            "dynamodb.ApproximateCreationDateTime", f"needs epoch seconds or an aware datetime, got {shown(value)}"
+            "dynamodb.ApproximateCreationDateTime", f"needs epoch seconds or an aware datetime, got {short_repr(value)}"
         )
 
     @property
@@ -276,7 +282,10 @@ class StreamRecord(Frozen):
 
 
 def _decoded_again(value: Any) -> Any:
-    """Kinesis carries binary as the base64 of its base64. https://github.com/awslabs/amazon-kinesis-client/issues/959"""
+    """Decode binary again: Kinesis has the base64 of its base64.
+
+    https://github.com/awslabs/amazon-kinesis-client/issues/959
+    """
     if isinstance(value, bytes):
         from base64 import b64decode
 
@@ -305,11 +314,8 @@ def _region_and_table(arn: str) -> tuple[str | None, str | None]:
     return parts[3] or None, parts[5].split("/")[1] or None
 
 
-_UnfrozenRecord = unfrozen(StreamRecord)
-
-
-def _record_at_once(raw: Any, index: int | None) -> StreamRecord:
-    """A record as Lambda has it, with all that it always has; anything else raises."""
+def _decode_fast(raw: Any, index: int | None) -> StreamRecord:
+    """Decode a record with all that Lambda always sends; raise anything for any other."""
     change = raw["dynamodb"]
     event_id, event_name, number = raw["eventID"], raw["eventName"], change["SequenceNumber"]
     seconds = change["ApproximateCreationDateTime"]
@@ -335,29 +341,28 @@ def _record_at_once(raw: Any, index: int | None) -> StreamRecord:
         and "tableName" not in raw
     ):
         raise ValueError
-    record = _UnfrozenRecord()
-    record.raw = raw
-    record.index = index
-    record.event_id = event_id
-    record.event_name = event_name
-    record._change = change
-    record._number = number
-    record._from_kinesis = False
-    record._read = {}
-    record.__class__ = StreamRecord
-    made: StreamRecord = record
-    return made
+    record = object.__new__(StreamRecord)
+    fill(record, "raw", raw)
+    fill(record, "delivered", raw)
+    fill(record, "index", index)
+    fill(record, "event_id", event_id)
+    fill(record, "event_name", event_name)
+    fill(record, "_change", change)
+    fill(record, "_number", number)
+    fill(record, "_from_kinesis", False)
+    fill(record, "_read", {})
+    return record
 
 
 def decode_record(record: Mapping[str, Any]) -> StreamRecord:
-    """One stream record, in any of the shapes that `decode_records` takes.
+    """Return one stream record, in any of the shapes that `decode_records` takes.
 
     Raises:
-        DecodeError: Not one; the path says what is wrong. A malformed image raises when it is read.
+        DecodeError: It is malformed; the path says where. A malformed image raises when it is read.
     """
     try:
-        return _record_at_once(record, None)
-    except Exception:  # whatever it is, the plain path says what is wrong, or takes what is rare
+        return _decode_fast(record, None)
+    except Exception:  # the reference implementation names the fault, or reads what is rare
         return StreamRecord(record)
 
 
@@ -371,12 +376,12 @@ if TYPE_CHECKING:
 
 
 def decode_records(payload: object, *, on_error: str = "raise") -> Sequence[StreamRecord | DecodeError]:
-    """The stream records in what AWS hands over, in its order.
+    """Return the stream records in a payload, in its order.
 
     Args:
-        payload: Lambda's event for a DynamoDB stream or for a Kinesis data stream of one; the answer of GetRecords; the
-            array that EventBridge Pipes passes; or one bare record.
-        on_error: ``raise``, or ``collect`` to find each malformed record's `DecodeError` in its place.
+        payload: Lambda's event for a DynamoDB stream or for a Kinesis data stream of one; the response of GetRecords;
+            the array that EventBridge Pipes passes; or one bare record.
+        on_error: ``raise``, or ``collect`` to get the `DecodeError` of a malformed record in its place.
 
     Raises:
         DecodeError: The payload is none of these, or, with ``raise``, a record in it is malformed. A malformed value
@@ -384,20 +389,13 @@ def decode_records(payload: object, *, on_error: str = "raise") -> Sequence[Stre
     """
     if on_error not in ("raise", "collect"):
         raise ValueError(f"on_error is 'raise' or 'collect', not {on_error!r}")
-    records = payload
-    if isinstance(payload, dict):
-        records = [payload] if "dynamodb" in payload or "kinesis" in payload else payload.get("Records")
-    if not isinstance(records, list):
-        raise DecodeError(
-            "Records", "is missing or no list: neither Lambda's event, GetRecords' answer, a pipe's array nor a record"
-        )
     decoded: list[StreamRecord | DecodeError] = []
-    for index, record in enumerate(records):
+    for index, raw in enumerate(records_of(payload)):
         try:
-            decoded.append(_record_at_once(record, index))
+            decoded.append(_decode_fast(raw, index))
         except Exception:  # as above
             try:
-                decoded.append(StreamRecord(record, index))
+                decoded.append(StreamRecord(raw, index))
             except DecodeError as error:
                 if on_error == "raise":
                     raise

@@ -1,7 +1,8 @@
-"""What tests of an outbox stand on: fakes in memory, a local engine, what that engine lacks, and faults."""
+"""A kit for tests: a clock, fakes in memory, a local engine and what it lacks, and faults."""
 
 from __future__ import annotations
 
+from .fake_clock import FakeClock
 from .fakes.dynamodb import FakeDynamoDB
 from .fakes.eventbridge import FakeEventBridge
 from .fakes.streams import FakeDynamoDBStreams, shuffled
@@ -24,6 +25,7 @@ from .ministack import EngineError, MiniStack
 from .pipe_runner import PassedRecord, PipeRunner, wire_record
 
 __all__ = [
+    "FakeClock",
     "FakeDynamoDB",
     "FakeDynamoDBStreams",
     "shuffled",

@@ -1,4 +1,4 @@
-"""A transaction as it is gathered: actions in the caller's order, and DynamoDB's answer read back in that order.
+"""The actions of a transaction, and the reading of DynamoDB's cancellation reasons.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 """
@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..aws.limits import CONTENTION
+from ..codec.values import decode_item, encode_item, encode_value
 from ..errors import (
     CancellationReason,
     ConditionFailedError,
     TransactionCanceledError,
     TransactionConflictError,
 )
-from ..codec.values import decode_item, encode_item, encode_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,35 +22,102 @@ if TYPE_CHECKING:
     from ..typing import Item
 
 __all__ = [
-    "CONTENTION",
+    "OLD_ITEM",
     "Action",
-    "Expression",
+    "Condition",
+    "Version",
+    "VersionLock",
     "cancellation",
     "check_action",
     "delete_action",
+    "exists",
     "is_well_formed",
+    "not_exists",
     "put_action",
     "update_action",
 ]
 
-_OLD_ITEM = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
-CONTENTION = frozenset({"TransactionConflict", "ProvisionedThroughputExceeded", "ThrottlingError"})
-"""Worth the same transaction again, where every reason is one of these."""
+OLD_ITEM = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+
+
+class Condition(NamedTuple):
+    """A condition expression.
+
+    Args:
+        text: The expression: ``#year > :year``.
+        names: What its ``#`` placeholders stand for.
+        values: What its ``:`` placeholders stand for, as Python values.
+    """
+
+    text: str = ""
+    names: Mapping[str, str] = {}
+    values: Mapping[str, Any] = {}
+
+    def and_(self, other: Condition) -> Condition:
+        """Return the condition that both hold."""
+        if not self.text or not other.text:
+            return self if self.text else other
+        text = f"{_grouped(self.text)} AND {_grouped(other.text)}"
+        return Condition(text, {**self.names, **other.names}, {**self.values, **other.values})
+
+
+class Version(NamedTuple):
+    """An optimistic lock: an item's version attribute, and the version that was read (0 if the item had none)."""
+
+    attribute: str
+    expected: int
+
+
+class VersionLock(NamedTuple):
+    """A `Version`, and what is known of the item's existence.
+
+    Attributes:
+        attribute, expected: As in `Version`.
+        key: An attribute of the item's key, if it is known whether the item existed.
+        existed: Whether it did.
+    """
+
+    attribute: str
+    expected: int
+    key: str | None = None
+    existed: bool = True
+
+    @property
+    def next(self) -> int:
+        """The version that the item gets."""
+        return self.expected + 1
+
+    @property
+    def condition(self) -> Condition:
+        """The item still has the version that was read, and still exists, or not, as it did."""
+        if self.key is not None and not self.existed:
+            return not_exists(self.key)
+        names = {"#outbox_version": self.attribute}
+        text = "#outbox_version = :outbox_version"
+        if self.expected == 0:
+            text = f"attribute_not_exists(#outbox_version) OR {text}"
+        same = Condition(text, names, {":outbox_version": self.expected})
+        return same if self.key is None or self.expected != 0 else exists(self.key).and_(same)
 
 
 class Action(NamedTuple):
-    """One action: its request, and the caller's name for it."""
+    """One action of a transaction.
+
+    Attributes:
+        request: ``{"Put": …}``, ``{"Update": …}``, ``{"Delete": …}`` or ``{"ConditionCheck": …}``.
+        label: The caller's name for it.
+        lock: The version that it is conditional on: then a refusal may mean only that another writer was faster.
+        is_prevalidated: Whether it was built here, of values that fit botocore's model of the request.
+    """
 
     request: Mapping[str, Mapping[str, Any]]
     label: str | None
     lock: VersionLock | None = None
-    """The version that it is conditional on, so that a refusal may mean only that somebody was faster."""
-    is_whole: bool = False
-    """Whether it was built here, whole, of values that fit DynamoDB's model."""
+    is_prevalidated: bool = False
 
 
 def is_well_formed(request: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether what the caller named in an action that was built here is text, so that it fits DynamoDB's model."""
+    """Return whether the caller's names in a request are text, so that it fits botocore's model."""
     for kind in request.values():
         texts = [kind["TableName"], kind.get("ConditionExpression", "text")]
         for pair in kind.get("ExpressionAttributeNames", {}).items():
@@ -60,50 +128,8 @@ def is_well_formed(request: Mapping[str, Mapping[str, Any]]) -> bool:
     return True
 
 
-class VersionLock(NamedTuple):
-    """An optimistic lock: the attribute that holds an item's version, and the version that the caller has read."""
-
-    attribute: str
-    expected: int
-    key: str | None = None
-    """An attribute of the item's key, where it is known whether the item was there."""
-    was_there: bool = True
-
-    @property
-    def next(self) -> int:
-        """The version that the item gets."""
-        return self.expected + 1
-
-    @property
-    def condition(self) -> Expression:
-        """The item still has the version that was read, or none where that was 0; and is there, or not, as it was."""
-        if self.key is not None and not self.was_there:
-            return not_exists(self.key)
-        names = {"#outbox_version": self.attribute}
-        same = Expression("#outbox_version = :outbox_version", names, {":outbox_version": self.expected})
-        if self.expected != 0:
-            return same
-        same_or_none = same._replace(text=f"attribute_not_exists(#outbox_version) OR {same.text}")
-        return same_or_none if self.key is None else exists(self.key).and_(same_or_none)
-
-
-class Expression(NamedTuple):
-    """An expression with what its placeholders stand for; the values are Python's."""
-
-    text: str = ""
-    names: Mapping[str, str] = {}
-    values: Mapping[str, Any] = {}
-
-    def and_(self, other: Expression) -> Expression:
-        """Both conditions."""
-        if not self.text or not other.text:
-            return self if self.text else other
-        text = f"{_grouped(self.text)} AND {_grouped(other.text)}"
-        return Expression(text, {**self.names, **other.names}, {**self.values, **other.values})
-
-
 def _grouped(text: str) -> str:
-    """A condition in parentheses, once: DynamoDB refuses redundant ones, and boto3 brings some."""
+    """Return a condition in one pair of parentheses: DynamoDB refuses redundant ones, and boto3 adds some."""
     text = text.strip()
     depth = 0
     for position, character in enumerate(text):
@@ -113,31 +139,31 @@ def _grouped(text: str) -> str:
     return f"({text})"
 
 
-def exists(attribute: str) -> Expression:
-    """The item is there; `attribute` is one of its key's."""
-    return Expression("attribute_exists(#outbox_key)", {"#outbox_key": attribute})
+def exists(attribute: str) -> Condition:
+    """Return the condition that the item exists; `attribute` is part of its key."""
+    return Condition("attribute_exists(#outbox_key)", {"#outbox_key": attribute})
 
 
-def not_exists(attribute: str) -> Expression:
-    """The item is not there; `attribute` is one of its key's."""
-    return Expression("attribute_not_exists(#outbox_key)", {"#outbox_key": attribute})
+def not_exists(attribute: str) -> Condition:
+    """Return the condition that the item doesn't exist; `attribute` is part of its key."""
+    return Condition("attribute_not_exists(#outbox_key)", {"#outbox_key": attribute})
 
 
-def put_action(table: str, item: Item, condition: Expression, lock: VersionLock | None = None) -> dict[str, Any]:
-    """Write a whole item, with the version that a lock gives it."""
+def put_action(table: str, item: Item, condition: Condition, lock: VersionLock | None = None) -> dict[str, Any]:
+    """Return the action that writes a whole item, with the version that a lock gives it."""
     encoded = encode_item(item)
     if lock is not None:
         encoded[lock.attribute] = encode_value(lock.next)
     return {"Put": {"TableName": table, "Item": encoded, **_conditioned(condition)}}
 
 
-def delete_action(table: str, key: Mapping[str, Any], condition: Expression) -> dict[str, Any]:
-    """Remove an item."""
+def delete_action(table: str, key: Mapping[str, Any], condition: Condition) -> dict[str, Any]:
+    """Return the action that removes an item."""
     return {"Delete": {"TableName": table, "Key": encode_item(key), **_conditioned(condition)}}
 
 
-def check_action(table: str, key: Mapping[str, Any], condition: Expression) -> dict[str, Any]:
-    """Let the transaction depend on an item that it doesn't write."""
+def check_action(table: str, key: Mapping[str, Any], condition: Condition) -> dict[str, Any]:
+    """Return the action that makes the transaction depend on an item that it doesn't write."""
     return {"ConditionCheck": {"TableName": table, "Key": encode_item(key), **_conditioned(condition)}}
 
 
@@ -148,11 +174,11 @@ def update_action(
     set_: Mapping[str, Any],
     add: Mapping[str, Any],
     remove: Sequence[str],
-    condition: Expression,
+    condition: Condition,
 ) -> dict[str, Any]:
-    """Change attributes of an item, or create it."""
+    """Return the action that changes attributes of an item, or creates it."""
     update = _update_expression(set_, add, remove)
-    both = Expression(condition.text, {**condition.names, **update.names}, {**condition.values, **update.values})
+    both = Condition(condition.text, {**condition.names, **update.names}, {**condition.values, **update.values})
     return {
         "Update": {
             "TableName": table,
@@ -163,7 +189,7 @@ def update_action(
     }
 
 
-def _update_expression(set_: Mapping[str, Any], add: Mapping[str, Any], remove: Sequence[str]) -> Expression:
+def _update_expression(set_: Mapping[str, Any], add: Mapping[str, Any], remove: Sequence[str]) -> Condition:
     names: dict[str, str] = {}
     values: dict[str, Any] = {}
 
@@ -183,24 +209,24 @@ def _update_expression(set_: Mapping[str, Any], add: Mapping[str, Any], remove: 
             names[f"#outbox_{len(names)}"] = attribute
         clauses.append("REMOVE " + ", ".join(list(names)[-len(remove) :]))
     if not clauses:
-        raise ValueError("an update changes something: give set=, add= or remove=")
-    return Expression(" ".join(clauses), names, values)
+        raise ValueError("an update must change something: give set=, add= or remove=")
+    return Condition(" ".join(clauses), names, values)
 
 
-def _conditioned(expression: Expression) -> dict[str, Any]:
+def _conditioned(expression: Condition) -> dict[str, Any]:
     request: dict[str, Any] = {}
     if expression.names:
         request["ExpressionAttributeNames"] = dict(expression.names)
     if expression.values:
         request["ExpressionAttributeValues"] = {name: encode_value(value) for name, value in expression.values.items()}
     if expression.text:
-        request |= {"ConditionExpression": expression.text, **_OLD_ITEM}
+        request |= {"ConditionExpression": expression.text, **OLD_ITEM}
     return request
 
 
 def cancellation(actions: Sequence[Action], reasons: Sequence[Mapping[str, Any]]) -> TransactionCanceledError:
-    """The error for DynamoDB's cancellation reasons, one per action and in the caller's order."""
-    told = [
+    """Return the error for DynamoDB's cancellation reasons, one per action in the caller's order."""
+    parsed = [
         CancellationReason(
             position,
             action.label,
@@ -210,24 +236,24 @@ def cancellation(actions: Sequence[Action], reasons: Sequence[Mapping[str, Any]]
         )
         for position, (action, reason) in enumerate(zip(actions, reasons, strict=True))
     ]
-    codes = {reason.code for reason in told} - {"None"}
+    codes = {reason.code for reason in parsed} - {"None"}
     if "ConditionalCheckFailed" in codes:
         stale = [
             _is_stale(action.lock, reason.item)
-            for action, reason in zip(actions, told, strict=True)
+            for action, reason in zip(actions, parsed, strict=True)
             if reason.code == "ConditionalCheckFailed"
         ]
-        return ConditionFailedError(told, is_stale=all(stale) and codes <= {"ConditionalCheckFailed", *CONTENTION})
+        return ConditionFailedError(parsed, is_stale=all(stale) and codes <= {"ConditionalCheckFailed", *CONTENTION})
     if codes and codes <= CONTENTION:
-        return TransactionConflictError(told)
-    return TransactionCanceledError(told)
+        return TransactionConflictError(parsed)
+    return TransactionCanceledError(parsed)
 
 
 def _is_stale(lock: VersionLock | None, item: Mapping[str, Any] | None) -> bool:
-    """Whether an action was refused because the item isn't as it was read: in its version, or in being there."""
+    """Return whether an action was refused because the item's version or existence has changed since it was read."""
     if lock is None:
         return False
-    if lock.key is not None and lock.was_there != (item is not None):
+    if lock.key is not None and lock.existed != (item is not None):
         return True
     found: object = (item or {}).get(lock.attribute, 0)
     return found != lock.expected

@@ -1,177 +1,170 @@
-"""How a transaction is sent, and how it is found out whether it was committed when no answer comes."""
+"""Sending a transaction, and determining whether it was committed if no response comes."""
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ..aws.clients import LOST_ANSWER, Whole
-from .actions import cancellation
 from ..aws.backoff import full_jitter
-from .commit_rules import Answer, Step, is_event_of, is_marker, marker_request, next_step
+from ..aws.clients import Prevalidated
+from ..aws.errors import NO_RESPONSE, error_code, is_unreadable, item_of_refusal
 from ..errors import CommitUnknownError, TransactionConflictError, TransactionVoidedError
+from .actions import cancellation
+from .commit_rules import Answer, Proof, Step, is_marker, next_step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from ..aws.clients import LazyClient
     from .actions import Action
-    from .commit_rules import Proof
-    from ..typing import Clock, DynamoDBClient
+    from .settings import WriterSettings
 
-__all__ = ["Committer"]
+__all__ = ["TOKEN_LIFE", "commit", "settle"]
 
 TOKEN_LIFE = timedelta(minutes=9)
-"""How long after the first request its token keeps a later one from writing twice: ten minutes, less a margin.
+"""How long a transaction's token keeps a repeated request from writing twice: ten minutes, less a margin.
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html"""
 DOUBT_WAITS = (0.5, 1.0, 2.0, 4.0)
-"""Seconds to wait before asking again where no answer came or the transaction is in progress: our own, perhaps, whose
-answer to botocore was lost. AWS advises waits that begin at half a second and leave room for an attempt later than five
+"""Seconds to wait before the next request if there was no response or the transaction is in progress: it may be our
+own, whose response botocore lost. AWS advises waits that start at half a second, with an attempt later than five
 seconds after the first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Committer:
-    """Sends an outbox's transactions and settles those in doubt; the attributes are the outbox's."""
+def commit(settings: WriterSettings, actions: Sequence[Action], *, attempts: int, proof: Proof | None) -> None:
+    """Send a transaction; repeat it with the same token while contention, or the lack of a response, may end.
 
-    client: LazyClient[DynamoDBClient]
-    ttl: timedelta
-    retry_for: timedelta
-    clock: Clock
-    sleep: Callable[[float], None]
-    draw: Callable[[], float]
+    Args:
+        settings: The outbox's.
+        actions: The transaction's.
+        attempts: How often it is sent if others contend for its items.
+        proof: The item of its first event, if it has events.
 
-    def commit(self, actions: Sequence[Action], *, retries: int, proof: Proof | None) -> None:
-        """Send a transaction; again, with the same token and body, while contention or silence may pass.
-
-        Args:
-            actions: What it does.
-            retries: How often it is sent again for contention.
-            proof: Its event; None where it has none.
-
-        Raises:
-            TransactionCanceledError: It was refused or made void, and nothing was or will be written.
-            CommitUnknownError: No answer came, and it could not be settled.
-        """
-        items = [action.request for action in actions]
-        if all(action.is_whole for action in actions):
-            items = Whole(items)
-        token = secrets.token_hex(16)
-        sent_at = self.clock()
-        in_doubt = False
-        contended = 0
-        doubt_waits = list(DOUBT_WAITS)
-        wait, in_time = 0.0, False
-        while True:
-            error: Exception | None = None
-            try:
-                self.client().transact_write_items(TransactItems=items, ClientRequestToken=token)
-            except (ClientError, *LOST_ANSWER) as raised:
-                error = raised
-            except BotoCoreError as raised:  # from before it was sent, as for credentials that can't be renewed
-                if not in_doubt:
-                    raise
-                error = raised
-            answer, refusal = _read(error, actions, proof)
-            in_doubt = in_doubt or answer is Answer.NONE or answer is Answer.IN_PROGRESS or _was_repeated(error)
-            if answer is Answer.CONTENTION:
-                wait = full_jitter(contended, draw=self.draw())
-                in_time = contended < retries and self._is_in_time(sent_at, wait, self.retry_for)
-                contended += 1
-            elif answer is not Answer.COMMITTED:
-                wait = doubt_waits.pop(0) if doubt_waits else 0.0
-                patience = self.retry_for if answer is Answer.NONE else TOKEN_LIFE
-                in_time = wait > 0 and self._is_in_time(sent_at, wait, min(patience, TOKEN_LIFE))
-            match next_step(answer, in_doubt=in_doubt, in_time=in_time):
-                case Step.DONE:
-                    return
-                case Step.RESEND:
-                    self.sleep(wait)
-                case Step.REFUSE:
-                    assert refusal is not None  # noqa: S101  # for the type checker
-                    raise refusal from error
-                case Step.SETTLE:
-                    unknown = CommitUnknownError(token, proof, sent_at)
-                    unknown.__cause__ = error
-                    if not self.settle(unknown):
-                        raise (TransactionVoidedError() if refusal is None else refusal) from error
-                    return
-
-    def settle(self, unknown: CommitUnknownError) -> bool:
-        """Find the transaction's event, or put a void marker in its place.
-
-        Returns:
-            Whether it was committed; where not, it never will be.
-
-        Raises:
-            CommitUnknownError: The same: it has no event, DynamoDB did not answer, or so much time went by that the
-                event's item may have been deleted.
-        """
-        proof = unknown.proof
-        if proof is None or self.clock().timestamp() >= int(proof.item[proof.layout.ttl_attribute]["N"]):
-            raise unknown
-        expires_at = int((self.clock() + self.ttl).timestamp())
-        request = marker_request(proof, unknown.token, expires_at=expires_at)
-        for wait in (*DOUBT_WAITS, None):
-            try:
-                self.client().put_item(**request)
-                return False
-            except (ClientError, BotoCoreError, *LOST_ANSWER) as error:
-                found = _found(error)
-                if found is not None:
-                    return not is_marker(found) and is_event_of(proof, found)
-                if wait is None or not _may_pass(error):
-                    raise unknown from error
-            self.sleep(wait)
-        raise AssertionError("the last try returns or raises")
-
-    def _is_in_time(self, since: datetime, wait: float, patience: timedelta) -> bool:
-        return self.clock() + timedelta(seconds=wait) <= since + patience
+    Raises:
+        TransactionCanceledError: It was refused or made void: nothing was or will be written.
+        CommitUnknownError: There was no response, and it could not be settled.
+    """
+    items = [action.request for action in actions]
+    if all(action.is_prevalidated for action in actions):
+        items = Prevalidated(items)
+    token = secrets.token_hex(16)
+    waits = _Waits(settings, attempts)
+    in_doubt = False
+    while True:
+        error = _send(settings, items, token, in_doubt=in_doubt)
+        if error is None:
+            return
+        answer, refusal = _read(error, actions, proof)
+        in_doubt = in_doubt or answer in (Answer.NONE, Answer.IN_PROGRESS) or _was_repeated(error)
+        wait = waits.after(answer)
+        match next_step(answer, in_doubt=in_doubt, in_time=wait is not None):
+            case Step.DONE:
+                return
+            case Step.RESEND:
+                settings.clock.sleep(wait or 0.0)
+            case Step.REFUSE:
+                assert refusal is not None  # noqa: S101  # for the type checker
+                raise refusal from error
+            case Step.SETTLE:
+                unknown = CommitUnknownError(token, proof, waits.started)
+                unknown.__cause__ = error
+                if not settle(settings, unknown):
+                    raise (refusal or TransactionVoidedError()) from error
+                return
 
 
-def _read(error: Exception | None, actions: Sequence[Action], proof: Proof | None) -> tuple[Answer, Exception | None]:
-    """What an answer says, and the error to raise where it is a refusal."""
-    if error is None:
-        return Answer.COMMITTED, None
-    if not isinstance(error, ClientError) or _is_unread(error):
+def settle(settings: WriterSettings, unknown: CommitUnknownError) -> bool:
+    """Find the transaction's event, or put a void marker in its place.
+
+    Returns:
+        Whether the transaction was committed; if not, it never will be.
+
+    Raises:
+        CommitUnknownError: The same error: the transaction has no event, DynamoDB did not respond, or the event's item
+            may have expired.
+    """
+    proof, clock = unknown.proof, settings.clock
+    if not isinstance(proof, Proof) or clock.now().timestamp() >= proof.expires_at:
+        raise unknown
+    request = proof.marker_request(unknown.token, expires_at=settings.expires_at())
+    for wait in (*DOUBT_WAITS, None):
+        try:
+            settings.client().put_item(**request)
+            return False
+        except (ClientError, BotoCoreError, *NO_RESPONSE) as error:
+            found = item_of_refusal(error)
+            if found:
+                return not is_marker(found) and proof.is_item(found)
+            if wait is None or not _may_pass(error):
+                raise unknown from error
+        clock.sleep(wait)
+    raise AssertionError("the last attempt returns or raises")
+
+
+class _Waits:
+    """How long to wait before a transaction is sent again."""
+
+    def __init__(self, settings: WriterSettings, attempts: int) -> None:
+        self.started = settings.clock.now()
+        self._clock = settings.clock
+        self._timeout = settings.retry.timeout
+        self._attempts = attempts
+        self._contended = 0
+        self._doubt_waits = iter(DOUBT_WAITS)
+
+    def after(self, answer: Answer) -> float | None:
+        """Return the seconds to wait after a response; None if there is no time or attempt left."""
+        wait: float | None = None
+        timeout = self._timeout
+        if answer is Answer.CONTENTION:
+            self._contended += 1
+            if self._contended < self._attempts:
+                wait = full_jitter(self._contended - 1, draw=self._clock.random())
+        else:
+            wait = next(self._doubt_waits, None)
+            timeout = min(timeout, TOKEN_LIFE) if answer is Answer.NONE else TOKEN_LIFE
+        if wait is None or self._clock.now() + timedelta(seconds=wait) > self.started + timeout:
+            return None
+        return wait
+
+
+def _send(settings: WriterSettings, items: list[Any], token: str, *, in_doubt: bool) -> Exception | None:
+    try:
+        settings.client().transact_write_items(TransactItems=items, ClientRequestToken=token)
+    except (ClientError, *NO_RESPONSE) as error:
+        return error
+    except BotoCoreError as error:  # before it was sent: credentials that can't be refreshed, for instance
+        if not in_doubt:
+            raise
+        return error
+    return None
+
+
+def _read(error: Exception, actions: Sequence[Action], proof: Proof | None) -> tuple[Answer, Exception | None]:
+    """Return what a failed request means, and the error to raise if it is a refusal."""
+    if not isinstance(error, ClientError) or is_unreadable(error):
         return Answer.NONE, None
-    code = error.response["Error"]["Code"]
+    code = error_code(error)
     if code == "TransactionInProgressException":
         return Answer.IN_PROGRESS, None
     reasons = cast("Sequence[Mapping[str, Any]] | None", error.response.get("CancellationReasons"))
     if code != "TransactionCanceledException" or reasons is None:
         return Answer.REFUSED, error
     refusal = cancellation(actions, reasons)
-    if proof is not None and any(is_event_of(proof, reason.get("Item") or {}) for reason in reasons):
+    if proof is not None and any(proof.is_item(reason.get("Item") or {}) for reason in reasons):
         return Answer.OWN_EVENT, refusal
     return (Answer.CONTENTION if isinstance(refusal, TransactionConflictError) else Answer.REFUSED), refusal
 
 
-def _is_unread(error: ClientError) -> bool:
-    """Whether an error is no refusal of DynamoDB's: a status of 500, or any that no code came with that can be read."""
-    code = error.response["Error"]["Code"]
-    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400) >= 500 or code.isdigit()
-
-
-def _was_repeated(error: Exception | None) -> bool:
-    """Whether botocore sent the request more than once, so that an earlier one may have got no answer."""
+def _was_repeated(error: Exception) -> bool:
+    """Return whether botocore sent the request more than once, so that an earlier one may have had no response."""
     return isinstance(error, ClientError) and error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
-
-
-def _found(error: Exception) -> Mapping[str, Any] | None:
-    """The item that a conditional put met."""
-    if isinstance(error, ClientError) and error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-        return cast("Mapping[str, Any] | None", error.response.get("Item"))
-    return None
 
 
 _PASSING = frozenset(
     {
-        "ConditionalCheckFailedException",  # the item that it met was gone when it was to be shown
+        "ConditionalCheckFailedException",  # the item that it met was gone before it could be returned
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
         "ThrottlingException",
@@ -182,7 +175,7 @@ _PASSING = frozenset(
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether a marker's put that failed so is worth another try."""
+    """Return whether a marker's put that failed with this error is worth another attempt."""
     if not isinstance(error, ClientError):
-        return isinstance(error, LOST_ANSWER)
-    return _is_unread(error) or error.response["Error"]["Code"] in _PASSING
+        return isinstance(error, NO_RESPONSE)
+    return is_unreadable(error) or error_code(error) in _PASSING

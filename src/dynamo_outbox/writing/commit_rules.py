@@ -1,11 +1,11 @@
-"""Whether a transaction was committed whose answer got lost: what follows from each answer, and the void marker.
+"""Determine whether a transaction whose response was lost was committed: the step after each response.
 
-While its token lives, the same request with it commits nothing twice. But a request that was given up may still
-arrive, even after a later one was refused: so what is in doubt is never taken for refused. A *void marker*, put under
-the key of the transaction's event on the condition that nothing is there, ends the doubt: either it finds the event,
-which was written with all the rest, or it stands, and the event's own condition keeps the late request from committing.
+While its token lives, the same request with it writes nothing twice. But a request that timed out may still arrive,
+even after a later one was refused: so a doubtful transaction is never taken for refused. A *void marker*, put under
+the key of the transaction's event if nothing has that key, ends the doubt: either it meets the event, which was written
+with everything else, or the event's own condition keeps the late request from committing.
 
-`ON_ANSWER` is what the writer follows. A marker has no ``outboxFormat``, so neither relay nor pipe takes notice of it.
+A marker has no ``outboxFormat``, so relay and pipe ignore it.
 """
 
 from __future__ import annotations
@@ -16,23 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..events.outbox_item import ItemLayout
+    from ..options import TableKeys
 
-__all__ = [
-    "ON_ANSWER",
-    "SENT_AGAIN",
-    "Answer",
-    "Proof",
-    "Step",
-    "is_event_of",
-    "is_marker",
-    "marker_request",
-    "next_step",
-]
+__all__ = ["ON_ANSWER", "SENT_AGAIN", "Answer", "Proof", "Step", "is_marker", "next_step"]
 
 
 class Answer(StrEnum):
-    """What came back for a request."""
+    """The response to a request."""
 
     COMMITTED = "success"
     OWN_EVENT = "cancelled, because its own event is there"
@@ -43,7 +33,7 @@ class Answer(StrEnum):
 
 
 class Step(StrEnum):
-    """What the writer does next."""
+    """The writer's next step."""
 
     DONE = "it is committed"
     RESEND = "sends it again, with the same token"
@@ -59,17 +49,17 @@ ON_ANSWER = {
     Answer.IN_PROGRESS: (Step.SETTLE, Step.SETTLE),
     Answer.NONE: (Step.SETTLE, Step.SETTLE),
 }
-"""The step after each answer: first where every request so far was answered, then where one of them was not."""
+"""The step after each response: if all requests so far had a response, and if one of them had none."""
 SENT_AGAIN = frozenset({Answer.CONTENTION, Answer.IN_PROGRESS, Answer.NONE})
-"""While there is time, these are sent again instead."""
+"""After these the transaction is sent again instead, while there is time."""
 
 
 def next_step(answer: Answer, *, in_doubt: bool, in_time: bool) -> Step:
-    """What the writer does about an answer.
+    """Return the step after a response.
 
     Args:
-        answer: The latest.
-        in_doubt: Whether an earlier request got no answer, so that it may still commit.
+        answer: The latest response.
+        in_doubt: Whether an earlier request had no response, so that it may still commit.
         in_time: Whether the request may be sent again.
     """
     if in_time and answer in SENT_AGAIN:
@@ -78,47 +68,52 @@ def next_step(answer: Answer, *, in_doubt: bool, in_time: bool) -> Step:
 
 
 class Proof(NamedTuple):
-    """The event whose item proves its transaction, and where it lies.
+    """The outbox item that proves that its transaction was committed.
 
     Attributes:
         table: The events table.
-        item: The event's item, in typed values.
-        layout: What its attributes are called.
+        item: The item, in typed values.
+        keys: The table's keys.
     """
 
     table: str
     item: Mapping[str, Mapping[str, str]]
-    layout: ItemLayout
+    keys: TableKeys
 
     @property
-    def key(self) -> dict[str, Mapping[str, str]]:
-        """The item's key, in typed values."""
-        return {name: self.item[name] for name in (self.layout.partition_key, self.layout.sort_key)}
+    def expires_at(self) -> int:
+        """When DynamoDB may delete the item, in epoch seconds."""
+        return int(self.item[self.keys.ttl_attribute]["N"])
 
+    def put(self) -> dict[str, Any]:
+        """Return the action that writes the item, unless one has its key."""
+        return {"Put": {"TableName": self.table, "Item": self.item, **self._unless_present()}}
 
-def marker_request(proof: Proof, token: str, *, expires_at: int) -> dict[str, Any]:
-    """PutItem that makes a transaction void, unless its event is there.
+    def marker_request(self, token: str, *, expires_at: int) -> dict[str, Any]:
+        """Return PutItem's parameters that make the transaction void, unless its event is present.
 
-    Args:
-        proof: The transaction's event.
-        token: The transaction's token, for whoever finds the marker.
-        expires_at: When DynamoDB may delete it, in epoch seconds: later than any request can still arrive.
-    """
-    return {
-        "TableName": proof.table,
-        "Item": {**proof.key, "voidToken": {"S": token}, proof.layout.ttl_attribute: {"N": str(expires_at)}},
-        "ConditionExpression": "attribute_not_exists(#outbox_key)",
-        "ExpressionAttributeNames": {"#outbox_key": proof.layout.partition_key},
-        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-    }
+        Args:
+            token: The transaction's token, to identify the marker.
+            expires_at: When DynamoDB may delete the marker, in epoch seconds: later than any request can still arrive.
+        """
+        names = (self.keys.partition_key, self.keys.sort_key)
+        key = {name: self.item[name] for name in names if name is not None}
+        marker = {**key, "voidToken": {"S": token}, self.keys.ttl_attribute: {"N": str(expires_at)}}
+        return {"TableName": self.table, "Item": marker, **self._unless_present()}
+
+    def is_item(self, found: Mapping[str, Any]) -> bool:
+        """Return whether a typed item is this event, and not another with the same id; its time to live may differ."""
+        ttl = self.keys.ttl_attribute
+        return {**found, ttl: None} == {**self.item, ttl: None}
+
+    def _unless_present(self) -> dict[str, Any]:
+        return {
+            "ConditionExpression": "attribute_not_exists(#outbox_key)",
+            "ExpressionAttributeNames": {"#outbox_key": self.keys.partition_key},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
 
 
 def is_marker(item: Mapping[str, Any]) -> bool:
-    """Whether a typed item is a void marker."""
+    """Return whether a typed item is a void marker."""
     return "voidToken" in item
-
-
-def is_event_of(proof: Proof, item: Mapping[str, Any]) -> bool:
-    """Whether a typed item is the event itself, and not another's under the same id; its time to live may differ."""
-    ttl = proof.layout.ttl_attribute
-    return {**item, ttl: None} == {**proof.item, ttl: None}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from ..aws.limits import MAX_ACTIONS, MAX_ITEM_BYTES, MAX_TRANSACTION_BYTES
 from ..errors import InvalidEventError, TransactionLimitError
 
 if TYPE_CHECKING:
@@ -16,43 +17,46 @@ if TYPE_CHECKING:
 
     from .actions import Action
 
-__all__ = ["MAX_ACTIONS", "MAX_ITEM_BYTES", "MAX_TRANSACTION_BYTES", "check_event_item", "check_limits", "item_size"]
+__all__ = [
+    "check_event_item",
+    "check_limits",
+    "item_size",
+    "size_bound",
+]
 
-MAX_ACTIONS = 100
-MAX_ITEM_BYTES = 400 * 1024
 MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES = 2048, 1024
-MAX_TRANSACTION_BYTES = 4 * 1024 * 1024
 _CONTAINER_BYTES = 3
-"""What a list or a map counts besides its members."""
+"""Size of a list or a map without its members."""
 _MEMBER_BYTES = 1
-"""What each member of a list or a map counts besides itself."""
+"""Added to the size of each member of a list or a map."""
 
 
 def item_size(item: Mapping[str, Any]) -> int:
-    """The size of a typed item by DynamoDB's rules, in bytes; of a number, whose rule is approximate, the least."""
+    """Return a typed item's size by DynamoDB's rules, in bytes; a lower bound, as that for numbers is approximate."""
     return sum(len(name.encode()) + _value_size(typed) for name, typed in item.items())
 
 
 def check_event_item(item: Mapping[str, Mapping[str, str]], partition_key: str, sort_key: str) -> None:
-    """Refuse an event whose outbox item DynamoDB would refuse.
+    """Refuse an event if DynamoDB would refuse its outbox item.
+
+    An item of at most 400 KB is less than EventBridge's 1 MB in every form in which it is published: at most twice as
+    long where a pipe passes its JSON as text.
 
     Raises:
-        InvalidEventError: Its aggregate's id or its own is too long for a key, or the item has more than 400 KB.
+        InvalidEventError: The aggregate's id or the event's is too long for a key, or the item has more than 400 KB.
     """
-    keys_at_most = 4 * max(len(item[partition_key]["S"]), len(item[sort_key]["S"]))
-    if keys_at_most <= MAX_SORT_KEY_BYTES and _size_at_most(item) <= MAX_ITEM_BYTES:
-        return
-    limits = ((partition_key, "aggregate_id", MAX_PARTITION_KEY_BYTES), (sort_key, "id", MAX_SORT_KEY_BYTES))
-    for attribute, field, most in limits:
-        size = len(item[attribute]["S"].encode())
-        if size > most:
-            raise InvalidEventError(field, f"makes a key of {size:,} bytes, and DynamoDB takes {most:,}")
-    if (size := item_size(item)) > MAX_ITEM_BYTES:
+    if 4 * max(len(item[partition_key]["S"]), len(item[sort_key]["S"])) > MAX_SORT_KEY_BYTES:
+        limits = ((partition_key, "aggregate_id", MAX_PARTITION_KEY_BYTES), (sort_key, "id", MAX_SORT_KEY_BYTES))
+        for attribute, field, most in limits:
+            size = len(item[attribute]["S"].encode())
+            if size > most:
+                raise InvalidEventError(field, f"makes a key of {size:,} bytes, and DynamoDB takes {most:,}")
+    if size_bound(item) > MAX_ITEM_BYTES and (size := item_size(item)) > MAX_ITEM_BYTES:
         raise InvalidEventError("data", f"makes an item of {size:,} bytes, and DynamoDB takes {MAX_ITEM_BYTES:,}")
 
 
-def _size_at_most(item: Mapping[str, Any]) -> int:
-    """No less than `item_size`, and sooner found: text by its characters, of which none has more than four bytes."""
+def size_bound(item: Mapping[str, Any]) -> int:
+    """Return an upper bound of `item_size` in a fraction of its time: four bytes for each character."""
     characters = 0
     others = 0
     for name, typed in item.items():
@@ -90,21 +94,21 @@ def _value_size(typed: Mapping[str, Any]) -> int:
 
 
 def _number_size(text: str) -> int:
-    """Two significant digits a byte, and one byte more; zeros at either end don't count."""
+    """Return a number's size: two significant digits a byte, and one byte more; outer zeros don't count."""
     mantissa = text.lstrip("+-").upper().partition("E")[0].replace(".", "").strip("0")
     return (len(mantissa) + 1) // 2 + 1
 
 
 def check_limits(actions: Sequence[Action], keys: Mapping[str, Sequence[str]]) -> None:
-    """Refuse a transaction that DynamoDB would refuse whatever its tables hold.
+    """Refuse a transaction that DynamoDB would refuse, whatever its tables hold.
 
     Args:
         actions: The transaction.
-        keys: The key attributes of the tables where they are known, for finding an item that is named twice.
+        keys: The key attributes of tables, as far as they are known, to find an item that is named twice.
 
     Raises:
-        TransactionLimitError: More than 100 actions, an item over 400 KB, 4 MB in all, or an item twice; it names the
-            offender by its label or its position.
+        TransactionLimitError: More than 100 actions, an item over 400 KB, 4 MB in all, or an item twice; the error
+            names the action by its label or its position.
     """
     if len(actions) > MAX_ACTIONS:
         problem = f"the transaction has {len(actions)} actions, and DynamoDB takes {MAX_ACTIONS}, events included"
@@ -132,7 +136,7 @@ def check_limits(actions: Sequence[Action], keys: Mapping[str, Sequence[str]]) -
 
 
 def _are_small(actions: Sequence[Action]) -> bool:
-    """Whether actions, each on a table of its own, are so small that none can break a limit."""
+    """Return whether the actions are on different tables and so small that they can't break a limit."""
     tables = set()
     total = 0
     for action in actions:
@@ -140,19 +144,19 @@ def _are_small(actions: Sequence[Action]) -> bool:
             tables.add(request["TableName"])
             for part in ("Item", "Key", "ExpressionAttributeValues"):
                 if part in request:
-                    total += _size_at_most(request[part])
+                    total += size_bound(request[part])
     return total <= MAX_ITEM_BYTES and len(tables) == len(actions)
 
 
 def _least_change(request: Mapping[str, Any]) -> int:
-    """What an update's SET values add at the least; attributes that are there already aren't known here."""
+    """Return a lower bound of what an update's SET values add; the item's other attributes are unknown."""
     update: str = request.get("UpdateExpression", "")
     values = request.get("ExpressionAttributeValues", {})
     return sum(_value_size(typed) for name, typed in values.items() if f" = {name}" in update)
 
 
 def _key_names(actions: Sequence[Action], keys: Mapping[str, Sequence[str]]) -> dict[str, frozenset[str]]:
-    """The tables' full keys, as they were told or as an action that carries a key shows them."""
+    """Return the tables' full keys: as given, or as in an action that has a key."""
     names = {table: frozenset(attributes) for table, attributes in keys.items()}
     for action in actions:
         ((_, request),) = action.request.items()
@@ -164,7 +168,7 @@ def _key_names(actions: Sequence[Action], keys: Mapping[str, Sequence[str]]) -> 
 def _identity(
     request: Mapping[str, Any], content: Mapping[str, Any], keys: Mapping[str, frozenset[str]]
 ) -> tuple[Any, ...] | None:
-    """Table and key, comparable; None where the key isn't known."""
+    """Return table and key, comparable; None if the key is unknown."""
     table = request["TableName"]
     names = keys.get(table)
     if names is None or not names <= content.keys():
@@ -173,7 +177,7 @@ def _identity(
 
 
 def _comparable(typed: Mapping[str, Any]) -> tuple[str, Any]:
-    """A key's typed value, a number by its value: 1 and 1.0 name one item."""
+    """Return a key's value, comparable: 1 and 1.0 are one key."""
     ((tag, value),) = typed.items()
     return tag, Decimal(value) if tag == "N" else value
 

@@ -1,14 +1,20 @@
-"""A transaction of the user's: gathers actions and events, and is sent as one when its block ends cleanly."""
+"""A transaction: gathers actions and events, and sends them as one when its block ends without an exception."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Self, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypedDict
 
+from ..codec.values import decode_item, encode_item
+from ..errors import DecodeError, EncodeError, InvalidEventError
+from ..events.event import Event
+from ..events.limits import check_numbers
+from ..events.outbox_item import encode_event
 from .actions import (
     Action,
-    Expression,
+    Condition,
+    Version,
     VersionLock,
     check_action,
     delete_action,
@@ -18,8 +24,9 @@ from .actions import (
     put_action,
     update_action,
 )
-from ..codec.values import decode_item, encode_item
-from ..errors import DecodeError, EncodeError, InvalidEventError
+from .commit import commit
+from .commit_rules import Proof
+from .limits import check_event_item, check_limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,38 +34,31 @@ if TYPE_CHECKING:
 
     from boto3.dynamodb.conditions import ConditionBase
 
-    from .commit_rules import Proof
     from ..events.domain_event import DomainEvent
-    from ..events.event import Event
-    from .outbox import TransactionalOutbox
     from ..typing import Item
+    from .settings import WriterSettings
 
-__all__ = ["DeleteOptions", "PutOptions", "Transaction", "TransactionResult", "UpdateOptions"]
+    ConditionOption: TypeAlias = ConditionBase | Condition | Literal["must_exist"] | None
+
+__all__ = ["DeleteOptions", "PutOptions", "Transaction", "TransactionResult", "UpdateOptions", "event_proof"]
 
 
-class _Options(TypedDict, total=False):
-    condition: ConditionBase | str | None
-    names: Mapping[str, str] | None
-    values: Mapping[str, Any] | None
-    version: str | None
-    expected: int | None
+class DeleteOptions(TypedDict, total=False):
+    """The options of `Transaction.delete`."""
+
+    condition: ConditionOption
+    version: str | Version | None
     label: str | None
 
 
-class PutOptions(_Options, total=False):
-    """What `Transaction.put` takes besides table and item."""
+class PutOptions(DeleteOptions, total=False):
+    """The options of `Transaction.put`."""
 
     must_not_exist: bool
 
 
-class DeleteOptions(_Options, total=False):
-    """What `Transaction.delete` takes besides table and key."""
-
-    must_exist: bool
-
-
 class UpdateOptions(DeleteOptions, total=False):
-    """What `Transaction.update` takes besides table and key."""
+    """The options of `Transaction.update`."""
 
     set: Mapping[str, Any] | None
     add: Mapping[str, Any] | None
@@ -66,44 +66,51 @@ class UpdateOptions(DeleteOptions, total=False):
 
 
 @dataclass(slots=True)
-class Read:
-    """An item that was read, and the version on which the transaction depends; does an action of it see to that?"""
+class _Read:
+    """An item that was read, and the version on which the transaction depends."""
 
     table: str
     key: Mapping[str, Any]
     typed_key: Mapping[str, Any]
     lock: VersionLock
-    is_locked: bool = False
+    is_checked: bool = False
+    """Whether an action of the transaction has the condition."""
 
     @property
     def check(self) -> Action:
-        """The action that lets the commit depend on it."""
+        """The action that makes the commit depend on it."""
         return Action(check_action(self.table, self.key, self.lock.condition), f"read of {self.table}", self.lock)
 
 
 @dataclass(frozen=True, slots=True)
 class TransactionResult:
-    """What a transaction committed.
+    """The result of a commit.
 
     Attributes:
-        events: The events, in the order in which they were emitted, as they were written.
+        events: The events as they were written, in the order of `Transaction.emit`.
     """
 
     events: tuple[Event, ...]
 
 
 class Transaction:
-    """Gathers actions and events; `TransactionalOutbox.transaction` makes it."""
+    """Gathers actions and events; `TransactionalOutbox.transaction` creates it.
 
-    def __init__(self, outbox: TransactionalOutbox, *, retries: int) -> None:
-        self._outbox = outbox
-        self._retries = retries
+    Args:
+        settings: The outbox's.
+        attempts: How often it is sent if others contend for its items.
+    """
+
+    def __init__(self, settings: WriterSettings, *, attempts: int) -> None:
+        self._settings = settings
+        self._attempts = attempts
         self._actions: list[Action] = []
         self._events: list[Event] = []
-        self._places: set[tuple[str | None, int | None]] = set()
+        self._sequences: set[tuple[str | None, int | None]] = set()
         """Aggregate and sequence of the events that have both."""
         self._versions: list[int] = []
-        self._reads: list[Read] = []
+        """The new versions that no event has taken as its sequence."""
+        self._reads: list[_Read] = []
         self._proof: Proof | None = None
         self._begun = False
         self._ended = False
@@ -111,7 +118,7 @@ class Transaction:
 
     @property
     def result(self) -> TransactionResult:
-        """What was committed, after a clean exit.
+        """The result, after the block has ended without an exception.
 
         Raises:
             RuntimeError: The transaction has not been committed.
@@ -121,34 +128,34 @@ class Transaction:
         return self._result
 
     def get(self, table: str, key: Mapping[str, Any], *, version: str) -> dict[str, Any] | None:
-        """Read an item, consistently, and commit only if it is still as it was read.
+        """Read an item with strong consistency; the commit succeeds only if it has not changed since.
 
         Args:
             table: The table's name.
             key: The item's key, as Python values.
             version: The attribute that holds the item's version, which every writer increments. A later action of this
-                transaction on the same item gets it as its version lock; without one, the commit checks it. `add`
-                takes its action verbatim, and so not for an item that was read here.
+                transaction on the item uses it as its version lock; without one, the commit checks it. `add` takes its
+                action verbatim, so don't use it for an item that was read here.
 
         Returns:
-            The item, as Python values; None where there is none, and then the commit wants it to be so still.
+            The item, as Python values; None if there is none, and then the commit requires that there still is none.
 
         Raises:
-            ValueError: What the attribute holds is no version: a whole number.
+            ValueError: The attribute holds no whole number.
             RuntimeError: The transaction has ended.
 
-        Cost: one round trip, and one more action in the transaction where the item isn't written.
+        Cost: one round trip, and one more action in the transaction if the item is not written.
         """
         self._refuse_if_ended()
         typed_key = encode_item(key)
-        answer = self._outbox._client().get_item(TableName=table, Key=typed_key, ConsistentRead=True)
-        item = decode_item(answer["Item"]) if answer.get("Item") else None
+        response = self._settings.client().get_item(TableName=table, Key=typed_key, ConsistentRead=True)
+        item = decode_item(response["Item"]) if response.get("Item") else None
         found = (item or {}).get(version, 0)
         if type(found) not in (int, Decimal) or found != int(found):
             raise ValueError(f"{table} {dict(key)}: {version} holds {found!r}, and a version is a whole number")
         if self._read_of(table, typed_key) is None:
-            lock = VersionLock(version, int(found), next(iter(key)), was_there=item is not None)
-            self._reads.append(Read(table, key, typed_key, lock))
+            lock = VersionLock(version, int(found), next(iter(key)), existed=item is not None)
+            self._reads.append(_Read(table, key, typed_key, lock))
         return item
 
     def put(
@@ -157,11 +164,8 @@ class Transaction:
         item: Item,
         *,
         must_not_exist: bool = False,
-        condition: ConditionBase | str | None = None,
-        names: Mapping[str, str] | None = None,
-        values: Mapping[str, Any] | None = None,
-        version: str | None = None,
-        expected: int | None = None,
+        condition: ConditionOption = None,
+        version: str | Version | None = None,
         label: str | None = None,
     ) -> None:
         """Write a whole item.
@@ -169,23 +173,20 @@ class Transaction:
         Args:
             table: The table's name.
             item: The item, as Python values, a pydantic model or a dataclass.
-            must_not_exist: Only where there is no item with this key.
-            condition: boto3's ``Attr(...)``, or a condition expression with `names` and `values` (Python values).
-            version: The attribute that holds the item's version: an optimistic lock. The action is conditional on
-                `expected`, the version becomes `expected` + 1, and that is the sequence of the next event emitted.
-            expected: The version that was read, 0 where the item has none yet; given with `version`. Where `get` has
-                read the item, both are known.
-            label: What errors call this action.
+            must_not_exist: Refuse the transaction if an item with this key exists.
+            condition: boto3's ``Attr(...)``, a `Condition`, or ``"must_exist"``.
+            version: An optimistic lock: ``Version("version", expected=3)`` names the item's version attribute and the
+                version that was read, 0 if the item had none. The action is conditional on it, the version becomes
+                ``expected`` + 1, and this is the sequence of the next event. Not needed for an item that `get` has
+                read.
+            label: The name of this action in errors.
 
         Raises:
-            EncodeError: A value that DynamoDB has no type for.
+            EncodeError: DynamoDB has no type for a value.
         """
-        expression = _expression(condition, names, values)
-        if must_not_exist:
-            expression = not_exists(self._outbox._partition_key_of(table)).and_(expression)
-        lock = self._lock_of(table, item, version, expected)
-        if lock is not None:
-            expression = lock.condition.and_(expression)
+        own = not_exists(self._settings.partition_key_of(table)) if must_not_exist else Condition()
+        lock = self._lock_of(table, item, version)
+        expression = _combined(lock, own.and_(self._condition(condition, table)))
         self._act(put_action(table, item, expression, lock), label, lock)
 
     def update(
@@ -196,33 +197,23 @@ class Transaction:
         set: Mapping[str, Any] | None = None,  # noqa: A002  # DynamoDB's name for the clause
         add: Mapping[str, Any] | None = None,
         remove: str | Sequence[str] = (),
-        must_exist: bool = False,
-        condition: ConditionBase | str | None = None,
-        names: Mapping[str, str] | None = None,
-        values: Mapping[str, Any] | None = None,
-        version: str | None = None,
-        expected: int | None = None,
+        condition: ConditionOption = None,
+        version: str | Version | None = None,
         label: str | None = None,
     ) -> None:
-        """Change attributes of an item; without a condition, an item that isn't there is created.
+        """Change attributes of an item; without a condition, a missing item is created.
 
         Args:
-            table, condition, names, values, version, expected, label: As for `put`.
+            table, condition, version, label: As for `put`.
             key: The item's key, as Python values.
             set: Attributes to set.
             add: Numbers to add to attributes, or sets whose members to add.
             remove: An attribute to remove, or several.
-            must_exist: Only where the item is there.
         """
-        expression = _expression(condition, names, values)
-        if must_exist:
-            expression = exists(next(iter(key))).and_(expression)
-        lock = self._lock_of(table, key, version, expected)
-        changes = dict(set or {})
-        if lock is not None:
-            changes[lock.attribute] = lock.next
-            expression = lock.condition.and_(expression)
+        lock = self._lock_of(table, key, version)
+        changes = dict(set or {}) if lock is None else {**(set or {}), lock.attribute: lock.next}
         removed = (remove,) if isinstance(remove, str) else tuple(remove)
+        expression = _combined(lock, self._condition(condition, table, key))
         request = update_action(table, key, set_=changes, add=add or {}, remove=removed, condition=expression)
         self._act(request, label, lock)
 
@@ -231,50 +222,32 @@ class Transaction:
         table: str,
         key: Mapping[str, Any],
         *,
-        must_exist: bool = False,
-        condition: ConditionBase | str | None = None,
-        names: Mapping[str, str] | None = None,
-        values: Mapping[str, Any] | None = None,
-        version: str | None = None,
-        expected: int | None = None,
+        condition: ConditionOption = None,
+        version: str | Version | None = None,
         label: str | None = None,
     ) -> None:
         """Remove an item; the arguments are those of `update`."""
-        expression = _expression(condition, names, values)
-        if must_exist:
-            expression = exists(next(iter(key))).and_(expression)
-        lock = self._lock_of(table, key, version, expected)
-        if lock is not None:
-            expression = lock.condition.and_(expression)
-        self._act(delete_action(table, key, expression), label, lock)
+        lock = self._lock_of(table, key, version)
+        self._act(delete_action(table, key, _combined(lock, self._condition(condition, table, key))), label, lock)
 
     def check(
-        self,
-        table: str,
-        key: Mapping[str, Any],
-        *,
-        condition: ConditionBase | str,
-        names: Mapping[str, str] | None = None,
-        values: Mapping[str, Any] | None = None,
-        label: str | None = None,
+        self, table: str, key: Mapping[str, Any], *, condition: ConditionOption, label: str | None = None
     ) -> None:
         """Commit only if a condition holds for an item that isn't written here; arguments as for `update`."""
-        expression = _expression(condition, names, values)
-        lock = self._lock_of(table, key, None, None)
-        if lock is not None:
-            expression = lock.condition.and_(expression)
-        self._act(check_action(table, key, expression), label, lock, moves=False)
+        lock = self._lock_of(table, key, None)
+        request = check_action(table, key, _combined(lock, self._condition(condition, table, key)))
+        self._act(request, label, lock, increments=False)
 
     def add(self, action: Mapping[str, Mapping[str, Any]], *, label: str | None = None) -> None:
-        """Take an action of the user's own verbatim, in DynamoDB's typed values.
+        """Add an action verbatim, in DynamoDB's typed values.
 
         Args:
             action: ``{"Put": …}``, ``{"Update": …}``, ``{"Delete": …}`` or ``{"ConditionCheck": …}``.
-            label: What errors call this action.
+            label: The name of this action in errors.
 
         Raises:
             ValueError: Not one of the four, or without a table's name.
-            EncodeError: Values that aren't typed; the path says where.
+            EncodeError: A value is not typed; the path says where.
         """
         kinds = ("Put", "Update", "Delete", "ConditionCheck")
         if len(action) != 1 or next(iter(action)) not in kinds or "TableName" not in next(iter(action.values())):
@@ -286,7 +259,8 @@ class Transaction:
             except DecodeError as error:
                 where = error.within(f"{label or 'action'}.{kind}.{part}").path
                 raise EncodeError(where, f"add() takes DynamoDB's typed values: {error.problem}") from None
-        self._add(action, label, is_built=False)
+        self._refuse_if_ended()
+        self._actions.append(Action(action, label))
 
     def emit(
         self,
@@ -300,46 +274,52 @@ class Transaction:
         """Write an event with the rest.
 
         Args:
-            event: What happened.
-            sequence: The event's number among its aggregate's. After an action with a version lock, the next event
-                takes the new version by itself; any other needs a number of its own, or has none.
-            correlation_id, causation_id: Set on the event, where given.
-            label: What errors call this action; by default the event's type and id.
+            event: The event.
+            sequence: The event's number within its aggregate. After an action with a version lock, the next event takes
+                the new version; any other needs a number of its own, or has none.
+            correlation_id, causation_id: Set on the event, if given.
+            label: The name of this action in errors; by default the event's type and id.
 
         Returns:
             The event as it will be written.
 
         Raises:
-            InvalidEventError: It could never be sent, or would share its sequence with another of the transaction, or
-                follows several version locks without saying whose sequence it takes.
+            InvalidEventError: It could never be sent, shares its sequence with another event of the transaction, or
+                follows several version locks without a sequence of its own.
         """
-        chosen = self._outbox._sourced(event)
-        if sequence is None and chosen.sequence is None:
-            sequence, versions = self._next_version(), []
+        self._refuse_if_ended()
+        chosen = event if isinstance(event, Event) else event.to_event()
+        changes: dict[str, Any] = {"correlation_id": correlation_id, "causation_id": causation_id}
+        if chosen.source is None:
+            changes["source"] = self._settings.source
+        return self._write(chosen, changes, sequence, label)
+
+    def _write(self, event: Event, changes: Mapping[str, Any], sequence: int | None, label: str | None) -> Event:
+        """Add the event's action; `changes` that are None leave the event as it is."""
+        taken = event.sequence if sequence is None else sequence
+        if taken is None:
+            taken, versions = self._next_version(), []
         else:
-            taken = chosen.sequence if sequence is None else sequence
             versions = [version for version in self._versions if version != taken]
-        given = {"sequence": sequence, "correlation_id": correlation_id, "causation_id": causation_id}
-        changes = {name: value for name, value in given.items() if value is not None}
-        if changes:
-            chosen = chosen.replace(**changes)
-        place = chosen.aggregate, chosen.sequence
-        if place in self._places:
+        given = {name: value for name, value in {**changes, "sequence": taken}.items() if value is not None}
+        event = event.replace(**given) if given else event
+        place = event.aggregate, taken
+        if place in self._sequences:
             raise InvalidEventError(
-                "sequence", f"{chosen.sequence} is another event's of this aggregate and transaction; give each its own"
+                "sequence", f"{taken} is another event's of this aggregate and transaction; give each its own"
             )
-        action = self._outbox._event_action(chosen)
-        self._add(action, label or f"{chosen.type} {chosen.id}")
-        self._versions = versions  # not before, for an event that is refused takes none
-        self._events.append(chosen)
+        proof = event_proof(event, self._settings)
+        self._actions.append(Action(proof.put(), label or f"{event.type} {event.id}", is_prevalidated=True))
+        self._versions = versions  # not before: a refused event takes no version
+        self._events.append(event)
         if None not in place:
-            self._places.add(place)
+            self._sequences.add(place)
         if self._proof is None:
-            self._proof = self._outbox._proof_of(action)
-        return chosen
+            self._proof = proof
+        return event
 
     def _next_version(self) -> int | None:
-        """The version that the version lock before gave; None without one."""
+        """Return the version that the preceding version lock gave; None without one."""
         if len(self._versions) > 1:
             raise InvalidEventError("sequence", f"follows version locks to {self._versions}; say which with sequence=")
         return self._versions[0] if self._versions else None
@@ -350,28 +330,18 @@ class Transaction:
         label: str | None,
         lock: VersionLock | None,
         *,
-        moves: bool = True,
+        increments: bool = True,
     ) -> None:
-        """Take an action with its version lock, which sees to what was read; does it move the version on?"""
-        self._add(request, label, lock)
-        ((_, action),) = request.items()
-        read = self._read_of(action["TableName"], action.get("Item") or action["Key"])
-        if read is not None:
-            read.is_locked = True
-        if lock is not None and moves:
-            self._versions.append(lock.next)
-
-    def _add(
-        self,
-        request: Mapping[str, Mapping[str, Any]],
-        label: str | None,
-        lock: VersionLock | None = None,
-        *,
-        is_built: bool = True,
-    ) -> None:
-        """Take an action; was it built here?"""
+        """Add an action with its version lock, which may increment the version."""
         self._refuse_if_ended()
-        self._actions.append(Action(request, label, lock, is_built and is_well_formed(request)))
+        self._actions.append(Action(request, label, lock, is_well_formed(request)))
+        if self._reads:
+            ((_, action),) = request.items()
+            read = self._read_of(action["TableName"], action.get("Item") or action["Key"])
+            if read is not None:
+                read.is_checked = True
+        if lock is not None and increments:
+            self._versions.append(lock.next)
 
     def _refuse_if_ended(self) -> None:
         if self._ended:
@@ -392,43 +362,69 @@ class Transaction:
             self._commit()
 
     def _commit(self) -> None:
-        """Send the actions, and behind them the checks of what was only read."""
-        checks = [read.check for read in self._reads if not read.is_locked]
-        self._outbox._commit([*self._actions, *checks], retries=self._retries, proof=self._proof)
+        """Send the actions, followed by the checks of items that were only read."""
+        actions = [*self._actions, *(read.check for read in self._reads if not read.is_checked)]
+        if actions:
+            check_limits(actions, self._settings.key_names)
+            commit(self._settings, actions, attempts=self._attempts, proof=self._proof)
         self._result = TransactionResult(tuple(self._events))
 
-    def _read_of(self, table: str, content: Mapping[str, Any]) -> Read | None:
-        """What `get` has read of an item, of whose typed attributes `content` holds the key."""
+    def _read_of(self, table: str, content: Mapping[str, Any]) -> _Read | None:
+        """Return what `get` has read of the item whose key is among these typed attributes."""
         return next(
             (read for read in self._reads if read.table == table and read.typed_key.items() <= content.items()), None
         )
 
-    def _lock_of(self, table: str, content: Item, version: str | None, expected: int | None) -> VersionLock | None:
-        """An action's version lock: what the caller says, or else what `get` has read."""
+    def _lock_of(self, table: str, content: Item, version: str | Version | None) -> VersionLock | None:
+        """Return an action's version lock: the caller's, or that of `get`."""
+        if isinstance(version, Version):
+            return VersionLock(*version)
         read = self._read_of(table, encode_item(content)) if self._reads else None
-        if read is None or expected is not None:
-            lock = _lock(version, expected)
-        elif version not in (None, read.lock.attribute):
-            raise ValueError(f"version={version!r}, but get() has read the item by {read.lock.attribute!r}")
-        else:
-            lock = read.lock
-        return lock
+        if read is not None:
+            if version not in (None, read.lock.attribute):
+                raise ValueError(f"version={version!r}, but get() has read the item by {read.lock.attribute!r}")
+            return read.lock
+        if version is None:
+            return None
+        raise ValueError(
+            f"version={version!r} needs the version that was read: read the item with get(), or give "
+            f"Version({version!r}, expected=...)"
+        )
+
+    def _condition(self, condition: ConditionOption, table: str, key: Mapping[str, Any] | None = None) -> Condition:
+        """Return a condition as an expression; without the item's key, the table's is used."""
+        if condition is None or isinstance(condition, Condition):
+            return condition or Condition()
+        if isinstance(condition, str):
+            if condition != "must_exist":
+                raise TypeError(
+                    f"condition={condition!r} must be Attr(...), Condition({condition!r}, ...) or 'must_exist'"
+                )
+            return exists(self._settings.partition_key_of(table) if key is None else next(iter(key)))
+        from boto3.dynamodb.conditions import ConditionExpressionBuilder
+
+        built = ConditionExpressionBuilder().build_expression(condition)
+        names, values = built.attribute_name_placeholders, built.attribute_value_placeholders
+        return Condition(built.condition_expression, names, values)
 
 
-def _lock(attribute: str | None, expected: int | None) -> VersionLock | None:
-    if (attribute is None) != (expected is None):
-        raise ValueError("version= names the attribute and expected= the version that was read: give both or neither")
-    return None if attribute is None or expected is None else VersionLock(attribute, expected)
+def event_proof(event: Event, settings: WriterSettings, *, expires_at: int | None = None) -> Proof:
+    """Return an event's outbox item, checked.
+
+    Args:
+        event: The event.
+        settings: The outbox's.
+        expires_at: When the item may be deleted, in epoch seconds; by default the outbox's ttl from now.
+
+    Raises:
+        InvalidEventError: The event has no source, or could never be written or published.
+    """
+    check_numbers(event)
+    keys = settings.table_keys
+    item = encode_event(event, expires_at=settings.expires_at() if expires_at is None else expires_at, keys=keys)
+    check_event_item(item, keys.partition_key, keys.sort_key or "")
+    return Proof(settings.table, item, keys)
 
 
-def _expression(
-    condition: ConditionBase | str | None, names: Mapping[str, str] | None, values: Mapping[str, Any] | None
-) -> Expression:
-    if condition is None or isinstance(condition, str):
-        return Expression(condition or "", names or {}, values or {})
-    if names or values:
-        raise ValueError("names= and values= go with a condition expression; boto3's Attr(...) brings its own")
-    from boto3.dynamodb.conditions import ConditionExpressionBuilder
-
-    built = ConditionExpressionBuilder().build_expression(condition)
-    return Expression(built.condition_expression, built.attribute_name_placeholders, built.attribute_value_placeholders)
+def _combined(lock: VersionLock | None, condition: Condition) -> Condition:
+    return condition if lock is None else lock.condition.and_(condition)

@@ -347,7 +347,7 @@ class Stale:
 
     @classmethod
     def ours(cls, world: World) -> Observed:
-        @Ours(world).inbox.handler(consumer="books", stale="refuse")
+        @Ours(world).inbox.handler(consumer="books", on_stale="skip")
         def keep(event: Event, tx: Any) -> None:
             tx.put("books", {"name": "a", "version": event.sequence})
 

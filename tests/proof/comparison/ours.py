@@ -30,11 +30,11 @@ class Ours:
     def __init__(self, world: World) -> None:
         self._world = world
         client, clock = world.dynamodb, world.clock
-        self.outbox = TransactionalOutbox("events", source="Shop", client=client, clock=clock, sleep=_no_wait)
+        self.outbox = TransactionalOutbox("events", source="Shop", client=client, clock=clock)
         self.store = IdempotencyStore("handled", client=client, clock=clock, ttl=8 * DAY)
         self.inbox = Inbox(self.store, self.outbox)
-        publisher = EventBridgePublisher("bus", client=world.bus, clock=clock, sleep=_no_wait)
-        parking = ParkingTable("parking", client=client, clock=clock, sleep=_no_wait)
+        publisher = EventBridgePublisher("bus", client=world.bus, clock=clock)
+        parking = ParkingTable("parking", client=client, clock=clock)
         self.relay = OutboxRelay(publisher, parking=parking)
 
     def place_order(self, between: Callable[[], None] = lambda: None) -> Any:
@@ -52,7 +52,3 @@ class Ours:
         """Write an event."""
         with self.outbox.transaction() as tx:
             tx.emit(event)
-
-
-def _no_wait(_seconds: float) -> None:
-    pass

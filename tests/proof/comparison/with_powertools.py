@@ -60,7 +60,7 @@ class Powertools:
         class Datetime(datetime.datetime):
             @classmethod
             def now(cls, tz: datetime.tzinfo | None = None) -> Any:
-                return clock.now.astimezone(tz) if tz else clock.now.astimezone().replace(tzinfo=None)
+                return clock.now().astimezone(tz) if tz else clock.now().astimezone().replace(tzinfo=None)
 
         module = SimpleNamespace(**{**vars(datetime), "datetime": Datetime})
         patches = [mock.patch(place, module) for place in CLOCKS]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynamo_outbox.testing import FakeDynamoDB, FakeDynamoDBStreams, FakeEventBridge, wire_record
 
-from ...doubles import FixedClock, fake_dynamodb
+from ...doubles import FakeClock, fake_dynamodb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +45,7 @@ class Observed:
 class World:
     """One fault's tables, bus and clock, all fresh."""
 
-    clock: FixedClock = field(default_factory=FixedClock)
+    clock: FakeClock = field(default_factory=FakeClock)
     dynamodb: FakeDynamoDB = field(init=False)
     bus: FakeEventBridge = field(init=False)
 

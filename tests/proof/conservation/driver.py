@@ -329,7 +329,7 @@ class Driver:
                 folder=self._folder,
                 entities=self.plan.entities,
                 attempts=habits.choice([1, 2]),
-                retry_for=habits.choice([0.0, 0.0, 1.0]),
+                retry_timeout=habits.choice([0.0, 0.0, 1.0]),
                 world=self._world,
             )
             return subprocess.Popen(  # noqa: S603  # this interpreter, and this package

@@ -28,7 +28,7 @@ class Settings:
         folder: Where it may keep what has to outlive it.
         entities: How many entities there are.
         attempts: How often botocore sends a request.
-        retry_for: Seconds for which the outbox sends a transaction again that got no answer, before it settles it.
+        retry_timeout: Seconds for which the outbox sends a transaction again that got no answer, before it settles it.
         world: What stands on the engine.
     """
 
@@ -41,7 +41,7 @@ class Settings:
     folder: str
     entities: int
     attempts: int
-    retry_for: float
+    retry_timeout: float
     world: World
 
     def to_json(self) -> str:

@@ -21,7 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from dynamo_outbox import Event, EventBridgePublisher, IdempotencyStore, Inbox, OutboxRelay, TransactionalOutbox
+from dynamo_outbox import (
+    Clock,
+    Event,
+    EventBridgePublisher,
+    IdempotencyStore,
+    Inbox,
+    OutboxRelay,
+    Retry,
+    TransactionalOutbox,
+)
 from dynamo_outbox.errors import CommitUnknownError, TransactionCanceledError, TransactionVoidedError
 
 from .mappings import Checkpoints, QueueMapping, StreamMapping
@@ -37,9 +46,11 @@ LONGEST_WAIT, IDLE = 0.05, 0.02
 """Seconds between two attempts of the library, and between two polls that found nothing."""
 
 
-def briefly(seconds: float) -> None:
-    """Wait, but not for long."""
-    time.sleep(min(seconds, LONGEST_WAIT))  # ok: polling
+class BriefClock(Clock):
+    """The real time, with short waits."""
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(min(seconds, LONGEST_WAIT))  # ok: polling
 
 
 def outbox_of(settings: Settings) -> TransactionalOutbox:
@@ -50,8 +61,8 @@ def outbox_of(settings: Settings) -> TransactionalOutbox:
         source=SOURCE,
         client=settings.client("dynamodb"),
         keys={world.entities: "pk", world.effects: "pk", world.handled: "pk"},
-        retry_for=timedelta(seconds=settings.retry_for),
-        sleep=briefly,
+        retry=Retry(timeout=timedelta(seconds=settings.retry_timeout)),
+        clock=BriefClock(),
     )
 
 
@@ -65,7 +76,7 @@ def write(settings: Settings, stopping: Flag) -> None:
     chance = random.Random(settings.seed)  # noqa: S311  # which entity is next is no secret
     outbox, world = outbox_of(settings), settings.world
 
-    @outbox.transactional(retries=5)
+    @outbox.transactional(attempts=6)
     def change(tx: Transaction, name: str, intent: str) -> None:
         key = {"pk": name}
         tx.get(world.entities, key, version="version")
@@ -102,7 +113,7 @@ def settled(outbox: TransactionalOutbox, error: CommitUnknownError) -> bool:
 
 def relay(settings: Settings, stopping: Flag) -> None:
     """Carry the stream to the bus."""
-    publisher = EventBridgePublisher(settings.world.bus, client=settings.client("events"), sleep=briefly)
+    publisher = EventBridgePublisher(settings.world.bus, client=settings.client("events"), clock=BriefClock())
     checkpoints = Checkpoints(Path(settings.folder) / f"{settings.name}.json")
     streams = settings.client("dynamodbstreams", timeout=5, proxied=False)
     serve(StreamMapping(streams, settings.world.stream_arn, OutboxRelay(publisher), checkpoints), stopping)

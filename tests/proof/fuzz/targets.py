@@ -16,16 +16,18 @@ from dynamo_outbox import (
     Event,
     EventBridgePublisher,
     OutboxRelay,
+    Retry,
+    TableKeys,
     decode_item,
     decode_record,
     decode_records,
     parse_event,
     parse_events,
 )
-from dynamo_outbox.publishing.batches import check_sendable
-from dynamo_outbox.events.outbox_item import ItemLayout, event_of, item_of
+from dynamo_outbox.consuming.batch_handler import batch_handler
 from dynamo_outbox.errors import DecodeError, InvalidEventError
-from dynamo_outbox.consuming.batch_handler import each_message
+from dynamo_outbox.events.limits import check_numbers
+from dynamo_outbox.events.outbox_item import decode_event, encode_event
 
 from ...doubles import StubBus
 
@@ -98,11 +100,11 @@ def read_messages(payload: Any) -> None:
 
 
 def read_outbox_item(payload: Any) -> None:
-    """`event_of` of each image, as the relay and a bare pipe's consumer read it."""
+    """`decode_event` of each image, as the relay and a bare pipe's consumer read it."""
     for image in (payload, *_images(payload)):
         if isinstance(image, dict):
             with suppress(DecodeError):
-                _send_on(event_of(image))
+                _send_on(decode_event(image))
 
 
 def _send_on(event: Event) -> None:
@@ -114,8 +116,8 @@ def _send_on(event: Event) -> None:
     assert isinstance(data, dict)
     json.loads(event.data_json)
     with suppress(InvalidEventError):
-        check_sendable(event)
-    for typed in item_of(event.replace(source=event.source or "a"), expires_at=1, layout=ItemLayout()).values():
+        check_numbers(event)
+    for typed in encode_event(event.replace(source=event.source or "a"), expires_at=1, keys=TableKeys()).values():
         next(iter(typed.values())).encode()
 
 
@@ -131,7 +133,7 @@ def process(payload: Any) -> None:
 
 
 def _publisher(bus: StubBus) -> EventBridgePublisher:
-    return EventBridgePublisher("bus", source="Books", client=bus, retries=0)
+    return EventBridgePublisher("bus", source="Books", client=bus, retry=Retry(attempts=1))
 
 
 def _answered(answer: dict[str, Any], bus: StubBus) -> None:
@@ -144,8 +146,8 @@ def _answered(answer: dict[str, Any], bus: StubBus) -> None:
 
 
 def handle_messages(payload: Any) -> None:
-    """`each_message`: every message is handled or named as failed."""
-    answer = each_message(lambda event, _context: event.data)(payload, None)
+    """`batch_handler`: every message is handled or named as failed."""
+    answer = batch_handler(lambda event, _context: event.data)(payload, None)
     assert all(isinstance(failure["itemIdentifier"], str) for failure in answer["batchItemFailures"])
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-    from ...typing import Clock
+    from ...options import Clock
     from .values import Item
     from .writes import Held, Write
 
@@ -186,7 +186,7 @@ class FakeDynamoDB(FakeClient):
             How many items were deleted.
         """
         with self._lock:
-            moment = now or self.clock()
+            moment = now or self.clock.now()
             overdue = [
                 (table, key)
                 for table in self._tables.values()
@@ -210,7 +210,7 @@ class FakeDynamoDB(FakeClient):
         name = request["TableName"]
         if name in self._tables:
             raise RefusedError("ResourceInUseException", f"Table already exists: {name}")
-        table = Table(request, self.clock())
+        table = Table(request, self.clock.now())
         stream = request.get("StreamSpecification", {})
         if stream.get("StreamEnabled"):
             if stream.get("StreamViewType") not in VIEW_TYPES:
@@ -276,7 +276,7 @@ class FakeDynamoDB(FakeClient):
         if len(token) > MAX_TOKEN_LENGTH:
             raise invalid(f"ClientRequestToken must have length less than or equal to {MAX_TOKEN_LENGTH}")
         known = self._tokens.get(token)
-        if known is not None and (known.completed is None or self.clock() - known.completed < TOKEN_LIFE):
+        if known is not None and (known.completed is None or self.clock.now() - known.completed < TOKEN_LIFE):
             if known.actions != request["TransactItems"]:
                 raise RefusedError("IdempotentParameterMismatchException", "Another request had this token before")
             if known.completed is None:
@@ -290,7 +290,7 @@ class FakeDynamoDB(FakeClient):
 
     def _commit(self, request: Mapping[str, Any], writes: list[Write]) -> None:
         self._apply(writes)
-        self._remember(request, completed=self.clock())
+        self._remember(request, completed=self.clock.now())
 
     def _remember(self, request: Mapping[str, Any], *, completed: datetime | None) -> None:
         if "ClientRequestToken" in request:
@@ -299,7 +299,7 @@ class FakeDynamoDB(FakeClient):
     def _apply(self, writes: list[Write]) -> None:
         self._commits += 1
         for write in writes:
-            write.table.write(write.key, write.new, commit=self._commits, now=self.clock())
+            write.table.write(write.key, write.new, commit=self._commits, now=self.clock.now())
 
 
 def _is_over(typed: Mapping[str, Any] | None, now: datetime) -> bool:

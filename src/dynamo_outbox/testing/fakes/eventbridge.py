@@ -19,7 +19,7 @@ from .client import ACCOUNT, REGION, FakeClient, invalid, refuse_unknown
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from ...typing import Clock
+    from ...options import Clock
 
 __all__ = ["FakeEventBridge"]
 
@@ -121,7 +121,7 @@ class FakeEventBridge(FakeClient):
 
     def _event(self, entry: Mapping[str, Any], event_id: str) -> dict[str, Any]:
         given = entry.get("Time")
-        moment = self._clock() if given is None else parse_to_aware_datetime(given)  # as botocore reads it
+        moment = self._clock.now() if given is None else parse_to_aware_datetime(given)  # as botocore reads it
         return {
             "version": "0",
             "id": event_id,

@@ -121,7 +121,7 @@ class FakeDynamoDBStreams(FakeClient):
 
     def _horizon(self, records: Sequence[Mapping[str, Any]]) -> int:
         """The position of the oldest record that is still kept."""
-        oldest = self._dynamodb.clock() - KEPT
+        oldest = self._dynamodb.clock.now() - KEPT
         ages = [record["dynamodb"]["ApproximateCreationDateTime"] < oldest for record in records]
         return ages.index(False) if False in ages else len(ages)
 
@@ -167,14 +167,14 @@ class FakeDynamoDBStreams(FakeClient):
 
     def _iterator(self, arn: str, position: int) -> str:
         name = f"{arn}|1|{len(self._iterators)}"
-        self._iterators[name] = _Iterator(arn, position, self._dynamodb.clock())
+        self._iterators[name] = _Iterator(arn, position, self._dynamodb.clock.now())
         return name
 
     def _get_records(self, request: dict[str, Any]) -> dict[str, Any]:
         iterator = self._iterators.get(request["ShardIterator"])
         if iterator is None:
             raise RefusedError("ValidationException", "Invalid ShardIterator")
-        if self._dynamodb.clock() - iterator.made > ITERATOR_LIFE:
+        if self._dynamodb.clock.now() - iterator.made > ITERATOR_LIFE:
             raise RefusedError("ExpiredIteratorException", "Iterator expired")
         limit = request.get("Limit", MAX_RECORDS)
         if limit > MAX_RECORDS:

@@ -18,7 +18,7 @@ def handler(event: dict[str, Any], context: object) -> Answer:
     name = body_as(Named, event).name
     try:
         with outbox.transaction() as tx:
-            tx.delete(BOOKS, {"name": name}, must_exist=True, label="book")
+            tx.delete(BOOKS, {"name": name}, condition="must_exist", label="book")
             tx.emit(BookRemoved(name=name))
     except ConditionFailedError:
         return answer(404, {"message": f"there is no book {name!r}"})

@@ -1,4 +1,4 @@
-"""How events are cut into PutEvents calls."""
+"""Events are split into PutEvents calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamo_outbox.publishing.batches import MAX_ENTRIES, MAX_REQUEST_BYTES, Delivery, entry_size, is_final
+from dynamo_outbox.publishing.batches import MAX_ENTRIES, MAX_REQUEST_BYTES, BatchPlan, entry_size, is_final
 
 
 @st.composite
@@ -22,12 +22,12 @@ def plans(draw: st.DrawFn) -> list[tuple[int, str | None, bool]]:
 
 @given(plan=plans())
 def test_batches_are_the_input_minus_what_is_held_back_or_too_large(plan: list[tuple[int, str | None, bool]]) -> None:
-    """Every entry has one fate, batches keep order and limits, and nothing follows a failed entry of its key."""
+    """Every entry has one outcome, batches keep order and limits, and nothing follows a failed entry of its key."""
     sizes, keys = [size for size, _, _ in plan], [key for _, key, _ in plan]
-    delivery = Delivery(sizes, keys)
+    batches = BatchPlan(sizes, keys)
     sent: list[int] = []
     failed: Counter[str | None] = Counter()
-    while batch := delivery.next_batch():
+    while batch := batches.next_batch():
         assert len(batch) <= MAX_ENTRIES
         assert sum(sizes[position] for position in batch) < MAX_REQUEST_BYTES
         of_keys = [keys[position] for position in batch if keys[position] is not None]
@@ -36,20 +36,20 @@ def test_batches_are_the_input_minus_what_is_held_back_or_too_large(plan: list[t
         sent += batch
         for position in batch:
             if plan[position][2]:
-                delivery.block(position)
+                batches.block(position)
                 failed[keys[position]] += 1
     for key in set(keys):
         of_key = [position for position in sent if keys[position] == key]
         assert of_key == sorted(of_key)
-    assert sorted(sent + delivery.held_back + delivery.too_large) == list(range(len(plan)))
-    assert delivery.too_large == [each for each in delivery.too_large if sizes[each] >= MAX_REQUEST_BYTES]
-    for position in delivery.held_back:
+    assert sorted(sent + batches.held_back + batches.too_large) == list(range(len(plan)))
+    assert batches.too_large == [each for each in batches.too_large if sizes[each] >= MAX_REQUEST_BYTES]
+    for position in batches.held_back:
         earlier = [each for each in range(position) if keys[each] == keys[position]]
         assert any(plan[each][2] or sizes[each] >= MAX_REQUEST_BYTES for each in earlier)
 
 
 @pytest.mark.parametrize(
-    ("sizes", "keys", "batches"),
+    ("sizes", "keys", "expected"),
     [
         ([], [], []),
         ([1] * 11, [None] * 11, [list(range(10)), [10]]),
@@ -63,36 +63,36 @@ def test_batches_are_the_input_minus_what_is_held_back_or_too_large(plan: list[t
     ],
 )
 def test_a_batch_is_as_full_as_the_limits_allow(
-    sizes: list[int], keys: list[str | None], batches: list[list[int]]
+    sizes: list[int], keys: list[str | None], expected: list[list[int]]
 ) -> None:
     """A call takes 10 entries, stays below 1 MB, and holds one entry of an order key."""
-    delivery = Delivery(sizes, keys)
-    assert list(iter(delivery.next_batch, [])) == batches
+    batches = BatchPlan(sizes, keys)
+    assert list(iter(batches.next_batch, [])) == expected
 
 
 def test_a_failed_entry_holds_back_its_followers_and_no_others() -> None:
     """What stands behind a failed entry under its key has no turn; without a key, nothing follows it."""
-    delivery = Delivery([1] * 5, ["a", None, "a", "b", None])
-    assert delivery.next_batch() == [0, 1, 3, 4]
-    delivery.block(0)
-    delivery.block(1)
-    assert delivery.next_batch() == []
-    assert delivery.held_back == [2]
+    batches = BatchPlan([1] * 5, ["a", None, "a", "b", None])
+    assert batches.next_batch() == [0, 1, 3, 4]
+    batches.block(0)
+    batches.block(1)
+    assert batches.next_batch() == []
+    assert batches.held_back == [2]
 
 
 def test_an_entry_that_is_too_large_holds_back_its_followers() -> None:
     """An entry that no call takes counts as failed."""
-    delivery = Delivery([MAX_REQUEST_BYTES, 1], ["a", "a"])
-    assert delivery.next_batch() == []
-    assert (delivery.too_large, delivery.held_back) == ([0], [1])
+    batches = BatchPlan([MAX_REQUEST_BYTES, 1], ["a", "a"])
+    assert batches.next_batch() == []
+    assert (batches.too_large, batches.held_back) == ([0], [1])
 
 
 def test_giving_up_leaves_what_had_no_turn() -> None:
     """After abandon there are no more batches."""
-    delivery = Delivery([1] * 12, [None] * 12)
-    delivery.next_batch()
-    assert delivery.abandon() == [10, 11]
-    assert delivery.next_batch() == []
+    batches = BatchPlan([1] * 12, [None] * 12)
+    batches.next_batch()
+    assert batches.abandon() == [10, 11]
+    assert batches.next_batch() == []
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def test_what_is_not_known_to_be_final_is_worth_a_retry(code: str, *, final: boo
 @pytest.mark.parametrize("apart", [[0, 1], [1, 2], [1]])
 def test_what_is_sent_apart_shares_no_call_with_what_is_before_or_behind(apart: list[int]) -> None:
     """An entry that was in a refused call has its next one for itself, whether what is beside it was refused, too."""
-    delivery = Delivery([1, 1, 1], [None] * 3, retries=1)
-    assert delivery.next_batch() == [0, 1, 2]
-    delivery.separate(apart)
-    assert delivery.retry([position for position in range(3) if position not in apart]) == []
-    assert [delivery.next_batch() for _ in range(3)] == [[0], [1], [2]]
+    batches = BatchPlan([1, 1, 1], [None] * 3, attempts=2)
+    assert batches.next_batch() == [0, 1, 2]
+    batches.separate(apart)
+    assert batches.retry([position for position in range(3) if position not in apart]) == []
+    assert [batches.next_batch() for _ in range(3)] == [[0], [1], [2]]

@@ -1,0 +1,1 @@
+"""The work of the command line: make payloads readable, inspect and redrive parked records."""

@@ -1,0 +1,76 @@
+"""The outcome of publishing, for each entry and for each event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from ..events.event import Event
+
+__all__ = ["CallFailure", "EntryFailure", "FailedEvent", "Outcome", "PublishResult", "PublishedEvent"]
+
+
+class EntryFailure(NamedTuple):
+    """Why one entry of a call failed."""
+
+    code: str
+    message: str
+
+
+class CallFailure(NamedTuple):
+    """Why a whole call failed."""
+
+    code: str
+    message: str
+
+
+Outcome: TypeAlias = str | EntryFailure | CallFailure
+"""The outcome of an entry: EventBridge's id if it was accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedEvent:
+    """An event that the bus has accepted.
+
+    Attributes:
+        position: Its position in the input.
+        event: The event.
+        event_id: EventBridge's id of it.
+    """
+
+    position: int
+    event: Event
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailedEvent:
+    """An event that the bus has not accepted.
+
+    Attributes:
+        position: Its position in the input.
+        event: The event.
+        code: EventBridge's code, or ``EntryTooLarge``, ``InvalidEvent`` (it can never be sent), ``HeldBack`` (an
+            earlier event of the same aggregate failed), ``IncompleteAnswer`` (it may be on the bus) or ``NotAttempted``
+            (a whole call failed before it, or no time was left).
+        message: The same for a reader.
+        retryable: Whether sending it again may help.
+        event_refused: Whether the event itself was refused for good, rather than the caller (no permission, no
+            credentials) or for a reason that may pass.
+    """
+
+    position: int
+    event: Event
+    code: str
+    message: str
+    retryable: bool
+    event_refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PublishResult:
+    """The outcome of each event, by input position."""
+
+    published: tuple[PublishedEvent, ...]
+    failed: tuple[FailedEvent, ...]

@@ -1,0 +1,106 @@
+"""`ParkingQueue`: parked records in SQS, without an order."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from ..aws.clients import LazyClient
+from ..aws.lambda_context import PARKING_MARGIN, REDRIVE_MARGIN, is_nearly_over
+from ..errors import ParkingError
+from ..options import Clock
+from .parked_record import message_of, record_in_message
+from .parking import PARKING_FAULTS, RedriveFailure, RedriveResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ..typing import QueueClient
+    from .parked_record import ParkedRecord
+    from .parking import Redriver
+
+__all__ = ["ParkingQueue"]
+
+log = logging.getLogger(__name__)
+
+MAX_MESSAGE_BYTES = 1024 * 1024
+"""https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
+MAX_MESSAGES = 10
+
+
+class ParkingQueue:
+    """Dead-letter storage in an SQS queue. It keeps no order: a queue can't be asked whether it has an aggregate.
+
+    Args:
+        queue_url: The URL of a standard queue, with a retention of 14 days.
+        client: A low-level SQS client; by default one is created on first use.
+        clock: The time.
+
+    Limit: a record whose message would exceed SQS's 1 MiB even compressed can't be parked here, and stays reported as
+    failed. A redelivered record may be in the queue twice; its events have the same ids.
+    """
+
+    in_order = False
+
+    def __init__(self, queue_url: str, *, client: QueueClient | None = None, clock: Clock = Clock()) -> None:
+        if not queue_url or queue_url.endswith(".fifo"):
+            raise ValueError(f"queue_url={queue_url!r} must be the URL of a standard queue")
+        self.queue_url = queue_url
+        self.clock = clock
+        self._client: LazyClient[QueueClient] = LazyClient("sqs", client)
+
+    def waiting(self, order_keys: Iterable[str]) -> set[str]:  # noqa: ARG002  # a queue can't be asked
+        """Return nothing: a queue keeps no order."""
+        return set()
+
+    def park(self, records: Sequence[ParkedRecord], context: object = None) -> int:
+        """Send records to the queue; arguments and result are those of `ParkingTable.park`."""
+        stored = 0
+        for record in records:
+            if stored and is_nearly_over(context, PARKING_MARGIN):
+                break
+            try:
+                self._client().send_message(QueueUrl=self.queue_url, MessageBody=message_of(record, MAX_MESSAGE_BYTES))
+            except PARKING_FAULTS:
+                log.exception("%d records can't be parked in %s", len(records) - stored, self.queue_url)
+                break
+            stored += 1
+        return stored
+
+    def redrive(self, processor: Redriver, *, context: object = None, limit: int | None = None) -> RedriveResult:
+        """Publish the parked records with the same event ids, and remove them; arguments as for `ParkingTable.redrive`.
+
+        A record that fails stays in the queue and is received again after its visibility timeout. The run ends when a
+        message is received for the second time, or the queue is empty.
+
+        Raises:
+            ClientError, BotoCoreError: The queue can't be read or written.
+        """
+        seen: set[str] = set()
+        failures: list[RedriveFailure] = []
+        sent = 0
+        while len(seen) != limit and not is_nearly_over(context, REDRIVE_MARGIN):
+            most = MAX_MESSAGES if limit is None else min(MAX_MESSAGES, limit - len(seen))
+            response = self._client().receive_message(
+                QueueUrl=self.queue_url, MaxNumberOfMessages=most, WaitTimeSeconds=1
+            )
+            messages = [message for message in response.get("Messages", ()) if message["MessageId"] not in seen]
+            if not messages:
+                return RedriveResult(sent, tuple(failures), finished=True)
+            seen.update(message["MessageId"] for message in messages)
+            for message in messages:
+                failure = self._redrive_message(message["Body"], processor, context)
+                if failure is None:
+                    self._client().delete_message(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
+                    sent += 1
+                else:
+                    failures.append(failure)
+        return RedriveResult(sent, tuple(failures), finished=False)
+
+    def _redrive_message(self, body: str, processor: Redriver, context: object) -> RedriveFailure | None:
+        try:
+            record = record_in_message(body)
+        except ParkingError as error:
+            return RedriveFailure.of_unreadable("", error)
+        (reason,) = processor.republish([record], context)
+        return None if reason is None else RedriveFailure.of(record, reason)

@@ -1,0 +1,48 @@
+"""The batch response of ``ReportBatchItemFailures``.
+
+https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-batching-concurrency.html
+"""
+
+from __future__ import annotations
+
+from ..errors import DecodeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from .records import StreamRecord
+
+__all__ = ["batch_response"]
+
+
+def batch_response(payload: object, failed: Sequence[StreamRecord | DecodeError]) -> dict[str, Any]:
+    """Return the response to a batch of stream records: it names the first failed record, or none.
+
+    Lambda checkpoints at the lowest sequence number in the response and delivers everything from there on again. Pipes
+    name a DynamoDB record by its event id.
+
+    Args:
+        payload: What was delivered.
+        failed: The records that failed.
+
+    Raises:
+        DecodeError: A failed record has no identifier, so that the batch can only fail as a whole.
+    """
+    if not failed:
+        return {"batchItemFailures": []}
+    if isinstance(payload, list):
+        first = min(failed, key=lambda record: record.index or 0)
+        raw = payload[first.index or 0]
+        identifier = raw.get("eventID") or first.sequence_number if isinstance(raw, dict) else None
+    else:
+        unnamed = [record for record in failed if not record.sequence_number]
+        first = unnamed[0] if unnamed else min(failed, key=lambda record: int(record.sequence_number or 0))
+        identifier = first.sequence_number
+    if isinstance(identifier, str):
+        return {"batchItemFailures": [{"itemIdentifier": str(identifier)}]}
+    if isinstance(first, DecodeError):
+        raise first
+    raise DecodeError("", "the record failed and has no identifier to report it by", index=first.index)

@@ -416,3 +416,36 @@ def test_a_stores_durations_stay_as_they_were_made(name: str) -> None:
     assert getattr(store, name) == durations[name]
     with pytest.raises(AttributeError):
         setattr(store, name, timedelta(hours=1))
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
+def test_a_functions_exception_keeps_its_context(store: IdempotencyStore, *, is_async: bool) -> None:
+    """The exception keeps the one that it was raised in, also if the caller is handling another."""
+
+    def fail(_: Event) -> None:
+        try:
+            raise TimeoutError
+        except TimeoutError:
+            raise ZeroDivisionError  # noqa: B904  # as by mistake
+
+    @idempotent(store, scope="async")
+    async def fail_async(event: Event) -> None:
+        fail(event)
+
+    async def call() -> None:
+        try:
+            raise KeyError
+        except KeyError:
+            if is_async:
+                await fail_async(BOOK_ADDED)
+            else:
+                idempotent(store, scope="plain")(fail)(BOOK_ADDED)
+
+    async def context() -> BaseException | None:
+        try:
+            await call()
+        except ZeroDivisionError as error:
+            return error.__context__
+        return None
+
+    assert isinstance(asyncio.run(context()), TimeoutError)

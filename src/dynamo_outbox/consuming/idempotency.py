@@ -10,7 +10,7 @@ import sys
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast, get_args
 
 from ..aws.backoff import full_jitter
 from ..aws.clients import LazyClient
@@ -300,6 +300,14 @@ class _Raised:
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
+    def reraise(self) -> NoReturn:
+        """Raise the exception with its own context; `raise` alone replaces it with what the caller is handling."""
+        context = self.error.__context__
+        try:
+            raise self.error
+        finally:
+            self.error.__context__ = context
+
 
 class _IdempotentCall:
     """The algorithm of an idempotent call, for sync and async functions.
@@ -340,7 +348,7 @@ class _IdempotentCall:
             return cast("_Returned | _Raised", (yield _Run(None)))
         held = yield from self._claim(claim, partial(remaining_time_in, (*args, *kwargs.values())))
         if isinstance(held, FailureReplay):
-            return _Raised(read_failure(claim.key, held.text, self._permanent_errors))
+            raise read_failure(claim.key, held.text, self._permanent_errors)
         if isinstance(held, Replay):
             result = self._codec.read(*held)
             return _Returned(
@@ -442,7 +450,7 @@ def _drive(
     except StopIteration as stop:
         end: _Returned | _Raised = stop.value
     if isinstance(end, _Raised):
-        raise end.error
+        end.reraise()
     return end.value
 
 
@@ -478,7 +486,7 @@ async def _drive_async(
     except StopIteration as stop:
         end: _Returned | _Raised = stop.value
     if isinstance(end, _Raised):
-        raise end.error
+        end.reraise()
     return await end.value if end.awaits and inspect.isawaitable(end.value) else end.value
 
 

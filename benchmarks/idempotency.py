@@ -44,7 +44,7 @@ TEXT = frozenset({str})
 WRITTEN_ONE_WAY = frozenset({str, bool, type(None)})
 OF_REQUESTS_AND_EVENTS = frozenset({"requestContext", "detail", "specversion"})
 ends_as_a_fraction = re.compile(r"\.[0-9]+(?:e[-+][0-9]+)?[,\]}]").search
-"""What the floor checks: the types of arguments and results, the names of envelopes, the end of a float in JSON."""
+"""The floor's checks: the types of arguments and results, the names of envelopes, the end of a float in JSON."""
 ORDER = {"id": "0", "customer": "c-17", "lines": [{"sku": "a", "count": 2}, {"sku": "b", "count": 1}], "total": "12.50"}
 
 

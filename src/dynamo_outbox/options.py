@@ -45,7 +45,7 @@ class TableKeys:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often and for how long an operation is tried.
+    """The number of attempts of an operation, and the time for them.
 
     Args:
         attempts: Number of attempts, the first included.

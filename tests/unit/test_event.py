@@ -92,6 +92,7 @@ def test_time_is_kept_in_utc() -> None:
         ({"aggregate_id": "Team Topologies"}, "aggregate_type"),
         ({"aggregate_type": "Book#2", "aggregate_id": "1"}, "aggregate_type"),
         ({"aggregate_type": "Book", "aggregate_id": ""}, "aggregate_id"),
+        ({"aggregate_id": ""}, "aggregate_id"),
         ({"correlation_id": ""}, "correlation_id"),
         ({"causation_id": 1}, "causation_id"),
         ({"traceparent": b""}, "traceparent"),

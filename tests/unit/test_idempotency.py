@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
+import weakref
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -449,3 +451,61 @@ def test_a_functions_exception_keeps_its_context(store: IdempotencyStore, *, is_
         return None
 
     assert isinstance(asyncio.run(context()), TimeoutError)
+
+
+def test_a_long_event_id_is_a_key(store: IdempotencyStore) -> None:
+    """An event's own id is its key up to DynamoDB's 2,048 bytes, also where calls without a key run."""
+    calls = Calls("done")
+    handle = idempotent(store, scope="s", on_missing_key="run")(calls)
+    event = BOOK_ADDED.replace(id="x" * 2046)
+    assert [handle(event), handle(event)] == ["done", "done"]
+    assert len(calls.payloads) == 1
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
+def test_a_stop_iteration_of_the_callers_functions_stays_one(store: IdempotencyStore, *, is_async: bool) -> None:
+    """A `StopIteration` of `key=` is raised as it is; in a coroutine Python makes a `RuntimeError` of it."""
+
+    def handle(_: Any) -> None: ...
+
+    async def handle_async(_: Any) -> None: ...
+
+    def key(_: Any) -> str:
+        return next(iter(()))
+
+    if is_async:
+        with pytest.raises(RuntimeError, match="coroutine raised StopIteration"):
+            asyncio.run(idempotent(store, scope="s", key=key)(handle_async)(BOOK_ADDED))
+    else:
+        with pytest.raises(StopIteration):
+            idempotent(store, scope="s", key=key)(handle)(BOOK_ADDED)
+
+
+def test_a_stop_iteration_for_a_duplicate_stays_one(store: IdempotencyStore) -> None:
+    """A `StopIteration` of `on_duplicate` is raised as it is."""
+    handle = idempotent(store, scope="s", on_duplicate=lambda *_: next(iter(())))(Calls("done"))
+    handle(BOOK_ADDED)
+    with pytest.raises(StopIteration):
+        handle(BOOK_ADDED)
+
+
+def test_an_exception_is_freed_with_its_last_reference(store: IdempotencyStore) -> None:
+    """No cycle of references keeps a function's exception and its traceback's frames until the collector runs."""
+
+    @idempotent(store, scope="s")
+    def fail(_: Event) -> None:
+        raise FailedError
+
+    gc.disable()
+    try:
+        with pytest.raises(FailedError) as caught:
+            fail(BOOK_ADDED)
+        error = weakref.ref(caught.value)
+        del caught
+        assert error() is None
+    finally:
+        gc.enable()
+
+
+class FailedError(Exception):
+    """A function's exception."""

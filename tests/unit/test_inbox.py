@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.exceptions import ReadTimeoutError
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from dynamo_outbox import Event, IdempotencyStore, Inbox, InboxTransaction, TableKeys, TransactionalOutbox
 from dynamo_outbox.consuming.claims import RecordState
@@ -569,3 +569,40 @@ def test_what_follows_a_failure(
 ) -> None:
     """The dedup record speaks first, then staleness, then contention, and only then is the failure raised."""
     assert after_failure(state, stale=stale, contention=contention, attempts_left=attempts_left) is follows
+
+
+def test_a_handlers_exception_keeps_its_context(inbox: Inbox) -> None:
+    """The exception keeps the one that it was raised in, also if the caller is handling another."""
+
+    @inbox.handler(consumer="catalogue")
+    def fail(_: Event, __: InboxTransaction) -> None:
+        try:
+            raise TimeoutError
+        except TimeoutError:
+            raise ZeroDivisionError  # noqa: B904  # as by mistake
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        try:
+            raise KeyError
+        except KeyError:
+            fail(paid())
+    assert isinstance(caught.value.__context__, TimeoutError)
+    assert isinstance(caught.value.__context__.__context__, KeyError)
+
+
+def test_a_read_that_fails_after_the_handler_has_its_exception_as_context(
+    fake: FakeDynamoDB, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the dedup record can't be read after a failure, the error still shows the handler's own exception."""
+
+    @inbox.handler(consumer="catalogue")
+    def fail(_: Event, __: InboxTransaction) -> None:
+        raise ZeroDivisionError
+
+    def denied(**_: Any) -> Any:
+        raise client_error("AccessDeniedException")
+
+    monkeypatch.setattr(fake, "get_item", denied)
+    with pytest.raises(ClientError) as caught:
+        fail(paid())
+    assert isinstance(caught.value.__context__, ZeroDivisionError)

@@ -8,7 +8,7 @@ from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from json.encoder import encode_basestring as quoted
 from operator import itemgetter
 
-from .path_error import PathError
+from .path_error import PathError, convert_members, convert_values
 from .short_repr import short_repr
 
 TYPE_CHECKING = False
@@ -65,33 +65,16 @@ def _normalised(value: Any, depth: int) -> Any:
     if depth >= MAX_DEPTH:
         raise PathError("", f"nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, (list, tuple)):
-        return _normalised_list(value, depth)
+        return convert_members(_normalised, value, depth + 1)
     if hasattr(value, "items"):
-        return _normalised_object(value, depth)
+        return convert_values(_normalised, _object_key, value, depth + 1)
     raise PathError("", f"{type(value).__name__} is not a JSON value; convert it first, for instance to text")
 
 
-def _normalised_list(value: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
-    out = []
-    for index, member in enumerate(value):
-        try:
-            out.append(_normalised(member, depth + 1))
-        except PathError as bad:
-            raise bad.under(f"[{index}]") from None
-    return out
-
-
-def _normalised_object(value: Any, depth: int) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for key, member in value.items():
-        if not isinstance(key, str):
-            raise PathError("", f"the key {short_repr(key)} is {type(key).__name__}, and JSON's keys are text")
-        name = _text(key)
-        try:
-            out[name] = _normalised(member, depth + 1)
-        except PathError as bad:
-            raise bad.under(f".{name}") from None
-    return out
+def _object_key(key: object) -> str:
+    if not isinstance(key, str):
+        raise PathError("", f"the key {short_repr(key)} is {type(key).__name__}, and JSON's keys are text")
+    return _text(key)
 
 
 def _text(value: str) -> str:

@@ -1,4 +1,4 @@
-"""How error messages show a value."""
+"""The form in which error messages show a value."""
 
 from __future__ import annotations
 

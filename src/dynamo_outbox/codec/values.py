@@ -12,7 +12,7 @@ from decimal import Context, Decimal, DecimalException, Inexact, Overflow, Round
 
 from ..errors import DecodeError, EncodeError
 from .fast_values import read_map, write_map
-from .path_error import PathError
+from .path_error import PathError, convert_members, convert_values
 from .short_repr import short_repr
 
 TYPE_CHECKING = False
@@ -133,13 +133,7 @@ def _set_of(decode_member: Callable[[Any, int], Any]) -> Callable[[Any, int], se
     def decode_set(value: Any, depth: int) -> set[Any]:
         if not isinstance(value, list) or not value:
             raise PathError("", f"expected a list with at least one member, got {short_repr(value)}")
-        members = set()
-        for index, member in enumerate(value):
-            try:
-                members.add(decode_member(member, depth))
-            except PathError as bad:
-                raise bad.under(f"[{index}]") from None
-        return members
+        return set(convert_members(decode_member, value, depth))
 
     return decode_set
 
@@ -147,27 +141,19 @@ def _set_of(decode_member: Callable[[Any, int], Any]) -> Callable[[Any, int], se
 def _decode_list(value: Any, depth: int) -> list[Any]:
     if not isinstance(value, list):
         raise PathError("", f"expected a list, got {short_repr(value)}")
-    out = []
-    for index, member in enumerate(value):
-        try:
-            out.append(_decode(member, depth + 1))
-        except PathError as bad:
-            raise bad.under(f"[{index}]") from None
-    return out
+    return convert_members(_decode, value, depth + 1)
 
 
 def _decode_map(value: Any, depth: int) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise PathError("", f"expected a map, got {short_repr(value)}")
-    out = {}
-    for name, member in value.items():
-        if not isinstance(name, str):
-            raise PathError("", f"an attribute's name is text, not {short_repr(name)}")
-        try:
-            out[name] = _decode(member, depth + 1)
-        except PathError as bad:
-            raise bad.under(f".{name}") from None
-    return out
+    return convert_values(_decode, _attribute_name, value, depth + 1)
+
+
+def _attribute_name(name: object) -> str:
+    if not isinstance(name, str):
+        raise PathError("", f"an attribute's name is text, not {short_repr(name)}")
+    return str.__str__(name)  # the text itself, also of an enum's member
 
 
 _DECODERS: dict[str, Callable[[Any, int], Any]] = {
@@ -271,13 +257,7 @@ def _encode_set(value: Set[Any]) -> dict[str, Any]:
 
 
 def _encode_list(value: list[Any] | tuple[Any, ...], depth: int) -> dict[str, Any]:
-    out = []
-    for index, member in enumerate(value):
-        try:
-            out.append(_encode(member, depth + 1))
-        except PathError as bad:
-            raise bad.under(f"[{index}]") from None
-    return {"L": out}
+    return {"L": convert_members(_encode, value, depth + 1)}
 
 
 def _is_boto3_binary(value: Any) -> bool:
@@ -299,12 +279,4 @@ def _encode_map(value: Any, depth: int) -> dict[str, Any]:
         value = value.model_dump()
     elif _is_dataclass(value):
         value = {name: getattr(value, name) for name in type(value).__dataclass_fields__}
-    out = {}
-    for name, member in value.items():
-        if not isinstance(name, str):
-            raise PathError("", f"an attribute's name is text, not {short_repr(name)}")
-        try:
-            out[str.__str__(name)] = _encode(member, depth + 1)
-        except PathError as bad:
-            raise bad.under(f".{name}") from None
-    return {"M": out}
+    return {"M": convert_values(_encode, _attribute_name, value, depth + 1)}

@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 OnExpiredLease: TypeAlias = Literal["rerun", "raise"]
-"""What a call does if its key's holder has outlived its lease: run, or raise because the outcome is unknown."""
+"""The action of a call if its key's holder has outlived its lease: run, or raise because the outcome is unknown."""
 
 
 class RecordState(StrEnum):
@@ -159,7 +159,7 @@ class Replay(NamedTuple):
 
 
 class FailureReplay(Replay):
-    """An earlier call failed for good: the text is the stored failure."""
+    """An earlier call failed permanently: the text is the stored failure."""
 
 
 class RecordRequests:

@@ -1,4 +1,4 @@
-"""Run a function once per idempotency key: `idempotent`, and the table behind it."""
+"""Run a function once per idempotency key: `idempotent` and its table."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class IdempotencyStore:
 
 
 def fence_number() -> int:
-    """Return the number of this call's hold on its key: larger than any earlier one's, whoever held it.
+    """Return the number of this call's hold on its key: larger than any earlier call's.
 
     Pass it to the store that the function writes to, and let that store refuse a number smaller than one that it has
     seen: then a call that outlived its lease can't overwrite what its successor wrote. It is the innermost idempotent
@@ -194,8 +194,8 @@ def idempotent(
         MissingIdempotencyKeyError, AlreadyInProgressError, PayloadMismatchError, UnknownOutcomeError: When called; the
             function did not run.
         LeaseLostError, ResultError: When called; the function did run.
-        PermanentFailureError: When called; the function failed for good before, with an exception that can't be raised
-            again.
+        PermanentFailureError: When called; the function failed permanently before, with an exception that can't be
+            raised again.
         DecodeError: When called without `key=` with an object that is not an event.
 
     Guarantee: of calls with one key, one at a time holds the lease, and after one has returned within it, none runs
@@ -231,7 +231,8 @@ def idempotent(
 
             @wraps(function)
             async def run_async(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Any:
-                return await _drive_async(call.steps(args, kwargs), partial(function, *args, **kwargs), call)
+                steps = call.steps(call.claim_of(args, kwargs), args, kwargs)
+                return await _drive_async(steps, partial(function, *args, **kwargs), call)
 
             return cast("Callable[Parameters, Returned]", run_async)
 
@@ -242,7 +243,7 @@ def idempotent(
                 refuse_awaitable(result, name)
                 return result
 
-            return _drive(call.steps(args, kwargs), checked, call)
+            return _drive(call.steps(call.claim_of(args, kwargs), args, kwargs), checked, call)
 
         return cast("Callable[Parameters, Returned]", run)
 
@@ -283,13 +284,21 @@ class _Request:
 
 
 class _Returned:
-    """The end of a call: the value to return, which an async function awaits if it comes from `on_duplicate`."""
+    """The end of a call: the value to return."""
 
-    __slots__ = ("awaits", "value")
+    __slots__ = ("value",)
 
-    def __init__(self, value: Any, *, awaits: bool = False) -> None:
+    def __init__(self, value: Any) -> None:
         self.value = value
-        self.awaits = awaits
+
+
+class _Duplicate:
+    """The end of a call with a stored result: `on_duplicate` gives the value to return."""
+
+    __slots__ = ("on_duplicate",)
+
+    def __init__(self, on_duplicate: Callable[[], Any]) -> None:
+        self.on_duplicate = on_duplicate
 
 
 class _Raised:
@@ -302,11 +311,13 @@ class _Raised:
 
     def reraise(self) -> NoReturn:
         """Raise the exception with its own context; `raise` alone replaces it with what the caller is handling."""
-        context = self.error.__context__
+        error = self.error
+        context = error.__context__
         try:
-            raise self.error
+            raise error
         finally:
-            self.error.__context__ = context
+            error.__context__ = context
+            del error, self.error  # otherwise the traceback's frames would hold the exception in a cycle
 
 
 class _IdempotentCall:
@@ -328,7 +339,7 @@ class _IdempotentCall:
     ) -> None:
         self._records = records
         self._codec = codec
-        self._claim_of = claim_of
+        self.claim_of = claim_of
         self._on_duplicate = on_duplicate
         self._on_expired_lease: OnExpiredLease = on_expired_lease
         self._wait_for = wait_for
@@ -339,11 +350,10 @@ class _IdempotentCall:
         return self._records.clock
 
     def steps(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Generator[_Run | _Sleep | _Request, Any, _Returned | _Raised]:
-        """Yield the steps of one call, with these arguments; return its end."""
+        self, claim: Claim | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Generator[_Run | _Sleep | _Request, Any, _Returned | _Duplicate | _Raised]:
+        """Yield the steps of one call with this claim, None if it has no key; return its end."""
         before = sys.exception()
-        claim = self._claim_of(args, kwargs)
         if claim is None:
             return cast("_Returned | _Raised", (yield _Run(None)))
         held = yield from self._claim(claim, partial(remaining_time_in, (*args, *kwargs.values())))
@@ -351,12 +361,16 @@ class _IdempotentCall:
             raise read_failure(claim.key, held.text, self._permanent_errors)
         if isinstance(held, Replay):
             result = self._codec.read(*held)
-            return _Returned(
-                result if self._on_duplicate is None else self._on_duplicate(result, *args, **kwargs), awaits=True
-            )
+            if self._on_duplicate is None:
+                return _Returned(result)
+            return _Duplicate(partial(self._on_duplicate, result, *args, **kwargs))
         end: _Returned | _Raised = yield _Run(held.fence)
         if isinstance(end, _Raised):
-            yield _Request(partial(self._fail, claim, end.error, before))
+            try:
+                yield _Request(partial(self._fail, claim, end.error, before))
+            except BaseException as interruption:
+                interruption.__context__ = end.error
+                raise
         else:
             yield _Request(partial(self._complete, claim, end.value))
         return end
@@ -427,13 +441,14 @@ class _IdempotentCall:
 
 
 def _drive(
-    steps: Generator[_Run | _Sleep | _Request, Any, _Returned | _Raised],
+    steps: Generator[_Run | _Sleep | _Request, Any, _Returned | _Duplicate | _Raised],
     function: Callable[[], object],
     call: _IdempotentCall,
 ) -> Any:
     """Carry out the steps of a call in this thread."""
     answer: Any = None
     error: BaseException | None = None
+    step: _Run | _Sleep | _Request | None = None
     try:
         while True:
             step = steps.send(answer) if error is None else steps.throw(error)
@@ -448,10 +463,11 @@ def _drive(
                 except BaseException as raised:
                     error = raised
     except StopIteration as stop:
-        end: _Returned | _Raised = stop.value
+        end: _Returned | _Duplicate | _Raised = stop.value
+    step = None  # it may hold the function's exception
     if isinstance(end, _Raised):
         end.reraise()
-    return end.value
+    return end.on_duplicate() if isinstance(end, _Duplicate) else end.value
 
 
 def _run(function: Callable[[], object], fence: int | None) -> _Returned | _Raised:
@@ -463,13 +479,14 @@ def _run(function: Callable[[], object], fence: int | None) -> _Returned | _Rais
 
 
 async def _drive_async(
-    steps: Generator[_Run | _Sleep | _Request, Any, _Returned | _Raised],
+    steps: Generator[_Run | _Sleep | _Request, Any, _Returned | _Duplicate | _Raised],
     function: Callable[[], Any],
     call: _IdempotentCall,
 ) -> Any:
     """Carry out the steps of a call in this task; requests are made in a thread."""
     answer: Any = None
     error: BaseException | None = None
+    step: _Run | _Sleep | _Request | None = None
     try:
         while True:
             step = steps.send(answer) if error is None else steps.throw(error)
@@ -484,10 +501,14 @@ async def _drive_async(
                 except BaseException as raised:
                     error = raised
     except StopIteration as stop:
-        end: _Returned | _Raised = stop.value
+        end: _Returned | _Duplicate | _Raised = stop.value
+    step = None  # it may hold the function's exception
     if isinstance(end, _Raised):
         end.reraise()
-    return await end.value if end.awaits and inspect.isawaitable(end.value) else end.value
+    if isinstance(end, _Duplicate):
+        value = end.on_duplicate()
+        return await value if inspect.isawaitable(value) else value
+    return end.value
 
 
 async def _run_async(function: Callable[[], Any], fence: int | None) -> _Returned | _Raised:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, overload
 
 from typing_extensions import override
@@ -68,16 +68,22 @@ class InboxTransaction(Transaction):
         settings: The outbox's.
         handled: The event that is being handled.
         emits: Whether the inbox has an outbox to emit into.
-        records: Called at the end of the block: the inbox's own actions.
+        records: Called at the end of the block with the handler's result: the inbox's own actions.
+
+    Attributes:
+        handler_result: The handler's result, to be set before the block ends.
+        is_sent: True once the handler has returned and the commit has begun.
     """
 
     def __init__(
-        self, settings: WriterSettings, handled: Event, *, emits: bool, records: Callable[[], list[Action]]
+        self, settings: WriterSettings, handled: Event, *, emits: bool, records: Callable[[object], list[Action]]
     ) -> None:
         super().__init__(settings, attempts=1)
         self._handled = handled
         self._emits = emits
         self._records = records
+        self.handler_result: object = None
+        self.is_sent = False
 
     @override
     def emit(
@@ -113,20 +119,10 @@ class InboxTransaction(Transaction):
 
     @override
     def _commit(self) -> None:
-        self._actions += self._records()  # behind the handler's own, whose positions stay theirs
+        self._actions += self._records(self.handler_result)  # behind the handler's own, whose positions stay theirs
         self._proof = None  # the dedup record proves it; a void marker would refuse an id that the next run uses again
-        try:
-            super()._commit()
-        except Exception as error:
-            raise _CommitFailedError(error) from error
-
-
-class _CommitFailedError(Exception):
-    """The handler has returned, and its transaction failed."""
-
-    def __init__(self, failure: Exception) -> None:
-        super().__init__(failure)
-        self.failure = failure
+        self.is_sent = True
+        super()._commit()
 
 
 class Inbox:
@@ -298,40 +294,33 @@ class InboxHandler(Generic[Returned]):
         claim = self._claim(event)
         clock = self._settings.clock
         for attempt in range(self._consumption.attempts):
+            transaction = InboxTransaction(
+                self._settings, event, emits=self._emits, records=partial(self._inbox_actions, event, claim)
+            )
             try:
-                return self._run(event, claim)
-            except _CommitFailedError as failed:
-                failure, contention = failed.failure, _may_run_again(failed.failure)
-            except Exception as raised:
-                failure, contention = raised, False
-            found = self._find_unless_unknown(event, claim, failure)
-            attempts_left = self._consumption.attempts - attempt - 1
-            match after_failure(found.state, stale=found.stale, contention=contention, attempts_left=attempts_left):
-                case AfterFailure.ANSWER:
-                    return self._answer(event, claim, found)
-                case AfterFailure.SKIP:
-                    log.info("%s %s is stale for %s and was skipped", event.type, event.id, self._consumption.consumer)
-                    on_stale = self._consumption.on_stale
-                    return on_stale(event) if callable(on_stale) else None
-                case AfterFailure.RAISE:
-                    raise failure
+                with transaction:
+                    result = transaction.handler_result = self._function(event, transaction)
+                    refuse_awaitable(result, self._consumption.consumer)
+                return result
+            except Exception as failure:
+                found = self._find_unless_unknown(event, claim, failure)
+                contention = transaction.is_sent and _may_run_again(failure)
+                attempts_left = self._consumption.attempts - attempt - 1
+                match after_failure(found.state, stale=found.stale, contention=contention, attempts_left=attempts_left):
+                    case AfterFailure.ANSWER:
+                        return self._answer(event, claim, found)
+                    case AfterFailure.SKIP:
+                        return self._skip(event)
+                    case AfterFailure.RAISE:
+                        raise
             clock.sleep(full_jitter(attempt, draw=clock.random()))
         raise AssertionError("the last attempt returns or raises")
 
-    def _run(self, event: Event, claim: Claim) -> Any:
-        """Run the function and commit its transaction with the inbox's records.
-
-        Raises:
-            _CommitFailedError: The commit failed; any other exception is from before it.
-        """
-        result: Any = None
-        transaction = InboxTransaction(
-            self._settings, event, emits=self._emits, records=lambda: self._inbox_actions(event, claim, result)
-        )
-        with transaction:
-            result = self._function(event, transaction)
-            refuse_awaitable(result, self._consumption.consumer)
-        return result
+    def _skip(self, event: Event) -> Any:
+        """Skip a stale event; return what `on_stale` returns, if it is a function."""
+        log.info("%s %s is stale for %s and was skipped", event.type, event.id, self._consumption.consumer)
+        on_stale = self._consumption.on_stale
+        return on_stale(event) if callable(on_stale) else None
 
     def _claim(self, event: Event) -> Claim:
         """Return the event's claim for this consumer."""

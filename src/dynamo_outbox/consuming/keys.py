@@ -77,7 +77,8 @@ def claim_maker(
         payload = next(iter(arguments.values())) if arguments else None
         own_args = args[skipped:] if skipped else args
         try:
-            whole_key = _checked_key(scope, key_of(payload, own_args, kwargs), where)
+            found = key_of(payload, own_args, kwargs)
+            whole_key = f"{scope}#{found}" if chosen.find is None else _checked_key(scope, found, where)
         except MissingIdempotencyKeyError:
             if on_missing_key == "run":
                 return None

@@ -6,10 +6,8 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
-from ..codec.json_text import MAX_DEPTH
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from pydantic import TypeAdapter
 
@@ -19,8 +17,6 @@ MAX_RESULT_BYTES = 400 * 1024 - 4 * 1024
 """An item's 400 KB, less what the longest key and the other attributes need."""
 _JSON_ANNOTATIONS = (type(None), bool, int, float, str, list, dict, Any)
 """Annotations for which JSON alone gives back what was stored."""
-_TEXT = frozenset({str})
-_SCALARS = frozenset({str, bool, type(None), int})
 
 
 class StoredResult(NamedTuple):
@@ -95,28 +91,12 @@ def as_json(result: object) -> StoredResult:
     """
     try:
         text = json.dumps(result)
+        is_kept = _is_same(json.loads(text), result, tuples_as_lists=True)
     except (TypeError, RecursionError) as error:
         raise ValueError(f"{error}; annotate what the function returns, and it is stored by that") from None
-    if not _is_plain(result, MAX_DEPTH) and not _is_same(json.loads(text), result, tuples_as_lists=True):
+    if not is_kept:
         raise ValueError("JSON would give it back changed; annotate what the function returns")
     return StoredResult(text, by_annotation=False)
-
-
-def _is_plain(value: Any, depth: int) -> bool:
-    """Return whether a value's types alone say that JSON gives it back as it was."""
-    kind = type(value)
-    members: Iterable[object]
-    if kind is dict:
-        if not _TEXT.issuperset(map(type, value)):
-            return False
-        members = value.values()
-    elif kind is list:
-        members = value
-    else:
-        return kind in _SCALARS
-    if _SCALARS.issuperset(map(type, members)):
-        return True
-    return depth > 0 and all(_is_plain(each, depth - 1) for each in members)
 
 
 def _is_same(read: object, result: object, *, tuples_as_lists: bool = False) -> bool:

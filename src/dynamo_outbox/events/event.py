@@ -94,7 +94,7 @@ class Event(Frozen):
     _context: Context | str
     """The fields from `sequence` on; their JSON text in an event that was read from an outbox item."""
     _drawn: frozenset[str]
-    """Which of ``id`` and ``time`` were drawn here and not given."""
+    """The names of those of ``id`` and ``time`` that were generated here and not given."""
     _data: dict[str, Any] | None
     _text: str | None
 
@@ -119,13 +119,12 @@ class Event(Frozen):
         fill(self, "time", datetime.now(UTC) if time is None else _utc(time))
         fill(self, "source", _checked_source(source))
         fill(self, "version", _checked_int("version", version, 1))
+        aggregate_type = None if aggregate_type is None else _required_text("aggregate_type", aggregate_type)
+        aggregate_id = None if aggregate_id is None else _required_text("aggregate_id", aggregate_id)
         if (aggregate_type is None) != (aggregate_id is None):
             raise InvalidEventError("aggregate_type", "an aggregate has both a type and an id, or neither is given")
-        if aggregate_type is not None:
-            aggregate_type = _required_text("aggregate_type", aggregate_type)
-            aggregate_id = _required_text("aggregate_id", aggregate_id)
-            if "#" in aggregate_type:
-                raise InvalidEventError("aggregate_type", f"{aggregate_type!r} holds '#', which separates type and id")
+        if aggregate_type is not None and "#" in aggregate_type:
+            raise InvalidEventError("aggregate_type", f"{aggregate_type!r} holds '#', which separates type and id")
         fill(self, "aggregate_type", aggregate_type)
         fill(self, "aggregate_id", aggregate_id)
         fill(self, "_context", _checked_context(sequence, correlation_id, causation_id, traceparent))

@@ -41,7 +41,7 @@ ATTRIBUTES = frozenset(
 )
 """The attributes whose names are fixed."""
 _MAX_SHARED_CHARACTERS = 512
-"""A longer source is not cached, so that the cache stays small."""
+"""Longer ones are not cached, so that the cache stays small: the source and the aggregate's type."""
 
 
 def check_keys(keys: TableKeys) -> None:
@@ -141,7 +141,7 @@ def _decode_fast(image: Mapping[str, Any]) -> Event:
         and (data.isascii() or data.encode())
         and time.tzinfo is UTC
         and (not aggregate_id) is (not aggregate_type)
-        and len(source) <= _MAX_SHARED_CHARACTERS
+        and len(source) + len(aggregate_type) <= _MAX_SHARED_CHARACTERS
     ):
         raise ValueError
     shared = _shared(

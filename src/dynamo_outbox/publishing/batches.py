@@ -30,7 +30,7 @@ MAX_ENTRIES = 10
 MAX_REQUEST_BYTES = 1_048_576
 """The sum of a call's entries stays below this. It was 256 KB until January 2026."""
 LOOKAHEAD = 100
-"""How many entries may be set aside while one call is filled."""
+"""The number of entries that may be set aside while one call is filled."""
 _TIME_BYTES = 14
 """Size of an entry's Time."""
 
@@ -102,7 +102,7 @@ class BatchPlan:
     """The plan of one publication: the entries of the next call, given the outcome of the earlier ones.
 
     Entries are sent in input order, except those that must not share a call with an earlier one: they are set aside
-    for the next call while others fill this one. Retries go first. Once an entry has failed for good, the later ones
+    for the next call while others fill this one. Retries go first. Once an entry has failed permanently, the later ones
     with its ordering key are held back.
 
     Args:

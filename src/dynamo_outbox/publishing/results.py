@@ -56,7 +56,7 @@ class FailedEvent:
             (a whole call failed before it, or no time was left).
         message: The same for a reader.
         retryable: Whether sending it again may help.
-        event_refused: Whether the event itself was refused for good, rather than the caller (no permission, no
+        event_refused: Whether the event itself was refused permanently, rather than the caller (no permission, no
             credentials) or for a reason that may pass.
     """
 

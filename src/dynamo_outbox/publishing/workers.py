@@ -20,7 +20,7 @@ class Plan(Protocol[Job, Outcome_contra]):
     """Jobs that depend on the outcome of earlier ones. Called by one thread at a time."""
 
     def next(self, in_flight: Collection[Job], /) -> Job | None:
-        """Return a job, or None: for good if none is in flight, otherwise until an outcome is known."""
+        """Return the next job; None if there is none, or, while jobs are in flight, none before an outcome."""
         ...
 
     def settle(self, job: Job, outcome: Outcome_contra, /) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["PARKING_FAULTS", "Parking", "RedriveFailure", "RedriveResult", "Redriver"]
 
 PARKING_FAULTS = (BotoCoreError, ClientError, ParkingError, *NO_RESPONSE)
-"""What can keep a record from being parked; it is then reported as failed."""
+"""The errors that keep a record from being parked; it is then reported as failed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,11 +43,11 @@ log = logging.getLogger(__name__)
 MAX_BATCH_KEYS = 100
 """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html"""
 ATTEMPTS = 5
-"""How often a request is sent that contention or throttling refuses."""
+"""The number of attempts of a request that contention or throttling refuses."""
 STILL_IN_USE = frozenset({"ConditionalCheckFailedException", "TransactionConflictException"})
 """Why a head is not removed: it counts records, or is about to."""
 WAVE = 100
-"""How many parked records are published together."""
+"""The number of parked records that are published together."""
 
 
 @dataclass(frozen=True, slots=True)

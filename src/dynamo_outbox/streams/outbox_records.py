@@ -1,4 +1,4 @@
-"""What a stream record means to the outbox: the event that it inserts, and the key by which records keep order."""
+"""The outbox's reading of a stream record: the event that it inserts, and the key by which records keep order."""
 
 from __future__ import annotations
 

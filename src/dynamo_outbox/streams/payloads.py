@@ -1,4 +1,4 @@
-"""What a Lambda payload holds: one event, messages, or stream records."""
+"""The contents of a Lambda payload: one event, messages, or stream records."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def refuse_unfit(function: object, purpose: str, *, allow_async: bool = False) -
     """
     name = getattr(function, "__qualname__", repr(function))
     if isinstance(function, (staticmethod, classmethod)):
-        raise TypeError(f"{name} is a {type(function).__name__} already; put @{purpose} under that decorator")
+        raise TypeError(f"{name} is a {type(function).__name__} already; put that decorator above this one")
     if inspect.isclass(function) or not callable(function):
         raise TypeError(f"{name} can't be {purpose}: it is not a function")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["TOKEN_LIFE", "commit", "settle"]
 
 TOKEN_LIFE = timedelta(minutes=9)
-"""How long a transaction's token keeps a repeated request from writing twice: ten minutes, less a margin.
+"""The time for which a transaction's token keeps a repeated request from writing twice: ten minutes, less a margin.
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html"""
 DOUBT_WAITS = (0.5, 1.0, 2.0, 4.0)
 """Seconds to wait before the next request if there was no response or the transaction is in progress: it may be our
@@ -103,7 +103,7 @@ def settle(settings: WriterSettings, unknown: CommitUnknownError) -> bool:
 
 
 class _Waits:
-    """How long to wait before a transaction is sent again."""
+    """The time to wait before a transaction is sent again."""
 
     def __init__(self, settings: WriterSettings, attempts: int) -> None:
         self.started = settings.clock.now()

@@ -82,7 +82,7 @@ class Proof(NamedTuple):
 
     @property
     def expires_at(self) -> int:
-        """When DynamoDB may delete the item, in epoch seconds."""
+        """The time from which DynamoDB may delete the item, in epoch seconds."""
         return int(self.item[self.keys.ttl_attribute]["N"])
 
     def put(self) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class TransactionalOutbox:
 
     Guarantee: an event is in the events table if and only if the changes of its transaction are in their tables. Limit:
     one account, one Region; 100 actions, events included. A transaction without a response is sent again with the same
-    token and then settled: it is committed, or void for ever, or a `CommitUnknownError` says how to ask again.
+    token and then settled: it is committed, or permanently void, or a `CommitUnknownError` says how to ask again.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ __all__ = ["WriterSettings"]
 
 @dataclass(frozen=True, slots=True)
 class WriterSettings:
-    """What a transaction needs to know; the attributes are those of `TransactionalOutbox`.
+    """The settings of a transaction; the attributes are those of `TransactionalOutbox`.
 
     Attributes:
         key_names: The key attributes of tables, as far as they are known: the partition key first.

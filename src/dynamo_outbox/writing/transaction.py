@@ -74,7 +74,7 @@ class _Read:
     typed_key: Mapping[str, Any]
     lock: VersionLock
     is_checked: bool = False
-    """Whether an action of the transaction has the condition."""
+    """True if an action of the transaction has the condition."""
 
     @property
     def check(self) -> Action:

@@ -52,7 +52,7 @@ class Retry:
         timeout: No attempt starts later than this after the first.
 
     Raises:
-        ValueError: There would be no attempt, or the timeout is negative.
+        ValueError: `attempts` is less than 1, or the timeout is negative.
     """
 
     attempts: int = 4

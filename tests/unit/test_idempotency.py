@@ -509,3 +509,17 @@ def test_an_exception_is_freed_with_its_last_reference(store: IdempotencyStore) 
 
 class FailedError(Exception):
     """A function's exception."""
+
+
+def test_an_interrupted_release_shows_the_functions_exception(clock: FakeClock) -> None:
+    """If the key's release is interrupted, the interruption has the function's own exception as its context."""
+
+    class OneUpdate(StubDynamoDB):
+        def update_item(self, **request: Any) -> Mapping[str, Any]:
+            if self.calls:
+                raise KeyboardInterrupt
+            return {**super().update_item(**request), "Attributes": {"fence": {"N": "1"}}}
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        decorated(store_over(OneUpdate(), clock), Calls(FailedError()))(BOOK_ADDED)
+    assert isinstance(caught.value.__context__, FailedError)

@@ -176,7 +176,7 @@ def test_a_malformed_image_raises_when_it_is_read(image: str) -> None:
     """A record with a bad value in an image is decoded, and the error on access leads to the value."""
     (record,) = decode_records({"Records": [changed(f"dynamodb.{image}", {"year": {"N": "MMXIX"}})]})
     attribute = {"Keys": "keys", "NewImage": "new_image", "OldImage": "old_image"}[image]
-    with pytest.raises(DecodeError, match="is no number") as caught:
+    with pytest.raises(DecodeError, match="is not a number") as caught:
         getattr(record, attribute)
     facts = (caught.value.path, caught.value.index, caught.value.sequence_number)
     assert facts == (f"dynamodb.{image}.year.N", 0, "111100000000000000000001")

@@ -95,7 +95,7 @@ def _decode_n(value: Any, _depth: int) -> Decimal:
     if not isinstance(value, str):
         raise PathError("", f"expected a number as text, got {short_repr(value)}")
     if re.fullmatch(_NUMBER, value) is None:
-        raise PathError("", f"{short_repr(value)} is no number")
+        raise PathError("", f"{short_repr(value)} is not a number")
     try:
         number = _read_number(value)
     except DecimalException:

@@ -93,7 +93,7 @@ LIFE = (
     ("released", "claim", "in progress"),
     ("in progress", "claim, when lease and margin are over and that lets it rerun", "in progress"),
     ("in progress", "complete or resolve, with the token", "completed"),
-    ("in progress", "fail for good, with the token", "failed"),
+    ("in progress", "fail permanently, with the token", "failed"),
     ("in progress", "release or forget, with the token", "released"),
     ("in progress", "time to live", "none"),
     ("released", "time to live", "none"),

@@ -10,7 +10,7 @@ import sys
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, ParamSpec, TypeVar, cast, get_args
 
 from ..aws.backoff import full_jitter
 from ..aws.clients import LazyClient
@@ -250,25 +250,19 @@ def idempotent(
     return decorate
 
 
-class _Run:
+class _Run(NamedTuple):
     """A step: run the function with this fence number; the answer is a `_Returned` or a `_Raised`."""
 
-    __slots__ = ("fence",)
-
-    def __init__(self, fence: int | None) -> None:
-        self.fence = fence
+    fence: int | None
 
 
-class _Sleep:
+class _Sleep(NamedTuple):
     """A step: wait for seconds."""
 
-    __slots__ = ("seconds",)
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    seconds: float
 
 
-class _Request:
+class _Request(NamedTuple):
     """A step: make a request to DynamoDB; its result is the answer, and its exception is thrown.
 
     Attributes:
@@ -276,29 +270,20 @@ class _Request:
         claim: The claim that the request takes, which has to be released if the caller is cancelled meanwhile.
     """
 
-    __slots__ = ("claim", "send")
-
-    def __init__(self, send: Callable[[], Any], claim: Claim | None = None) -> None:
-        self.send = send
-        self.claim = claim
+    send: Callable[[], Any]
+    claim: Claim | None = None
 
 
-class _Returned:
+class _Returned(NamedTuple):
     """The end of a call: the value to return."""
 
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
+    value: Any
 
 
-class _Duplicate:
+class _Duplicate(NamedTuple):
     """The end of a call with a stored result: `on_duplicate` gives the value to return."""
 
-    __slots__ = ("on_duplicate",)
-
-    def __init__(self, on_duplicate: Callable[[], Any]) -> None:
-        self.on_duplicate = on_duplicate
+    on_duplicate: Callable[[], Any]
 
 
 class _Raised:
@@ -424,9 +409,9 @@ class _IdempotentCall:
         if isinstance(error, self._permanent_errors):
             try:
                 if not self._records.fail(claim, write_failure(error)):
-                    log.warning("%s failed for good, but another call had taken its key; that is not stored", claim.key)
+                    log.warning("%s failed permanently, which is not stored: another call had taken its key", claim.key)
             except Exception:
-                log.exception("%s failed for good, but that could not be stored; it stays held", claim.key)
+                log.exception("%s failed permanently, but that could not be stored; it stays held", claim.key)
         elif self._on_expired_lease == "raise" and leaves_outcome_open(error, before):
             log.warning("%s stays held: whether its effect took place is not known (token %s)", claim.key, claim.token)
         else:

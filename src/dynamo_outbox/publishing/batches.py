@@ -161,7 +161,7 @@ class BatchPlan:
         return not self._alone.isdisjoint(positions)
 
     def block(self, position: int) -> None:
-        """Record that an entry failed for good: the later ones with its ordering key are held back."""
+        """Record that an entry failed permanently: the later ones with its ordering key are held back."""
         key = self._order_keys[position]
         if key is not None:
             self._blocked.add(key)

@@ -265,7 +265,7 @@ class _Publication:
         self._failed.append(FailedEvent(position, event, code, message, retryable=not final, event_refused=refused))
 
     def result(self, refused: Mapping[int, str]) -> PublishResult:
-        """Return the outcome of each event, once there is no call left.
+        """Return the outcome of each event, after the last call.
 
         Args:
             refused: Why an event can never be sent, by position.

@@ -91,7 +91,7 @@ class _Work(Generic[Job, Outcome]):
         """Return the next job, waiting for an outcome if necessary. The lock is held.
 
         A worker that found a job wakes the others, because there may be another; so does the last one, which found that
-        there is none for good. A worker that finds none for now need not wake the others: there is none for them
+        there will be none. A worker that finds none for now need not wake the others: there is none for them
         either.
         """
         while not self._stopped:

@@ -20,17 +20,15 @@ from dynamo_outbox import Condition, Event, TransactionalOutbox
 from dynamo_outbox.aws.clients import Prevalidated, forget_shared_clients, shared_client
 from dynamo_outbox.codec.json_text import canonical, canonical_reference, dumps
 from dynamo_outbox.codec.path_error import PathError
-from dynamo_outbox.codec.values import encode_item
 from dynamo_outbox.consuming import keys as identity
 from dynamo_outbox.errors import InvalidEventError
 from dynamo_outbox.events import limits as event_limits
 from dynamo_outbox.events.bus_event import DETAIL_FORMS
 from dynamo_outbox.events.context import CONTEXT_FIELDS, context_members, context_text
 from dynamo_outbox.events.outbox_item import time_text
-from dynamo_outbox.writing import limits
 from dynamo_outbox.writing.callables import argument_binder
 
-from ..strategies import dynamodb_items, events, json_objects
+from ..strategies import events, json_objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,13 +36,6 @@ if TYPE_CHECKING:
     from dynamo_outbox.events.context import Context
 
 EDGES = st.sampled_from([2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 10**18, 10**19, 10**400, 1e300, 1e-300])
-
-
-@given(dynamodb_items)
-def test_an_item_is_never_larger_than_its_bound(item: dict[str, Any]) -> None:
-    """A transaction that the quick bound lets through would pass the exact count too."""
-    typed = encode_item(item)
-    assert limits.item_size(typed) <= limits.size_bound(typed)
 
 
 def error_of(call: Callable[[], object]) -> Exception | None:

@@ -57,7 +57,7 @@ def test_a_record_is_parked_whole_and_nobody_waits_for_it(lot: Lot) -> None:
     (message,) = lot.client.receive_message(QueueUrl=lot.url)["Messages"]
     told = json.loads(message["Body"])
     assert told["record"] == records[0]
-    assert told["reason"]["path"] == "dynamodb.NewImage.outboxFormat.N"
+    assert told["reasonPath"] == "dynamodb.NewImage.outboxFormat.N"
     assert (told["sequenceNumber"], told["orderKey"], told["parkedBy"]) == ("1", "Book#a", "OutboxRelay")
 
 

@@ -13,10 +13,9 @@ from .short_repr import short_repr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any, NoReturn
 
-__all__ = ["MAX_DEPTH", "canonical", "dumps", "loads", "loads_data", "loads_object", "normalise", "quoted"]
+__all__ = ["MAX_DEPTH", "canonical", "dumps", "loads_data", "loads_object", "normalise", "quoted"]
 
 INFINITY = float("inf")
 MAX_INTEGER_DIGITS = 4300
@@ -187,29 +186,24 @@ def _finite(token: str) -> float:
 _decode = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite).decode
 
 
-def loads(text: str, path: str) -> Any:
-    """Return the value of a JSON text, read strictly.
+def loads_object(text: str, path: str) -> dict[str, Any]:
+    """Return the value of a JSON object's text, read strictly.
 
     Raises:
-        PathError: Not JSON, NaN or Infinity in it, or nested beyond Python's limit.
+        PathError: Not an object, not JSON, NaN or Infinity in it, or nested beyond Python's limit.
     """
     try:
-        return _decode(text)
+        value = _decode(text)
     except PathError as bad:
         raise bad.under(path) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise PathError(path, f"is not JSON text: {error}") from None
-
-
-def loads_object(text: str, path: str) -> Mapping[str, Any]:
-    """`loads` for the text of an object."""
-    value = loads(text, path)
     if not isinstance(value, dict):
         raise PathError(path, f"holds a JSON {type(value).__name__} instead of an object")
     return value
 
 
-def loads_data(text: str, path: str) -> Mapping[str, Any]:
+def loads_data(text: str, path: str) -> dict[str, Any]:
     """`loads_object`, as strict as `normalise`: the result can be written and sent again."""
     data = loads_object(text, path)
     if text.count("{") + text.count("[") > MAX_DEPTH or _SURROGATE.search(text):  # otherwise nothing can be wrong

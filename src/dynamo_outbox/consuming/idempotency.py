@@ -10,7 +10,7 @@ import sys
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, ParamSpec, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast, get_args
 
 from ..aws.backoff import full_jitter
 from ..aws.clients import LazyClient
@@ -25,10 +25,12 @@ from .record_store import RecordStore
 from .results import ResultCodec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
-    from typing import Literal
+    from collections.abc import Callable, Iterator
+    from typing import Literal, TypeAlias
 
     from ..typing import DynamoDBClient
+
+    ClaimMaker: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], Claim | None]
 
 __all__ = ["IdempotencyStore", "fence_number", "idempotent"]
 
@@ -218,308 +220,194 @@ def idempotent(
         name = scope or name_of(function)
         if name is None:
             raise TypeError("a lambda, a partial or a callable object has no name of its own; give scope=")
-        call = _IdempotentCall(
-            store.records,
-            ResultCodec(function),
-            claim_maker(function, key=key, scope=name, on_missing_key=on_missing_key),
-            on_duplicate,
-            on_expired_lease,
-            wait_for,
-            permanent_errors,
-        )
-        if inspect.iscoroutinefunction(function):
-
-            @wraps(function)
-            async def run_async(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Any:
-                steps = call.steps(call.claim_of(args, kwargs), args, kwargs)
-                return await _drive_async(steps, partial(function, *args, **kwargs), call)
-
-            return cast("Callable[Parameters, Returned]", run_async)
-
-        @wraps(function)
-        def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Any:
-            def checked() -> object:
-                result = function(*args, **kwargs)
-                refuse_awaitable(result, name)
-                return result
-
-            return _drive(call.steps(call.claim_of(args, kwargs), args, kwargs), checked, call)
-
-        return cast("Callable[Parameters, Returned]", run)
+        claim_of = claim_maker(function, key=key, scope=name, on_missing_key=on_missing_key)
+        rules = _Rules(store.records, ResultCodec(function), on_duplicate, on_expired_lease, wait_for, permanent_errors)
+        make = _async_function if inspect.iscoroutinefunction(function) else _sync_function
+        return cast("Callable[Parameters, Returned]", make(function, claim_of, rules))
 
     return decorate
 
 
-class _Run(NamedTuple):
-    """A step: run the function with this fence number; the answer is a `_Returned` or a `_Raised`."""
+def _sync_function(function: Callable[..., Any], claim_of: ClaimMaker, rules: _Rules) -> Callable[..., Any]:
+    @wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        claim = claim_of(args, kwargs)
+        if claim is None:
+            return _checked(function, None, args, kwargs)
+        call = _Call(rules, claim, args, kwargs)
+        while (wait := call.take()) is not None:
+            rules.records.clock.sleep(wait)
+        if call.replay is not None:
+            return call.replayed(args, kwargs)
+        try:
+            result = _checked(function, call.fence, args, kwargs)
+        except BaseException as error:
+            call.fail(error)
+            raise
+        call.complete(result)
+        return result
 
-    fence: int | None
+    return run
 
 
-class _Sleep(NamedTuple):
-    """A step: wait for seconds."""
+def _async_function(function: Callable[..., Any], claim_of: ClaimMaker, rules: _Rules) -> Callable[..., Any]:
+    """The same with `await`; the requests are made in a thread."""
 
-    seconds: float
+    @wraps(function)
+    async def run(*args: Any, **kwargs: Any) -> Any:
+        claim = claim_of(args, kwargs)
+        if claim is None:
+            with _fenced(None):
+                return await function(*args, **kwargs)
+        call = _Call(rules, claim, args, kwargs)
+        while (wait := await _in_thread(call.take, if_cancelled=call.give_back)) is not None:
+            await rules.records.clock.sleep_async(wait)
+        if call.replay is not None:
+            result = call.replayed(args, kwargs)
+            return await result if inspect.isawaitable(result) else result
+        try:
+            with _fenced(call.fence):
+                result = await function(*args, **kwargs)
+        except BaseException as error:
+            await _in_thread(partial(call.fail, error))
+            raise
+        await _in_thread(partial(call.complete, result))
+        return result
+
+    return run
 
 
-class _Request(NamedTuple):
-    """A step: make a request to DynamoDB; its result is the answer, and its exception is thrown.
+def _checked(function: Callable[..., Any], fence: int | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a sync function with a fence number; refuse an awaitable, whose body has not run."""
+    with _fenced(fence):
+        result = function(*args, **kwargs)
+        refuse_awaitable(result, name_of(function) or repr(function))
+    return result
+
+
+class _Rules(NamedTuple):
+    """The options of one idempotent function."""
+
+    records: RecordStore
+    codec: ResultCodec
+    on_duplicate: Callable[..., Any] | None
+    on_expired_lease: OnExpiredLease
+    wait_for: timedelta | None
+    permanent_errors: tuple[type[Exception], ...]
+
+
+class _Call:
+    """One call with a key: take the key, then replay an earlier result, or record how the function ended.
+
+    The methods block. Around them, the sync and the async function differ only in how they wait and run.
 
     Attributes:
-        send: The request.
-        claim: The claim that the request takes, which has to be released if the caller is cancelled meanwhile.
+        replay: The result of an earlier call, if there is one.
+        fence: The fence number, if this call has taken the key.
     """
 
-    send: Callable[[], Any]
-    claim: Claim | None = None
+    def __init__(self, rules: _Rules, claim: Claim, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._rules = rules
+        self._claim = claim
+        self._remaining = partial(remaining_time_in, (*args, *kwargs.values()))
+        self._handled_before = sys.exception()
+        self._waits = 0
+        self._wait_until = self._end_of_wait()
+        self.replay: Replay | None = None
+        self.fence: int | None = None
 
-
-class _Returned(NamedTuple):
-    """The end of a call: the value to return."""
-
-    value: Any
-
-
-class _Duplicate(NamedTuple):
-    """The end of a call with a stored result: `on_duplicate` gives the value to return."""
-
-    on_duplicate: Callable[[], Any]
-
-
-class _Raised:
-    """The end of a call: the function's exception."""
-
-    __slots__ = ("error",)
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-    def reraise(self) -> NoReturn:
-        """Raise the exception with its own context; `raise` alone replaces it with what the caller is handling."""
-        error = self.error
-        context = error.__context__
-        try:
-            raise error
-        finally:
-            error.__context__ = context
-            del error, self.error  # otherwise the traceback's frames would hold the exception in a cycle
-
-
-class _IdempotentCall:
-    """The algorithm of an idempotent call, for sync and async functions.
-
-    `steps` is a generator that yields what to do next and is sent the answer. It does nothing itself, so that `_drive`
-    and `_drive_async` differ only in how they carry a step out.
-    """
-
-    def __init__(
-        self,
-        records: RecordStore,
-        codec: ResultCodec,
-        claim_of: Callable[[tuple[Any, ...], dict[str, Any]], Claim | None],
-        on_duplicate: Callable[..., Any] | None,
-        on_expired_lease: OnExpiredLease,
-        wait_for: timedelta | None,
-        permanent_errors: tuple[type[Exception], ...],
-    ) -> None:
-        self._records = records
-        self._codec = codec
-        self.claim_of = claim_of
-        self._on_duplicate = on_duplicate
-        self._on_expired_lease: OnExpiredLease = on_expired_lease
-        self._wait_for = wait_for
-        self._permanent_errors = permanent_errors
-
-    @property
-    def clock(self) -> Clock:
-        return self._records.clock
-
-    def steps(
-        self, claim: Claim | None, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Generator[_Run | _Sleep | _Request, Any, _Returned | _Duplicate | _Raised]:
-        """Yield the steps of one call with this claim, None if it has no key; return its end."""
-        before = sys.exception()
-        if claim is None:
-            return cast("_Returned | _Raised", (yield _Run(None)))
-        held = yield from self._claim(claim, partial(remaining_time_in, (*args, *kwargs.values())))
-        if isinstance(held, FailureReplay):
-            raise read_failure(claim.key, held.text, self._permanent_errors)
-        if isinstance(held, Replay):
-            result = self._codec.read(*held)
-            if self._on_duplicate is None:
-                return _Returned(result)
-            return _Duplicate(partial(self._on_duplicate, result, *args, **kwargs))
-        end: _Returned | _Raised = yield _Run(held.fence)
-        if isinstance(end, _Raised):
-            try:
-                yield _Request(partial(self._fail, claim, end.error, before))
-            except BaseException as interruption:
-                interruption.__context__ = end.error
-                raise
-        else:
-            yield _Request(partial(self._complete, claim, end.value))
-        return end
-
-    def _claim(
-        self, claim: Claim, lease: Callable[[], timedelta | None]
-    ) -> Generator[_Sleep | _Request, Any, Claimed | Replay]:
-        """Claim the key; if another call holds it, look again for as long as this call may wait."""
-        records = self._records
-        policy: OnExpiredLease = self._on_expired_lease
-        until = self._wait_until(lease)
-        waits = 0
-        while True:
-            try:
-                if waits:
-                    replay: Replay | None = yield _Request(partial(records.peek, claim, on_expired_lease=policy))
-                    if replay is not None:
-                        return replay
-                taken: Claimed | Replay = yield _Request(
-                    partial(records.claim, claim, lease(), on_expired_lease=policy), claim
-                )
-                return taken
-            except AlreadyInProgressError:
-                left = 0.0 if until is None else (until - self.clock.now()).total_seconds()
-                if left <= 0:
-                    raise
-            yield _Sleep(min(full_jitter(waits, draw=self.clock.random()), left))
-            waits += 1
-
-    def _wait_until(self, lease: Callable[[], timedelta | None]) -> datetime | None:
-        if self._wait_for is None:
+    def _end_of_wait(self) -> datetime | None:
+        if self._rules.wait_for is None:
             return None
-        remaining = lease()
-        allowed = self._wait_for if remaining is None else min(self._wait_for, remaining - ANSWER_MARGIN)
-        return self.clock.now() + allowed
+        remaining = self._remaining()
+        allowed = self._rules.wait_for if remaining is None else min(self._rules.wait_for, remaining - ANSWER_MARGIN)
+        return self._rules.records.clock.now() + allowed
 
-    def _complete(self, claim: Claim, result: object) -> None:
-        """Store the function's result."""
+    def take(self) -> float | None:
+        """Take the key, or find an earlier call's result; return the seconds to wait if another call holds the key."""
+        records, policy = self._rules.records, self._rules.on_expired_lease
         try:
-            stored = self._codec.write(result)
-        except ValueError as error:
-            if not self._records.complete(claim, None):
-                raise LeaseLostError(claim.key, result) from error
-            problem = f"its {type(result).__name__} can't be stored: {error}"
-            raise ResultError(claim.key, f"the function ran and counts as done, but {problem}") from error
-        if not self._records.complete(claim, stored):
-            raise LeaseLostError(claim.key, result)
+            if self._waits:
+                self.replay = records.peek(self._claim, on_expired_lease=policy)
+            if self.replay is None:
+                taken = records.claim(self._claim, self._remaining(), on_expired_lease=policy)
+                if isinstance(taken, Claimed):
+                    self.fence = taken.fence
+                else:
+                    self.replay = taken
+            return None
+        except AlreadyInProgressError:
+            until, clock = self._wait_until, records.clock
+            left = 0.0 if until is None else (until - clock.now()).total_seconds()
+            if left <= 0:
+                raise
+        self._waits += 1
+        return min(full_jitter(self._waits - 1, draw=clock.random()), left)
 
-    def _fail(self, claim: Claim, error: BaseException, before: BaseException | None) -> None:
+    def replayed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return the stored result, or what `on_duplicate` makes of it; raise a stored failure."""
+        assert self.replay is not None  # noqa: S101  # for the type checker
+        if isinstance(self.replay, FailureReplay):
+            raise read_failure(self._claim.key, self.replay.text, self._rules.permanent_errors)
+        result = self._rules.codec.read(*self.replay)
+        on_duplicate = self._rules.on_duplicate
+        return result if on_duplicate is None else on_duplicate(result, *args, **kwargs)
+
+    def complete(self, result: object) -> None:
+        """Store the function's result."""
+        records, key = self._rules.records, self._claim.key
+        try:
+            stored = self._rules.codec.write(result)
+        except ValueError as error:
+            if not records.complete(self._claim, None):
+                raise LeaseLostError(key, result) from error
+            problem = f"its {type(result).__name__} can't be stored: {error}"
+            raise ResultError(key, f"the function ran and counts as done, but {problem}") from error
+        if not records.complete(self._claim, stored):
+            raise LeaseLostError(key, result)
+
+    def fail(self, error: BaseException) -> None:
         """Record that the function failed; its own exception is the one to be raised, so nothing is raised here."""
-        if isinstance(error, self._permanent_errors):
+        claim, rules = self._claim, self._rules
+        if isinstance(error, rules.permanent_errors):
             try:
-                if not self._records.fail(claim, write_failure(error)):
+                if not rules.records.fail(claim, write_failure(error)):
                     log.warning("%s failed permanently, which is not stored: another call had taken its key", claim.key)
             except Exception:
                 log.exception("%s failed permanently, but that could not be stored; it stays held", claim.key)
-        elif self._on_expired_lease == "raise" and leaves_outcome_open(error, before):
+        elif rules.on_expired_lease == "raise" and leaves_outcome_open(error, self._handled_before):
             log.warning("%s stays held: whether its effect took place is not known (token %s)", claim.key, claim.token)
         else:
-            self.release(claim)
+            self._release()
 
-    def release(self, claim: Claim) -> None:
-        """Release the key; if that fails, the lease ends by itself."""
+    def give_back(self) -> None:
+        """Release the key if this call has taken it."""
+        if self.fence is not None:
+            self._release()
+
+    def _release(self) -> None:
         try:
-            self._records.release(claim)
+            self._rules.records.release(self._claim)
         except Exception:
-            log.exception("%s could not be released; it stays held until its lease is over", claim.key)
+            log.exception("%s could not be released; it stays held until its lease is over", self._claim.key)
 
 
-def _drive(
-    steps: Generator[_Run | _Sleep | _Request, Any, _Returned | _Duplicate | _Raised],
-    function: Callable[[], object],
-    call: _IdempotentCall,
-) -> Any:
-    """Carry out the steps of a call in this thread."""
-    answer: Any = None
-    error: BaseException | None = None
-    step: _Run | _Sleep | _Request | None = None
-    try:
-        while True:
-            step = steps.send(answer) if error is None else steps.throw(error)
-            answer = error = None
-            if isinstance(step, _Sleep):
-                call.clock.sleep(step.seconds)
-            elif isinstance(step, _Run):
-                answer = _run(function, step.fence)
-            else:
-                try:
-                    answer = step.send()
-                except BaseException as raised:
-                    error = raised
-    except StopIteration as stop:
-        end: _Returned | _Duplicate | _Raised = stop.value
-    step = None  # it may hold the function's exception
-    if isinstance(end, _Raised):
-        end.reraise()
-    return end.on_duplicate() if isinstance(end, _Duplicate) else end.value
-
-
-def _run(function: Callable[[], object], fence: int | None) -> _Returned | _Raised:
-    try:
-        with _fenced(fence):
-            return _Returned(function())
-    except BaseException as error:
-        return _Raised(error)
-
-
-async def _drive_async(
-    steps: Generator[_Run | _Sleep | _Request, Any, _Returned | _Duplicate | _Raised],
-    function: Callable[[], Any],
-    call: _IdempotentCall,
-) -> Any:
-    """Carry out the steps of a call in this task; requests are made in a thread."""
-    answer: Any = None
-    error: BaseException | None = None
-    step: _Run | _Sleep | _Request | None = None
-    try:
-        while True:
-            step = steps.send(answer) if error is None else steps.throw(error)
-            answer = error = None
-            if isinstance(step, _Sleep):
-                await call.clock.sleep_async(step.seconds)
-            elif isinstance(step, _Run):
-                answer = await _run_async(function, step.fence)
-            else:
-                try:
-                    answer = await _request_async(step, call)
-                except BaseException as raised:
-                    error = raised
-    except StopIteration as stop:
-        end: _Returned | _Duplicate | _Raised = stop.value
-    step = None  # it may hold the function's exception
-    if isinstance(end, _Raised):
-        end.reraise()
-    if isinstance(end, _Duplicate):
-        value = end.on_duplicate()
-        return await value if inspect.isawaitable(value) else value
-    return end.value
-
-
-async def _run_async(function: Callable[[], Any], fence: int | None) -> _Returned | _Raised:
-    try:
-        with _fenced(fence):
-            return _Returned(await function())
-    except BaseException as error:
-        return _Raised(error)
-
-
-async def _request_async(step: _Request, call: _IdempotentCall) -> Any:
-    """Make a request in a thread; if the caller is cancelled meanwhile, release a key that the request has taken."""
-    work, cancelled = await _to_the_end(step.send)
+async def _in_thread(blocking: Callable[[], Returned], *, if_cancelled: Callable[[], None] | None = None) -> Returned:
+    """Call in a thread, to the end even if this task is cancelled; then call `if_cancelled` and raise."""
+    work, cancelled = await _to_the_end(blocking)
     if cancelled is None:
         return work.result()
-    if step.claim is not None and work.exception() is None and isinstance(work.result(), Claimed):
-        await _to_the_end(partial(call.release, step.claim))
-    raise cancelled from (None if step.claim else work.exception())
+    if if_cancelled is not None:
+        await _to_the_end(if_cancelled)
+    raise cancelled from work.exception()
 
 
-async def _to_the_end(function: Callable[[], Returned]) -> tuple[asyncio.Future[Returned], BaseException | None]:
+async def _to_the_end(blocking: Callable[[], Returned]) -> tuple[asyncio.Future[Returned], BaseException | None]:
     """Call in a thread and wait until the call is over, however often the caller is cancelled meanwhile.
 
     It is an executor's future, not a task: the end of the loop cancels tasks, but a thread's work goes on.
     """
-    work = asyncio.get_running_loop().run_in_executor(None, contextvars.copy_context().run, function)
+    work = asyncio.get_running_loop().run_in_executor(None, contextvars.copy_context().run, blocking)
     cancelled: BaseException | None = None
     while not work.done():
         try:

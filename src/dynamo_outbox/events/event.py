@@ -16,7 +16,7 @@ from .ids import uuid7
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any, Self
 
     from .context import Context
@@ -29,7 +29,57 @@ MAX_SEQUENCE = 2**63 - 1
 """The largest signed 64-bit integer: most JSON readers would round a larger one."""
 
 
-class Event(Frozen):
+class _Fields:
+    """The attributes of an `Event`, not frozen: setting them as `Frozen` allows it takes five times as long."""
+
+    __slots__ = (
+        "_context",
+        "_data",
+        "_drawn",
+        "_text",
+        "aggregate_id",
+        "aggregate_type",
+        "id",
+        "source",
+        "time",
+        "type",
+        "version",
+    )
+
+    type: str
+    id: str
+    time: datetime
+    source: str | None
+    version: int
+    aggregate_type: str | None
+    aggregate_id: str | None
+    _context: Context | str
+    """The fields from `sequence` on; their JSON text in an event that was read from an outbox item."""
+    _drawn: frozenset[str]
+    """The names of those of ``id`` and ``time`` that were generated here and not given."""
+    _data: dict[str, Any] | None
+    _text: str | None
+
+    def __init__(
+        self,
+        shared: tuple[str, str | None, str | None, int],
+        id: str,  # noqa: A002
+        time: datetime,
+        aggregate_id: str | None,
+        text: str,
+        context: str,
+    ) -> None:
+        self.type, self.source, self.aggregate_type, self.version = shared
+        self.id = id
+        self.time = time
+        self.aggregate_id = aggregate_id
+        self._context = NO_CONTEXT if context == "{}" else context
+        self._drawn = _NONE_DRAWN
+        self._data = None
+        self._text = text
+
+
+class Event(Frozen, _Fields):
     """A domain event.
 
     Two events are equal if all their fields are. The data are copied and normalised to JSON values when the event is
@@ -56,19 +106,7 @@ class Event(Frozen):
         InvalidEventError: A field could never be written, sent or read back; the error names the field.
     """
 
-    __slots__ = (
-        "_context",
-        "_data",
-        "_drawn",
-        "_text",
-        "aggregate_id",
-        "aggregate_type",
-        "id",
-        "source",
-        "time",
-        "type",
-        "version",
-    )
+    __slots__ = ()
     FIELDS = (
         "type",
         "data",
@@ -83,20 +121,6 @@ class Event(Frozen):
         "causation_id",
         "traceparent",
     )
-
-    type: str
-    id: str
-    time: datetime
-    source: str | None
-    version: int
-    aggregate_type: str | None
-    aggregate_id: str | None
-    _context: Context | str
-    """The fields from `sequence` on; their JSON text in an event that was read from an outbox item."""
-    _drawn: frozenset[str]
-    """The names of those of ``id`` and ``time`` that were generated here and not given."""
-    _data: dict[str, Any] | None
-    _text: str | None
 
     def __init__(  # noqa: PLR0913  # the fields of an event
         self,
@@ -193,14 +217,17 @@ class Event(Frozen):
         Raises:
             InvalidEventError: As in the constructor.
         """
-        if not changes.keys() <= _INDEPENDENT:
+        if not changes.keys() <= _INDEPENDENT_FIELDS:
             return self._rebuilt(changes)
         copy = self._copied()
-        if "source" in changes:
-            fill(copy, "source", _checked_source(changes["source"]))
-        if not changes.keys() <= {"source"}:
-            members = [changes.get(name, value) for (_, name), value in zip(CONTEXT_FIELDS, self.context, strict=True)]
-            fill(copy, "_context", _checked_context(*members))
+        context = list(self.context)
+        for name, value in changes.items():
+            if name == "source":
+                fill(copy, "source", _checked_source(value))
+            else:
+                position, check = _CONTEXT_CHECKS[name]
+                context[position] = None if value is None else check(name, value)
+        fill(copy, "_context", tuple(context))
         return copy
 
     def with_defaults(self, *, id: str, time: datetime) -> Self:  # noqa: A002
@@ -214,7 +241,7 @@ class Event(Frozen):
 
             return shallow_copy(self)
         copy = object.__new__(type(self))
-        for name in Event.__slots__:
+        for name in _Fields.__slots__:
             fill(copy, name, getattr(self, name))
         return copy
 
@@ -232,8 +259,6 @@ class Event(Frozen):
         return hash((self.type, self.id))
 
 
-_INDEPENDENT = frozenset({"source", *(name for _, name in CONTEXT_FIELDS)})
-"""Fields that are checked without regard to any other."""
 _NONE_DRAWN: frozenset[str] = frozenset()
 
 
@@ -253,20 +278,9 @@ def event_from_texts(
         id, time, aggregate_id: The event's.
         data, context: JSON text, parsed when the event's data or context are asked for.
     """
-    event = object.__new__(Event)
-    event_type, source, aggregate_type, version = shared
-    fill(event, "type", event_type)
-    fill(event, "id", id)
-    fill(event, "time", time)
-    fill(event, "source", source)
-    fill(event, "version", version)
-    fill(event, "aggregate_type", aggregate_type)
-    fill(event, "aggregate_id", aggregate_id)
-    fill(event, "_context", NO_CONTEXT if context == "{}" else context)
-    fill(event, "_drawn", _NONE_DRAWN)
-    fill(event, "_data", None)
-    fill(event, "_text", data)
-    return event
+    event = _Fields(shared, id, time, aggregate_id, data, context)
+    event.__class__ = Event
+    return event  # type: ignore[return-value]  # it is one now
 
 
 def _checked_type(value: object) -> str:
@@ -331,11 +345,24 @@ def _checked_context(sequence: object, correlation_id: object, causation_id: obj
     if sequence is correlation_id is causation_id is traceparent is None:
         return NO_CONTEXT
     return (
-        None if sequence is None else _checked_int("sequence", sequence, 0),
+        None if sequence is None else _checked_sequence("sequence", sequence),
         None if correlation_id is None else _required_text("correlation_id", correlation_id),
         None if causation_id is None else _required_text("causation_id", causation_id),
         None if traceparent is None else _required_text("traceparent", traceparent),
     )
+
+
+def _checked_sequence(field: str, value: object) -> int:
+    return _checked_int(field, value, 0)
+
+
+_CONTEXT_CHECKS: dict[str, tuple[int, Callable[[str, object], Any]]] = {
+    name: (position, _checked_sequence if name == "sequence" else _required_text)
+    for position, (_, name) in enumerate(CONTEXT_FIELDS)
+}
+"""Position in a `Context`, and the check, of each field."""
+_INDEPENDENT_FIELDS = frozenset({"source", *_CONTEXT_CHECKS})
+"""Fields that are checked without regard to any other."""
 
 
 def _read_context(text: str) -> Context:

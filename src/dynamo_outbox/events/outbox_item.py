@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "check_keys", "decode_event", "encode_event", "is_outbox_image", "time_text"]
 
 FORMAT = 1
+_FORMAT_TEXT = str(FORMAT)
 
 ATTRIBUTES = frozenset(
     {
@@ -142,22 +143,18 @@ def _decode_fast(image: Mapping[str, Any]) -> Event:
         and time.tzinfo is UTC
         and (not aggregate_id) is (not aggregate_type)
         and len(source) + len(aggregate_type) <= _MAX_SHARED_CHARACTERS
+        and image["outboxFormat"]["N"] == _FORMAT_TEXT
     ):
         raise ValueError
-    shared = _shared(
-        image["eventType"]["S"], source, aggregate_type, image["eventVersion"]["N"], image["outboxFormat"]["N"]
-    )
+    shared = _shared(image["eventType"]["S"], source, aggregate_type, image["eventVersion"]["N"])
     return event_from_texts(shared, event_id, time, aggregate_id or None, data=data, context=context)
 
 
 @lru_cache(maxsize=256)
-def _shared(
-    event_type: str, source: str, aggregate_type: str, version: str, item_format: str
-) -> tuple[str, str | None, str | None, int]:
+def _shared(event_type: str, source: str, aggregate_type: str, version: str) -> tuple[str, str | None, str | None, int]:
     """Check the fields that many items share, and return them as the event has them."""
-    if {type(text) for text in (event_type, source, aggregate_type, version, item_format)} != {str}:
+    if {type(text) for text in (event_type, source, aggregate_type, version)} != {str}:
         raise ValueError
-    check_format(item_format, "outboxFormat.N")
     checked = Event(
         event_type,
         {},

@@ -17,12 +17,7 @@ if TYPE_CHECKING:
 
     from .actions import Action
 
-__all__ = [
-    "check_event_item",
-    "check_limits",
-    "item_size",
-    "size_bound",
-]
+__all__ = ["check_event_item", "check_limits", "item_size"]
 
 MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES = 2048, 1024
 _CONTAINER_BYTES = 3
@@ -33,7 +28,14 @@ _MEMBER_BYTES = 1
 
 def item_size(item: Mapping[str, Any]) -> int:
     """Return a typed item's size by DynamoDB's rules, in bytes; a lower bound, as that for numbers is approximate."""
-    return sum(len(name.encode()) + _value_size(typed) for name, typed in item.items())
+    size = 0
+    for name, typed in item.items():
+        size += len(name.encode())
+        if "S" in typed:  # as most are
+            size += len(typed["S"].encode())
+        else:
+            size += _number_size(typed["N"]) if "N" in typed else _value_size(typed)
+    return size
 
 
 def check_event_item(item: Mapping[str, Mapping[str, str]], partition_key: str, sort_key: str) -> None:
@@ -48,26 +50,12 @@ def check_event_item(item: Mapping[str, Mapping[str, str]], partition_key: str, 
     if 4 * max(len(item[partition_key]["S"]), len(item[sort_key]["S"])) > MAX_SORT_KEY_BYTES:
         limits = ((partition_key, "aggregate_id", MAX_PARTITION_KEY_BYTES), (sort_key, "id", MAX_SORT_KEY_BYTES))
         for attribute, field, most in limits:
-            size = len(item[attribute]["S"].encode())
-            if size > most:
-                raise InvalidEventError(field, f"makes a key of {size:,} bytes, and DynamoDB takes {most:,}")
-    if size_bound(item) > MAX_ITEM_BYTES and (size := item_size(item)) > MAX_ITEM_BYTES:
+            length = len(item[attribute]["S"].encode())
+            if length > most:
+                raise InvalidEventError(field, f"makes a key of {length:,} bytes, and DynamoDB takes {most:,}")
+    size = item_size(item)
+    if size > MAX_ITEM_BYTES:
         raise InvalidEventError("data", f"makes an item of {size:,} bytes, and DynamoDB takes {MAX_ITEM_BYTES:,}")
-
-
-def size_bound(item: Mapping[str, Any]) -> int:
-    """Return an upper bound of `item_size` in a fraction of its time: four bytes for each character."""
-    characters = 0
-    others = 0
-    for name, typed in item.items():
-        text = typed.get("S")
-        if text is None:
-            text = typed.get("N")
-        if text is None:
-            text = ""
-            others += _value_size(typed)
-        characters += len(name) + len(text) + 1  # a number has at most a byte more than it has digits
-    return 4 * characters + others
 
 
 def _value_size(typed: Mapping[str, Any]) -> int:
@@ -113,8 +101,6 @@ def check_limits(actions: Sequence[Action], keys: Mapping[str, Sequence[str]]) -
     if len(actions) > MAX_ACTIONS:
         problem = f"the transaction has {len(actions)} actions, and DynamoDB takes {MAX_ACTIONS}, events included"
         raise TransactionLimitError("actions", _name(actions, MAX_ACTIONS), problem)
-    if _are_small(actions):
-        return
     total = 0
     seen: dict[tuple[Any, ...], int] = {}
     key_names = _key_names(actions, keys)
@@ -133,19 +119,6 @@ def check_limits(actions: Sequence[Action], keys: Mapping[str, Sequence[str]]) -
         if identity is not None and seen.setdefault(identity, position) != position:
             problem = f"names the same item as {_name(actions, seen[identity])}; DynamoDB takes one action per item"
             raise TransactionLimitError("same item", _name(actions, position), problem)
-
-
-def _are_small(actions: Sequence[Action]) -> bool:
-    """Return whether the actions are on different tables and so small that they can't break a limit."""
-    tables = set()
-    total = 0
-    for action in actions:
-        for request in action.request.values():
-            tables.add(request["TableName"])
-            for part in ("Item", "Key", "ExpressionAttributeValues"):
-                if part in request:
-                    total += size_bound(request[part])
-    return total <= MAX_ITEM_BYTES and len(tables) == len(actions)
 
 
 def _least_change(request: Mapping[str, Any]) -> int:

@@ -1,4 +1,4 @@
-# The project's commands. Each installs what it needs: a machine with Python 3.11 (venv included) and make is enough.
+# The project's commands. You need only make and Python 3.11 with venv; each command installs the rest.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 SHELL := /bin/sh
@@ -16,9 +16,9 @@ TEST := $(VENV)/.ready-test $(ENGINE)/.ready build/.ready
 PYTEST := PYTHONPATH=src $(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal
 DECODING := $(addprefix tests/unit/test_,records.py fast_records.py shapes.py values.py fast_values.py)
 
-# $(call environment,FOLDER,CONTENT,DURATION): a new, empty virtual environment.
+# $(call environment,FOLDER,CONTENT,DURATION): create a new, empty virtual environment.
 define environment
-	@$(PYTHON) -c 'import sys; sys.exit("dynamo-outbox needs Python 3.11 or newer; name one: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit("dynamo-outbox needs Python 3.11 or newer; choose one: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	@echo "setting up $(1): $(2); usually takes $(3)"
 	@rm -rf $(1)
 	@$(PYTHON) -m venv $(1)
@@ -26,16 +26,16 @@ endef
 
 RELAY ?= pipe
 TOLD = $(if $(ALARM_TOPIC),AlarmTopic=$(ALARM_TOPIC))
-# $(call sam_build,TEMPLATE,MODE): the functions with their requirements and no more, as Lambda brings boto3, and the
-# library from this tree.
+# $(call sam_build,TEMPLATE,MODE): build the functions with their requirements and the library from this tree, without
+# boto3, which Lambda provides.
 define sam_build
 cd examples/books && PIP_NO_DEPS=1 PIP_FIND_LINKS=$(CURDIR)/build/sam/wheel PIP_CONSTRAINT=$(CURDIR)/constraints/dev.txt \
 	$(abspath $(SAM))/bin/sam build --template $(1) --build-dir $(CURDIR)/build/sam/$(2)
 endef
-# $(call sam,COMMAND,MODE): with the settings of examples/books/samconfig.toml.
+# $(call sam,COMMAND,MODE): run a SAM CLI command with the settings in examples/books/samconfig.toml.
 sam = cd examples/books && $(abspath $(SAM))/bin/sam $(1) --config-env $(2)
 
-.PHONY: help demo start start-cdc test check properties short-proof end-to-end proof bench fuzz coverage docs tutorial lint format
+.PHONY: help demo start start-cdc test check properties short-proof end-to-end proof bench fuzz coverage docs reference tutorial lint format
 .PHONY: dist test-wheel clean build build-cdc deploy deploy-cdc teardown teardown-cdc check-templates
 
 help: ## show these commands
@@ -44,35 +44,35 @@ help: ## show these commands
 demo: $(TEST) ## send a book through every mode on a local engine and show each hop
 	@$(LOCAL) demo $(MODES)
 
-start: $(TEST) ## serve the books in outbox mode at localhost:3000 until Ctrl-C
+start: $(TEST) ## serve the books API in outbox mode at localhost:3000 until Ctrl-C
 	@$(LOCAL) start outbox-pipe --port $(PORT)
 
-start-cdc: $(TEST) ## serve the books in CDC mode at localhost:3000 until Ctrl-C
+start-cdc: $(TEST) ## serve the books API in CDC mode at localhost:3000 until Ctrl-C
 	@$(LOCAL) start cdc --port $(PORT)
 
-test: $(TEST) ## run the unit, contract, books and docs tests
-	$(PYTEST) $(or $(ARGS),tests/unit tests/contract tests/books tests/docs)
+test: $(TEST) ## run the unit, contract, books and docs tests, and the cases
+	$(PYTEST) $(or $(ARGS),tests/unit tests/contract tests/books tests/docs tests/cases)
 
-check: ## run everything else that must pass before a change is merged
+check: ## run all other checks that must pass before a merge
 	@for each in properties short-proof end-to-end lint docs tutorial dist test-wheel demo check-templates; \
 	do echo "== make $$each" && $(MAKE) --no-print-directory $$each || exit 1; done
 
-properties: $(TEST) ## run the property tests with all their examples, those of record decoding first
+properties: $(TEST) ## run the property tests with all their examples, record decoding first
 	$(PYTEST) -m hypothesis --hypothesis-profile=full $(DECODING) tests/unit tests/contract tests/proof/fuzz $(ARGS)
 
 short-proof: $(TEST) ## run a shortened proof of the guarantees
 	$(PYTEST) tests/proof $(ARGS)
 
-end-to-end: $(TEST) ## run the example's own commands as a reader would
+end-to-end: $(TEST) ## test the example's commands end to end
 	$(PYTEST) tests/end_to_end $(ARGS)
 
 proof: $(TEST) $(VENV)/.ready-proof ## prove the guarantees under faults and print a table of the outcomes; takes 15 minutes
 	@$(VENV)/bin/python -m tests.proof $(ARGS)
 
-bench: $(VENV)/.ready-bench ## compare with the peers side by side and print the results beside their targets
+bench: $(VENV)/.ready-bench ## benchmark against the alternatives and print the results with their targets
 	@PYTHONPATH=src $(VENV)/bin/python -m benchmarks $(ARGS)
 
-fuzz: $(VENV)/.ready-test $(VENV)/.ready-proof ## search for input that breaks the decoders, for five minutes, and extend the corpus
+fuzz: $(VENV)/.ready-test $(VENV)/.ready-proof ## fuzz the decoders for five minutes and extend the corpus
 	@mkdir -p build/fuzz
 	PYTHONPATH=src $(VENV)/bin/python -m tests.proof.fuzz.guided -max_total_time=300 -max_len=6000 $(ARGS) build/fuzz tests/proof/fuzz/corpus
 	PYTHONPATH=src $(VENV)/bin/python -m tests.proof.fuzz.minimise build/fuzz
@@ -81,33 +81,38 @@ coverage: $(TEST) $(VENV)/.ready-lint ## report the branch coverage of src; docs
 	$(VENV)/bin/python -m coverage run -m pytest -q --hypothesis-profile=full tests/unit tests/books tests/docs tests/contract
 	$(VENV)/bin/python -m coverage report
 
-build: $(SAM)/.ready build/sam/wheel/.ready ## build the example in outbox mode with the SAM CLI, for deploying
+build: $(SAM)/.ready build/sam/wheel/.ready ## build the example in outbox mode with the SAM CLI
 	@$(call sam_build,template.yaml,outbox)
 
-build-cdc: $(SAM)/.ready build/sam/wheel/.ready ## the same in CDC mode
+build-cdc: $(SAM)/.ready build/sam/wheel/.ready ## build the example in CDC mode with the SAM CLI
 	@$(call sam_build,template.cdc.yaml,cdc)
 
-deploy: build ## deploy the example in outbox mode to your AWS account; RELAY=lambda for the relay in place of the pipe
+deploy: build ## deploy the example in outbox mode to your AWS account; RELAY=lambda to use the relay instead of the pipe
 	@$(call sam,deploy,outbox) --parameter-overrides Relay=$(RELAY) $(TOLD) $(ARGS)
 
 deploy-cdc: build-cdc ## deploy the example in CDC mode
 	@$(call sam,deploy,cdc) $(if $(TOLD),--parameter-overrides $(TOLD)) $(ARGS)
 
-teardown: $(SAM)/.ready ## delete the deployed example in outbox mode with all its data
+teardown: $(SAM)/.ready ## delete the deployed example in outbox mode and all its data
 	@$(SAM)/bin/python examples/books/empty_buckets.py dynamo-outbox-books $(ARGS)
 	@$(call sam,delete,outbox) $(ARGS)
 
-teardown-cdc: $(SAM)/.ready ## delete the deployed example in CDC mode with all its data
+teardown-cdc: $(SAM)/.ready ## delete the deployed example in CDC mode and all its data
 	@$(SAM)/bin/python examples/books/empty_buckets.py dynamo-outbox-books-cdc $(ARGS)
 	@$(call sam,delete,cdc) $(ARGS)
 
-check-templates: build build-cdc ## check the templates as the SAM CLI does, and build what they deploy
+check-templates: build build-cdc ## validate the templates with the SAM CLI and build the functions
 	$(SAM)/bin/sam validate --lint --region eu-central-1 -t examples/books/template.yaml
 	$(SAM)/bin/sam validate --lint --region eu-central-1 -t examples/books/template.cdc.yaml
 
 docs: $(VENV)/.ready-docs ## build the site of docs/ in build/docs; warnings and broken links are errors
 	$(VENV)/bin/python -m tests.docs.fastapi_page
 	$(VENV)/bin/python -m sphinx -q -W --keep-going -b html docs build/docs
+	$(VENV)/bin/python -m tests.docs.offline build/docs
+
+reference: $(VENV)/.ready-test ## generate the reference from the docstrings, and the docs' tables and diagrams from the code
+	$(VENV)/bin/python docs/reference.py
+	$(VENV)/bin/python docs/pictures.py
 
 tutorial: $(VENV)/.ready-test ## follow the tutorial in an empty folder, with the wheel and new environments
 	@rm -rf build/tutorial
@@ -141,7 +146,8 @@ test-wheel: ## test the wheel of `make dist` in empty environments, with the low
 clean: ## remove everything that make has created
 	rm -rf $(VENV) $(ENGINE) $(SAM) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-# The project's own environment: the library, editable. A group of pyproject.toml is added when a command needs it.
+# The project's own environment, with the library in editable mode. A command adds the groups of pyproject.toml that it
+# needs.
 $(VENV)/.ready: pyproject.toml constraints/dev.txt
 	$(call environment,$(VENV),the library,half a minute)
 	@$(VENV)/bin/python -m pip install --quiet pip hatchling editables -c constraints/dev.txt
@@ -165,14 +171,14 @@ $(SAM)/.ready: constraints/sam.txt
 	@$(SAM)/bin/python -m pip install --quiet --no-deps -r constraints/sam.txt
 	@touch $@
 
-# The library's wheel, for what is built with the SAM CLI: dynamo-outbox is not on PyPI.
+# The library's wheel for the SAM CLI's builds, because dynamo-outbox is not on PyPI.
 build/sam/wheel/.ready: $(SAM)/.ready $(shell find src -name '*.py') pyproject.toml
 	@rm -rf build/sam/wheel
 	@$(SAM)/bin/python -m pip wheel --quiet --no-deps --wheel-dir build/sam/wheel .
 	@touch $@
 
-# The requirements of the functions' zip, and the boto3 that stands in for Lambda's: downloaded once, so that packaging
-# needs no network.
+# The requirements of the functions' zip, and boto3 in place of Lambda's. They are downloaded once, so that packaging needs
+# no network.
 build/.ready: $(VENV)/.ready examples/books/src/requirements.txt
 	@echo "downloading the requirements of the example's functions; usually takes ten seconds"
 	@rm -rf build/wheels build/lambda-runtime

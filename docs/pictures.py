@@ -1,4 +1,4 @@
-"""Draws the docs' pictures from the tables in the code: ``python docs/pictures.py`` writes them into their pages."""
+"""Generate the tables and diagrams in the docs from the code: ``python docs/pictures.py`` updates the pages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DOCS = Path(__file__).parent
 
 
 def record_life() -> str:
-    """The life of an idempotency record, as a mermaid state diagram."""
+    """Return the states of an idempotency record as a mermaid diagram."""
     ids = {
         "none": "[*]",
         "in progress": "InProgress",
@@ -25,31 +25,33 @@ def record_life() -> str:
 
 
 def on_meeting() -> str:
-    """What a call does about the record that it meets, as a table."""
+    """Return the outcome of a call by the record that it finds, as a table."""
     rows = [
         f"| {met} | {outcome} | {'the same' if AT_MOST_ONCE[met] is outcome else AT_MOST_ONCE[met]} |"
         for met, outcome in ON_MEETING.items()
     ]
-    return "\n".join(["| record met | the call | where an expired lease raises |", "|---|---|---|", *rows])
+    return "\n".join(['| record found | the call | with `on_expired_lease="raise"` |', "|---|---|---|", *rows])
 
 
 def on_answer() -> str:
-    """What the writer does about an answer, as a table."""
+    """Return the writer's step after each response, as a table."""
     rows = [
         f"| {answer} | {'yes' if answer in SENT_AGAIN else 'no'} | {plain} | {doubtful} |"
         for answer, (plain, doubtful) in ON_ANSWER.items()
     ]
-    heading = "| answer | sent again, if in time | else, where every request was answered | where one was not |"
+    heading = (
+        "| response | repeated, if in time | otherwise, if every request got a response | otherwise, if one did not |"
+    )
     return "\n".join([heading, "|---|---|---|---|", *rows])
 
 
 def after_failure() -> str:
-    """What follows when an inbox's handler or its transaction failed, as a list: the first that fits."""
+    """Return the consequences of a failed handler or inbox transaction, as a list; the first that applies counts."""
     return "\n".join(f"{number}. {case}" for number, case in enumerate(AfterFailure, start=1))
 
 
 def decisions() -> str:
-    """The decisions with the signs that would reopen them, as a table."""
+    """Return the decisions and the conditions for reopening them, as a table."""
     rows = []
     for path in sorted((DOCS / "decisions").glob("0*.md")):
         text = path.read_text(encoding="utf-8")
@@ -69,7 +71,7 @@ PICTURES = {
 
 
 def drawn(page: str) -> str:
-    """A page with each picture between its markers drawn anew."""
+    """Return a page with the content between its markers generated again."""
     for name, draw in PICTURES.items():
         start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         if start in page:

@@ -1,4 +1,4 @@
-"""Empty environments, into which the wheel is installed as a user would."""
+"""Empty virtual environments, to install the wheel as a user would."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ POINTS_ELSEWHERE = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
 
 
 class Environment:
-    """A virtual environment in a folder of its own, and a place beside it to work in.
+    """A virtual environment in its own folder, with a working folder beside it.
 
     Attributes:
-        python: Its interpreter.
-        home: The folder that its processes start in; nothing of the project is in it.
+        python: The environment's interpreter.
+        home: The working folder of its processes; no project files are in it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -33,15 +33,15 @@ class Environment:
         self.home.mkdir()
 
     def run(self, arguments: Sequence[str], *, log: Path | None = None, **variables: str) -> None:
-        """Run its interpreter with nothing pointing elsewhere.
+        """Run the environment's interpreter, without environment variables that refer to other environments.
 
         Args:
-            arguments: The interpreter's.
-            log: The file for what it says; by default it is said on the terminal.
-            variables: Environment variables beside this process's own.
+            arguments: The interpreter's arguments.
+            log: The file for standard output; by default the terminal.
+            variables: Environment variables in addition to those of this process.
 
         Raises:
-            CalledProcessError: It failed.
+            CalledProcessError: The interpreter exited with another status than 0.
         """
         kept = {name: value for name, value in os.environ.items() if name not in POINTS_ELSEWHERE}
         with nullcontext() if log is None else log.open("w") as output:
@@ -49,16 +49,16 @@ class Environment:
             subprocess.run(command, cwd=self.home, env=kept | variables, stdout=output, check=True)
 
     def install(self, *arguments: str) -> None:
-        """Have pip install, with its arguments."""
+        """Run `pip install` with these arguments."""
         self.run(["-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile", *arguments])
 
 
 @contextmanager
 def empty_environment(python: str = sys.executable) -> Iterator[Environment]:
-    """An environment with pip alone, gone afterwards.
+    """Create an environment that contains only pip, and delete it afterwards.
 
     Args:
-        python: The interpreter that it is made of.
+        python: The interpreter to create it from.
     """
     with TemporaryDirectory(prefix="dynamo-outbox-wheel-") as temporary:
         folder = Path(temporary).resolve()

@@ -1,4 +1,4 @@
-"""A pytest plugin that refuses a run whose library is not the installed one."""
+"""A pytest plugin that stops a run if the library is not imported from the installed wheel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def pytest_report_header() -> str:
 
 
 def strangers() -> list[str]:
-    """The library's modules that came from anywhere but this environment."""
+    """Return the library's modules that were not imported from this environment."""
     found = {name: module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] == "dynamo_outbox"}
     return [
         f"{name} from {file}" for name, file in found.items() if not file or SITE not in Path(file).resolve().parents
@@ -29,7 +29,7 @@ def strangers() -> list[str]:
 
 
 def pytest_sessionstart() -> None:
-    import dynamo_outbox  # noqa: F401  # so that there is something to look at
+    import dynamo_outbox  # noqa: F401  # to have a module to check
 
     _refuse(strangers())
 
@@ -40,4 +40,4 @@ def pytest_sessionfinish() -> None:
 
 def _refuse(found: list[str]) -> None:
     if found:
-        pytest.exit(f"not of the environment under test, {SITE}: {', '.join(found)}", returncode=3)
+        pytest.exit(f"modules from outside the environment under test ({SITE}): {', '.join(found)}", returncode=3)

@@ -1,7 +1,7 @@
-"""Writes the SBOM of what installing the wheel brings: ``python release/sbom.py dist/….whl FILE CYCLONEDX-PY``.
+"""Write the SBOM of the wheel and its dependencies: ``python release/sbom.py dist/….whl FILE CYCLONEDX-PY``.
 
-The wheel is installed alone into an empty environment, pip is taken out of it, and what is left is written down as
-CycloneDX JSON: the library and, with its version and licence, everything that it needs, as of today.
+The script installs the wheel into an empty environment and removes pip. The SBOM, in CycloneDX JSON, lists the rest:
+the library and the newest versions of its dependencies, with their licences.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""Tests the wheel as it would be installed: ``python release/try_wheel.py dist/….whl lowest newest``.
+"""Test the installed wheel: ``python release/try_wheel.py dist/….whl lowest newest``.
 
-Each end of the dependencies' ranges gets an empty environment and, first of all, the wheel alone, which has to load
-every public name and to answer as a command. Then come what the tests need and a copy of the tests, in a folder that
-knows nothing of ``src``; `installed_only` refuses a run that takes any module of the library from elsewhere.
+For the lowest and the newest versions of the dependencies, the script:
 
-These are the unit tests and the contract with the fakes, which are in the wheel. Left out are the tests of what is not
-in it (the example, the documents, the release, the proof, which takes copies of ``src``) and of engines, which are
-programs of their own and the same whatever is installed here.
+1. installs the wheel into an empty environment, loads every public name and module, and runs the command;
+2. installs what the tests need, copies the tests to a folder without ``src``, and runs them. The plugin
+   `installed_only` stops the run if any module of the library is imported from elsewhere.
+
+It runs the unit tests and the contract tests of the fakes. It skips the tests of what is not in the wheel (the example,
+the docs, the release, the proof, which copies ``src``) and of engines, which do not depend on the installed packages.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ ENDS = {"lowest": ["--constraint", str(PROJECT / "constraints" / "lowest.txt")],
 TESTS = ["tests/unit", "tests/contract"]
 LEFT_OUT = [
     *("-m", "not engine", "-k", "not moto"),
-    "--ignore=tests/unit/test_peers_books.py",  # of the example
-    "--ignore=tests/unit/test_benchmark_harness.py",  # of the benchmarks
-    "--ignore=tests/unit/test_claims.py",  # a long walk through pure code, which no dependency changes
+    "--ignore=tests/unit/test_peers_books.py",  # tests the example
+    "--ignore=tests/unit/test_benchmark_harness.py",  # tests the benchmarks
+    "--ignore=tests/unit/test_claims.py",  # slow, and tests pure code that uses no dependency
     "--deselect=tests/unit/test_templates_rendering.py::test_a_resource_stands_in_a_template",  # runs cfn-lint
 ]
 ALONE = """
@@ -49,7 +50,7 @@ def test_requirements() -> list[str]:
 
 
 def try_end(end: str, wheel: Path, python: str, arguments: list[str]) -> bool:
-    """Whether the wheel passes at one end of the ranges."""
+    """Return whether the wheel passes with the lowest or the newest versions."""
     with empty_environment(python) as environment:
         try:
             environment.install(*ENDS[end], str(wheel))
@@ -63,7 +64,7 @@ def try_end(end: str, wheel: Path, python: str, arguments: list[str]) -> bool:
             options = ["-q", "-p", "installed_only", "-p", "no:cacheprovider", *LEFT_OUT, *arguments]
             environment.run(["-m", "pytest", *options, *TESTS], log=environment.home / "log", CI="true")
         except subprocess.CalledProcessError as error:
-            print(f"the wheel fails at the {end} end: {error}", file=sys.stderr)
+            print(f"the wheel fails with the {end} versions of its dependencies: {error}", file=sys.stderr)
             return False
         finally:
             log = environment.home / "log"
@@ -72,10 +73,10 @@ def try_end(end: str, wheel: Path, python: str, arguments: list[str]) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Test the wheel in empty environments, src out of reach.")
+    parser = argparse.ArgumentParser(description="Test the wheel in empty environments, without src.")
     parser.add_argument("wheel", type=Path)
     parser.add_argument("ends", nargs="+", choices=sorted(ENDS))
-    parser.add_argument("--python", default=sys.executable, help="the interpreter to make the environments of")
+    parser.add_argument("--python", default=sys.executable, help="the interpreter to create the environments from")
     known, arguments = parser.parse_known_args()
     with ThreadPoolExecutor() as threads:
         passed = threads.map(lambda end: try_end(end, known.wheel.resolve(), known.python, arguments), known.ends)

@@ -1,4 +1,4 @@
-"""The page about FastAPI: its code runs as printed. ``make docs`` runs this, in an environment that has FastAPI."""
+"""Runs the code of the FastAPI page; ``make docs`` calls it, because its environment has FastAPI."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TABLES = {"orders": ["order_id"], "orders-events": ["pk", "sk"], "orders-request
 
 
 def post(app: Any, key: str, body: dict[str, str]) -> tuple[int, Any]:
-    """A POST to /orders, by ASGI: the answer's status and content."""
+    """Send a POST to /orders by ASGI and return the response's status and content."""
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -33,7 +33,7 @@ def post(app: Any, key: str, body: dict[str, str]) -> tuple[int, Any]:
 
 
 def main() -> None:
-    """Places an order, repeats the request, and is refused where the key or the order was used before."""
+    """Place an order, repeat the request, and check that a used key or order id is an error."""
     fake = FakeDynamoDB(clock=FakeClock())
     for table, keys in TABLES.items():
         fake.create_table(
@@ -44,10 +44,10 @@ def main() -> None:
             AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
             BillingMode="PAY_PER_REQUEST",
         )
-    clients._clients["dynamodb"] = fake  # what the library makes by itself
+    clients._clients["dynamodb"] = fake  # the client that the library uses
     (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     names: dict[str, Any] = {"__name__": "fastapi_page"}
-    exec(compile(block, str(PAGE), "exec"), names)  # noqa: S102  # our own page
+    exec(compile(block, str(PAGE), "exec"), names)  # noqa: S102  # the project's own page
     order = {"order_id": "7", "total": "24.95"}
     app = names["app"]
     answers = [
@@ -57,7 +57,7 @@ def main() -> None:
         post(app, "a", {**order, "total": "1"}),
     ]
     placed = {"placed": "7"}
-    expected = [(201, placed), (201, placed), (409, {"detail": "there is such an order"})]
+    expected = [(201, placed), (201, placed), (409, {"detail": "the order already exists"})]
     assert answers[:3] == expected, answers
     assert answers[3][0] == 422, answers
     fake.fail_next("transact_write_items", "TransactionInProgressException")

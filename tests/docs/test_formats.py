@@ -1,4 +1,4 @@
-"""The formats page: each sample that it shows is what a consumer is called with, and each tells of the one event."""
+"""The formats page shows every sample, and all samples contain the same event."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ OF_ENTITIES = "stream_of_books_table"
 
 
 def test_every_sample_is_shown() -> None:
-    """What the tests take for a consumer's input, the page shows."""
+    """The page shows every sample that the tests use."""
     assert sorted(SHOWN) == sorted(path.stem for path in (PROJECT / "tests" / "events").glob("*.json"))
 
 
 def events_in(payload: dict[str, Any]) -> list[Event]:
-    """The events of whatever Lambda passes."""
+    """Return the events in Lambda's payload."""
     if "Records" not in payload:
         return [parse_event(payload)]
     if "dynamodb" in payload["Records"][0]:
@@ -41,20 +41,20 @@ def events_in(payload: dict[str, Any]) -> list[Event]:
 
 
 @pytest.mark.parametrize("sample", [name for name in SHOWN if name != OF_ENTITIES])
-def test_each_sample_tells_of_the_same_event(load_event: Load, sample: str) -> None:
-    """Whatever carries it, the event is the one that the relay sends."""
+def test_each_sample_contains_the_same_event(load_event: Load, sample: str) -> None:
+    """Each sample contains the event that the relay publishes."""
     assert events_in(load_event(sample))[0] == parse_event(load_event("eventbridge_from_relay"))
 
 
 @pytest.mark.parametrize("sample", [name for name in SHOWN if name != OF_ENTITIES])
-def test_an_inbox_handles_each_sample_as_it_is(load_event: Load, sample: str) -> None:
-    """One handler takes every sample as Lambda's payload, and handles the event in it once."""
+def test_an_inbox_handles_each_sample(load_event: Load, sample: str) -> None:
+    """An inbox handler takes each sample as Lambda's payload and handles its event."""
     handled: list[str] = []
     clock = FakeClock()
     store = IdempotencyStore("handled", client=fake_dynamodb({"handled": ["pk"]}, clock=clock), clock=clock)
 
     @Inbox(store).handler(consumer="catalogue")
-    def handler(event: Event, tx: InboxTransaction) -> None:  # noqa: ARG001  # it writes nothing
+    def handler(event: Event, tx: InboxTransaction) -> None:  # noqa: ARG001  # writes nothing
         handled.append(event.id)
 
     assert handler(load_event(sample)) in (None, {"batchItemFailures": []})

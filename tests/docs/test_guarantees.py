@@ -1,4 +1,4 @@
-"""The guarantees page: the tests that it names are there."""
+"""The guarantees page names existing tests."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ NAMED = sorted(set(re.findall(r"`(tests/[\w./]+)`", PAGE)))
 
 
 @pytest.mark.parametrize("path", NAMED)
-def test_a_test_that_is_named_is_there(path: str) -> None:
-    """What the page names as the test of a claim exists."""
+def test_each_named_test_exists(path: str) -> None:
+    """Each test path on the page exists."""
     assert (PROJECT / path).exists()
 
 
-def test_every_part_of_the_proof_has_its_claim() -> None:
-    """Each part that `make proof` runs is named on the page, but for the comparison, which has a page of its own."""
+def test_every_part_of_the_proof_is_named() -> None:
+    """The page names each part of `make proof`, except the comparison, which has its own page."""
     named = {re.sub(r"tests/proof/(\w+).*", r"\1", path) for path in NAMED if path.startswith("tests/proof/")}
     assert named == set(PARTS) - {"comparison"}
 
 
-def test_every_claim_says_what_holds_it() -> None:
-    """Each claim has its reason and its tests, and says where it ends."""
+def test_every_claim_has_its_rows() -> None:
+    """Each claim has a mechanism, a limit and tests."""
     claims = re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:-1]
     for claim in claims:
-        for row in ("| because |", "| limit |", "| tests |"):
+        for row in ("| mechanism |", "| limit |", "| tests |"):
             assert row in claim, claim.splitlines()[0]

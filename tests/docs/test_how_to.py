@@ -1,4 +1,4 @@
-"""The how-to pages and what explains commits and inboxes: their code runs as printed."""
+"""Tests of the code blocks on the how-to pages and on the pages about commits, inboxes, idempotency and leases."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamo_outbox import (
+    AtMostOnce,
     Event,
     EventBridgePublisher,
     IdempotencyStore,
@@ -25,7 +26,7 @@ from dynamo_outbox import (
     parse_event,
 )
 from dynamo_outbox.aws import clients
-from dynamo_outbox.errors import ConditionFailedError, UnknownOutcomeError
+from dynamo_outbox.errors import AlreadyInProgressError, ConditionFailedError, UnknownOutcomeError
 from dynamo_outbox.pipes import matches, outbox_pipe
 from dynamo_outbox.testing import FakeDynamoDB, FakeDynamoDBStreams, FakeEventBridge, wire_record
 from dynamo_outbox.testing.ministack import COMMAND_VARIABLE
@@ -65,7 +66,7 @@ def bus() -> FakeEventBridge:
 
 @pytest.fixture(autouse=True)
 def dynamodb(bus: FakeEventBridge, monkeypatch: pytest.MonkeyPatch) -> FakeDynamoDB:
-    """The tables of which the pages speak, behind the clients that the library makes by itself, and nobody waits."""
+    """The pages' tables, in a fake that replaces the library's own clients; the outbox's clock does not wait."""
     fake = fake_dynamodb(TABLES, StreamSpecification=STREAM)
     monkeypatch.setattr(clients, "shared_client", {"dynamodb": fake, "events": bus}.__getitem__)
     defaults = TransactionalOutbox.__init__.__kwdefaults__
@@ -81,10 +82,10 @@ def blocks(page: str, language: str = "python") -> list[str]:
 
 
 def run(page: str) -> dict[str, Any]:
-    """A page's blocks of Python, one after the other, as one module; what it defines."""
+    """Run a page's Python blocks as one module and return its names."""
     names: dict[str, Any] = {"__name__": page}
     for block in blocks(page):
-        exec(compile(block, page, "exec"), names)  # noqa: S102  # our own page
+        exec(compile(block, page, "exec"), names)  # noqa: S102  # the project's own page
     return names
 
 
@@ -103,21 +104,22 @@ def stream_of(dynamodb: FakeDynamoDB, table: str) -> dict[str, Any]:
 
 
 def test_an_existing_service_places_and_pays_an_order(dynamodb: FakeDynamoDB) -> None:
-    """Each of the two writes its event, with the order's version as its sequence, and neither happens twice."""
+    """Each write has one event with the order's version as its sequence, and neither write can be repeated."""
     names = run("how-to/existing-service.md")
     names["place"]("7", "24.95")
     with pytest.raises(ConditionFailedError) as caught:
         names["place"]("7", "24.95")
     assert caught.value.label == "order"
     names["pay"]("7")
-    with pytest.raises(ValueError, match="nothing to pay"):
+    with pytest.raises(ValueError, match="not open for payment"):
         names["pay"]("7")
+    first = int(FakeClock().now().timestamp() * 1000)
     written = sorted((item["sk"]["S"][:20], item["eventType"]["S"]) for item in items(dynamodb, "orders-events"))
-    assert written == [(f"{1:020d}", "OrderPlaced"), (f"{2:020d}", "OrderPaid")]
+    assert written == [(f"{first:020d}", "OrderPlaced"), (f"{first + 1:020d}", "OrderPaid")]
 
 
-def test_one_table_holds_entities_events_and_what_was_handled(dynamodb: FakeDynamoDB, bus: FakeEventBridge) -> None:
-    """The relay publishes the event only, the inbox handles it once, and each kind of item has its prefix."""
+def test_one_table_holds_entities_events_and_dedup_records(dynamodb: FakeDynamoDB, bus: FakeEventBridge) -> None:
+    """The relay publishes only the event, the inbox handles it once, and each kind of item has its prefix."""
     names = run("how-to/single-table.md")
     names["open_account"]("7")
     assert names["relay"](stream_of(dynamodb, "shop")) == {"batchItemFailures": []}
@@ -132,8 +134,8 @@ def test_one_table_holds_entities_events_and_what_was_handled(dynamodb: FakeDyna
     ]
 
 
-def test_the_single_tables_filter_lets_only_events_pass(dynamodb: FakeDynamoDB) -> None:
-    """The page's filter is the pipe's own."""
+def test_the_single_table_filter_passes_only_events(dynamodb: FakeDynamoDB) -> None:
+    """The page's filter equals the pipe's filter."""
     names = run("how-to/single-table.md")
     names["open_account"]("7")
     (pattern,) = blocks("how-to/single-table.md", "json")
@@ -143,20 +145,20 @@ def test_the_single_tables_filter_lets_only_events_pass(dynamodb: FakeDynamoDB) 
 
 
 def test_an_uncertain_commit_is_settled_later(dynamodb: FakeDynamoDB) -> None:
-    """The question is handed on where no answer came, asked again, and answered by what is in the table."""
+    """The pickled error is settled from the event in the table, at the second attempt."""
     names = run("how-to/uncertain-commits.md")
     assert names["place"]("6") == {"status": 201}
     for _ in range(10):
         dynamodb.fail_next("transact_write_items", ConnectionError("lost"), after_commit=True)
         dynamodb.fail_next("put_item", ConnectionError("lost"))
-    asked = names["place"]("7")
-    assert asked["status"] == 202
-    assert names["ask_again"](asked["ask"]) == asked
-    assert names["ask_again"](asked["ask"]) == {"status": 201}
+    unknown = names["place"]("7")
+    assert unknown["status"] == 202
+    assert names["settle_later"](unknown["pickled"]) == unknown
+    assert names["settle_later"](unknown["pickled"]) == {"status": 201}
 
 
-def test_the_commits_page_says_what_became_of_it(dynamodb: FakeDynamoDB) -> None:
-    """The page's function answers with what is so: committed where the answer is lost after the commit."""
+def test_the_commits_page_reports_the_outcome(dynamodb: FakeDynamoDB) -> None:
+    """The page's function returns whether the transaction was committed."""
     names = run("commits.md")
     assert names["place"]("6") == "committed"
     for _ in range(4):
@@ -166,7 +168,7 @@ def test_the_commits_page_says_what_became_of_it(dynamodb: FakeDynamoDB) -> None
 
 
 def test_the_inbox_page_withdraws_once(dynamodb: FakeDynamoDB) -> None:
-    """An event that comes twice withdraws once, and a balance that is too low is refused."""
+    """A redelivered event does not withdraw twice, and a balance that is too low is an error."""
     names = run("inbox.md")
     dynamodb.put_item(TableName="accounts", Item={"account": {"S": "a"}, "balance": {"N": "10"}})
     event = Event("WithdrawalAsked", {"account": "a", "amount": 7}, source="Bank")
@@ -176,7 +178,7 @@ def test_the_inbox_page_withdraws_once(dynamodb: FakeDynamoDB) -> None:
 
 
 class Parcels:
-    """The page's table, as boto3's resource has it, over the fake."""
+    """The page's boto3 Table resource, backed by the fake."""
 
     def __init__(self, dynamodb: FakeDynamoDB) -> None:
         self._dynamodb = dynamodb
@@ -191,23 +193,23 @@ class CardDeclinedError(Exception):
     pass
 
 
-def test_the_idempotency_pages_blocks_run(dynamodb: FakeDynamoDB) -> None:
-    """The order is charged, and the parcel is sent with the fence of its call."""
+def test_the_idempotency_page_runs(dynamodb: FakeDynamoDB) -> None:
+    """The order is charged, and the parcel gets the fence number of its call."""
     store = IdempotencyStore("calls", clock=FakeClock())
     charge, ship = blocks("idempotency.md")
     names: dict[str, Any] = {"idempotent": idempotent, "fence_number": fence_number, "store": store}
     names |= {"parcels": Parcels(dynamodb), "CardDeclined": CardDeclinedError}
     for block in (charge, ship):
-        exec(compile(block, "idempotency.md", "exec"), names)  # noqa: S102  # our own page
+        exec(compile(block, "idempotency.md", "exec"), names)  # noqa: S102  # the project's own page
     names["charge"](Event("OrderPlaced", {"order": "7"}, source="Shop"))
     names["ship"](Event("OrderPacked", {"parcel": "1"}, source="Shop"))
     (parcel,) = items(dynamodb, "parcels")
-    (record,) = [item for item in items(dynamodb, "calls") if item["pk"]["S"].startswith("ship#")]
+    (record,) = [item for item in items(dynamodb, "calls") if item["pk"]["S"].startswith("call#ship#")]
     assert parcel["fence"] == record["fence"]
 
 
-def test_the_leases_pages_block_settles_an_unknown_outcome(dynamodb: FakeDynamoDB) -> None:
-    """Each of its two lines takes the error's key and token, and says whether it changed the record."""
+def test_the_leases_page_resolves_an_unknown_outcome(dynamodb: FakeDynamoDB) -> None:
+    """Each of the page's two lines takes the error's key and token and returns whether it changed the record."""
     clock = FakeClock()
     store = IdempotencyStore("calls", clock=clock)
     forget, resolve = blocks("leases.md")[0].splitlines()
@@ -223,13 +225,47 @@ def test_the_leases_pages_block_settles_an_unknown_outcome(dynamodb: FakeDynamoD
         clock.advance(timedelta(hours=1))
         with pytest.raises(UnknownOutcomeError) as caught:
             charge(event)
-        assert eval(line.partition("#")[0], {"store": store, "error": caught.value}) is True  # noqa: S307  # our page
+        assert eval(line.partition("#")[0], {"store": store, "error": caught.value}) is True  # noqa: S307  # own page
     assert charge(event) == {"charge": "ch_7"}
     assert dynamodb.pending_faults == []
 
 
-def test_a_window_never_shows_what_is_older(dynamodb: FakeDynamoDB, bus: FakeEventBridge) -> None:
-    """Events carry the item's version as their sequence, and the one that comes late is skipped."""
+def test_the_leases_page_lists_what_is_safe_to_retry(dynamodb: FakeDynamoDB) -> None:
+    """With the page's policy, a listed exception frees the key, and any other keeps it."""
+    clock = FakeClock()
+
+    class InvalidOrder(Exception):  # noqa: N818  # the page's name
+        pass
+
+    def charge_of(error: Exception) -> Any:
+        names: dict[str, Any] = {"idempotent": idempotent, "AtMostOnce": AtMostOnce, "InvalidOrder": InvalidOrder}
+        names |= {"CardDeclined": CardDeclinedError, "store": IdempotencyStore("calls", clock=clock)}
+        decorator, found, _ = blocks("leases.md")[1].partition("def charge(order): ...")
+        assert found
+
+        def charge(order: Event) -> None:  # noqa: ARG001  # its id is the key
+            raise error
+
+        names["charge"] = charge
+        exec(compile(f"decorate = {decorator.strip().removeprefix('@')}", "leases.md", "exec"), names)  # noqa: S102  # own page
+        return names["decorate"](charge)
+
+    for error, then in (
+        (InvalidOrder(), InvalidOrder),
+        (ConnectionRefusedError(), AlreadyInProgressError),
+        (CardDeclinedError(), CardDeclinedError),
+        (ValueError(), AlreadyInProgressError),
+    ):
+        event, charge = Event("OrderPlaced", {"order": "7"}, source="Shop"), charge_of(error)
+        with pytest.raises(type(error)):
+            charge(event)
+        with pytest.raises(then):
+            charge(event)
+    assert dynamodb.pending_faults == []
+
+
+def test_a_window_does_not_show_stale_events(dynamodb: FakeDynamoDB, bus: FakeEventBridge) -> None:
+    """Events have the item's version as their sequence, and a stale event is skipped."""
     names = run("how-to/order.md")
     assert [names["count"]("teapot", change) for change in (12, -3)] == [12, 9]
     OutboxRelay(EventBridgePublisher("shop"))(stream_of(dynamodb, "stock-events"))
@@ -240,21 +276,23 @@ def test_a_window_never_shows_what_is_older(dynamodb: FakeDynamoDB, bus: FakeEve
 
 
 class OneMessage:
-    """A queue with one message in it."""
+    """A queue with one message."""
 
     def __init__(self, body: str) -> None:
         self.body = body
         self.deleted: list[str] = []
+        self.asked: dict[str, Any] = {}
 
-    def receive_message(self, **_: Any) -> dict[str, Any]:
+    def receive_message(self, **asked: Any) -> dict[str, Any]:
+        self.asked = asked
         return {"Messages": [{"MessageId": "1", "Body": self.body, "ReceiptHandle": "receipt"}]}
 
     def delete_message(self, *, ReceiptHandle: str, **_: Any) -> None:  # noqa: N803  # AWS's name
         self.deleted.append(ReceiptHandle)
 
 
-def test_consumers_of_each_kind_act_once(dynamodb: FakeDynamoDB, capsys: pytest.CaptureFixture[str]) -> None:
-    """The inbox's handler and the mail's, by a worker and by Lambda, act once; a message without an event is kept."""
+def test_each_kind_of_consumer_acts_once(dynamodb: FakeDynamoDB, capsys: pytest.CaptureFixture[str]) -> None:
+    """The inbox and mail handlers act once, in a worker and in Lambda; a message without an event is not deleted."""
     names = run("how-to/consumers.md")
     event = Event("BookAdded", {"author": "Pais", "name": "Team Topologies"}, source="Shop.Books")
     data = {"specversion": "1.0", "id": event.id, "source": "Shop.Books", "type": "BookAdded"}
@@ -266,16 +304,39 @@ def test_consumers_of_each_kind_act_once(dynamodb: FakeDynamoDB, capsys: pytest.
         names["mail"]({"Records": [{"messageId": "1", "body": body}]}, None)
     (author,) = items(dynamodb, "catalogue")
     assert author["books"] == {"N": "1"}
-    assert capsys.readouterr().out == "a mail about Team Topologies\n"
+    assert capsys.readouterr().out == "mail about Team Topologies\n"
+    assert "SequenceNumber" in queue.asked["MessageSystemAttributeNames"]
     broken = OneMessage("{}")
     assert names["work"](broken, "url") == 0
     assert broken.deleted == []
 
 
-def test_pipe_and_relay_make_the_same_event(
+@pytest.mark.parametrize("is_fifo", [True, False])
+def test_a_worker_keeps_a_fifo_queues_order(dynamodb: FakeDynamoDB, is_fifo: bool) -> None:
+    """A worker that polls a FIFO queue leaves a group's later messages in it; a fair queue's groups have no order."""
+    work = run("how-to/consumers.md")["work"]
+    known = {"specversion": "1.0", "id": "1", "source": "s", "type": "BookAdded", "time": "2026-11-24T12:00:00Z"}
+    good = json.dumps({**known, "data": {"author": "Pais"}})
+
+    class Queue(OneMessage):
+        def receive_message(self, **_: Any) -> dict[str, Any]:
+            messages = []
+            for number, (group, body) in enumerate([("a", "{}"), ("a", self.body), ("b", self.body)]):
+                attributes = {"MessageGroupId": group, **({"SequenceNumber": str(number)} if is_fifo else {})}
+                told = {"MessageId": str(number), "Body": body, "ReceiptHandle": str(number), "Attributes": attributes}
+                messages.append(told)
+            return {"Messages": messages}
+
+    queue = Queue(good)
+    assert work(queue, "url") == (1 if is_fifo else 2)
+    assert queue.deleted == (["2"] if is_fifo else ["1", "2"])
+    assert dynamodb.pending_faults == []
+
+
+def test_pipe_and_relay_publish_the_same_event(
     load_event: Load, bus: FakeEventBridge, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The page prints a pipe that can be deployed, and what it makes of a record is what the relay publishes."""
+    """The page prints a pipe definition, and the pipe and the relay publish the same event for a record."""
     names = run("how-to/pipe-or-relay.md")
     assert json.loads(capsys.readouterr().out)["Resources"]["EventsPipe"]["Type"] == "AWS::Pipes::Pipe"
     batch = load_event("stream_of_events_table")
@@ -289,31 +350,45 @@ def test_pipe_and_relay_make_the_same_event(
     assert parse_event(through_pipe) == parse_event(bus.events[0])
 
 
-def test_the_existing_services_table_passes_the_linter(tmp_path: Path) -> None:
-    """The template's part is what CloudFormation takes."""
+def test_the_events_table_template_passes_the_linter(tmp_path: Path) -> None:
+    """The template on the page about existing services passes cfn-lint."""
     (template,) = blocks("how-to/existing-service.md", "yaml")
     path = tmp_path / "template.yaml"
     path.write_text(template)
-    linted = subprocess.run(  # noqa: S603  # our own page
+    linted = subprocess.run(  # noqa: S603  # the project's own page
         [Path(sys.executable).with_name("cfn-lint"), path], capture_output=True, text=True, check=False
     )
     assert (linted.returncode, linted.stdout, linted.stderr) == (0, "", "")
 
 
-@pytest.mark.engine
-def test_the_kits_examples_pass(tmp_path: Path) -> None:
-    """Each block of the page about testing is a test module that passes."""
-    found = blocks("how-to/testing.md")
-    for number, block in enumerate(found):
-        (tmp_path / f"test_kit_{number}.py").write_text(block)
+def run_kit_blocks(folder: Path, *, with_engine: bool) -> str:
+    """Write the testing page's blocks as modules, run them with pytest and return its output.
+
+    A block is a module of its own; a first line such as ``# orders.py`` names it.
+    """
+    for number, block in enumerate(blocks("how-to/testing.md")):
+        if ("MiniStack" in block) == with_engine:
+            named = re.match(r"# (\w+\.py)\n", block)
+            (folder / (named[1] if named else f"test_kit_{number}.py")).write_text(block)
     engine = os.environ.get(COMMAND_VARIABLE, str(DOCS.parent / ".venv-ministack" / "bin" / "ministack"))
-    ran = subprocess.run(  # noqa: S603  # our own page
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+    ran = subprocess.run(  # noqa: S603  # the project's own page
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)],
         env=os.environ | {COMMAND_VARIABLE: engine},
         capture_output=True,
         text=True,
         check=False,
-        cwd=tmp_path,
+        cwd=folder,
     )
     assert ran.returncode == 0, ran.stdout
-    assert "6 passed" in ran.stdout
+    return ran.stdout
+
+
+def test_the_kits_examples_pass(tmp_path: Path) -> None:
+    """The testing page's examples with the fakes, with moto and with Hypothesis pass."""
+    assert "8 passed" in run_kit_blocks(tmp_path, with_engine=False)
+
+
+@pytest.mark.engine
+def test_the_kits_examples_with_an_engine_pass(tmp_path: Path) -> None:
+    """The testing page's examples with MiniStack pass."""
+    assert "2 passed" in run_kit_blocks(tmp_path, with_engine=True)

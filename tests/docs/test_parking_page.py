@@ -1,4 +1,4 @@
-"""The page about parking: its code runs as printed."""
+"""The parking page's code runs as printed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "parking.md"
 
 
-def test_what_is_parked_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page's handler parks what the bus refuses, and its redrive sends it."""
+def test_the_redrive_publishes_parked_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's handler parks records that the bus rejects, and its redrive publishes them."""
     bus = FakeEventBridge(clock=FakeClock())
     given = {"dynamodb": fake_dynamodb({"orders-parking": ["pk", "sk"]}), "events": bus}
     monkeypatch.setattr(clients, "shared_client", given.__getitem__)

@@ -1,4 +1,4 @@
-"""The page on permissions: its table of the example's functions is what the templates allow."""
+"""The permissions page lists what the example's templates allow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TITLES = dict(zip(TEMPLATES, ("outbox", "CDC"), strict=True))
 
 
 def table() -> str:
-    """Each function's own actions, by what they are done to."""
+    """Return the page's table from the templates: each function's own actions by resource."""
     modes: dict[tuple[str, str, str], list[str]] = {}
     for template in TEMPLATES:
         resources = resources_of(template)
@@ -29,8 +29,8 @@ def table() -> str:
     return "\n".join(["| function | mode | on | actions |", "|---|---|---|---|", *sorted(rows)])
 
 
-def test_the_functions_actions_are_the_templates() -> None:
-    """Every function's actions are in the page, and no other."""
+def test_the_functions_actions_match_the_templates() -> None:
+    """The page lists exactly the actions that the templates give each function."""
     between = re.search(r"<!-- functions -->\n(.*?)\n<!-- /functions -->", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert between is not None
     assert between[1] == table()

@@ -1,4 +1,4 @@
-"""The recipes' code, taken out of the documents and run as it stands there."""
+"""Tests that run the recipes' code blocks as printed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PYTHON = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
-    """Runs a recipe's one block of Python as a module, with clients that are made anew."""
+    """Run a recipe's only Python block as a module, with new clients."""
 
     def run_block(recipe: str) -> ModuleType:
         (block,) = PYTHON.findall((RECIPES / f"{recipe}.md").read_text(encoding="utf-8"))
@@ -54,7 +54,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[s
 
 @pytest.fixture
 def fake(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> FakeDynamoDB:
-    """A DynamoDB with the tables of the orders, which boto3 gives to whoever asks."""
+    """A fake with the order tables, which `boto3.client` returns."""
     dynamodb = FakeDynamoDB(clock=clock)
     dynamodb.create_table(TableName="orders", **key_schema("order_id"))
     dynamodb.create_table(TableName="orders-events", **key_schema("pk", "sk"))
@@ -66,8 +66,8 @@ def counts(dynamodb: Any, *tables: str) -> list[int]:
     return [dynamodb.scan(TableName=table)["Count"] for table in tables]
 
 
-def test_a_transaction_of_ones_own_writes_order_and_event(run: Callable[[str], ModuleType], fake: FakeDynamoDB) -> None:
-    """The recipe's block runs as it stands, and commits the order and its event in one transaction."""
+def test_an_own_transaction_writes_order_and_event(run: Callable[[str], ModuleType], fake: FakeDynamoDB) -> None:
+    """The recipe commits the order and its event in one transaction."""
     run("own-transaction")
     assert [call.operation for call in fake.calls[2:]] == ["transact_write_items"]
     (order,) = fake.scan(TableName="orders")["Items"]
@@ -77,10 +77,8 @@ def test_a_transaction_of_ones_own_writes_order_and_event(run: Callable[[str], M
     assert event["eventData"] == {"S": '{"order_id":"7","total":"12.50"}'}
 
 
-def test_a_transaction_of_ones_own_that_is_refused_writes_no_event(
-    run: Callable[[str], ModuleType], fake: FakeDynamoDB
-) -> None:
-    """Where the order is there already, boto3's own error says so and no second event is written."""
+def test_a_cancelled_own_transaction_writes_no_event(run: Callable[[str], ModuleType], fake: FakeDynamoDB) -> None:
+    """If the order exists, boto3 raises its own error and no second event is written."""
     place_order = run("own-transaction").place_order
     with pytest.raises(fake.exceptions.TransactionCanceledException) as caught:
         place_order("7", "99")
@@ -92,7 +90,7 @@ def test_a_transaction_of_ones_own_that_is_refused_writes_no_event(
 
 
 def test_the_same_event_cannot_be_written_twice(run: Callable[[str], ModuleType], fake: FakeDynamoDB) -> None:
-    """An event that is sent again in another transaction is refused by its own action's condition."""
+    """The action's condition cancels a second transaction with the same event."""
     module = run("own-transaction")
     again = module.outbox.transact_item(module.place_order("8", "1"))
     with pytest.raises(fake.exceptions.TransactionCanceledException):
@@ -100,10 +98,8 @@ def test_the_same_event_cannot_be_written_twice(run: Callable[[str], ModuleType]
     assert counts(fake, "orders-events") == [2]
 
 
-def test_an_event_that_could_never_be_sent_stops_a_transaction_of_ones_own(
-    run: Callable[[str], ModuleType], fake: FakeDynamoDB
-) -> None:
-    """The action of an event of more than EventBridge's 1 MB is refused before anything is sent."""
+def test_an_unpublishable_event_stops_an_own_transaction(run: Callable[[str], ModuleType], fake: FakeDynamoDB) -> None:
+    """An event above EventBridge's 1 MB limit is rejected before anything is sent."""
     place_order = run("own-transaction").place_order
     with pytest.raises(InvalidEventError):
         place_order("8", "9" * 1_100_000)
@@ -112,7 +108,7 @@ def test_an_event_that_could_never_be_sent_stops_a_transaction_of_ones_own(
 
 @pytest.fixture
 def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoDBClient]:
-    """moto's DynamoDB with the recipe's tables: PynamoDB's models create their own client."""
+    """moto's DynamoDB with the recipe's tables, because PynamoDB's models create their own client."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
@@ -125,12 +121,12 @@ def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoDBClient]:
 
 @pytest.fixture
 def pynamodb(run: Callable[[str], ModuleType], dynamodb: DynamoDBClient) -> ModuleType:  # noqa: ARG001  # its tables
-    """The recipe for PynamoDB, run."""
+    """The module of the PynamoDB recipe."""
     return run("pynamodb")
 
 
 def test_a_model_and_its_event_are_saved_together(pynamodb: ModuleType, dynamodb: DynamoDBClient) -> None:
-    """The recipe's block runs as it stands: PynamoDB reads the book back, and its event is in the events table."""
+    """PynamoDB reads the saved book, and its event is in the events table."""
     book = pynamodb.Book.get("Team Topologies")
     assert (book.year, book.version) == (2019, 1)
     (event,) = dynamodb.scan(TableName="books-events")["Items"]
@@ -139,8 +135,8 @@ def test_a_model_and_its_event_are_saved_together(pynamodb: ModuleType, dynamodb
     assert event["sk"]["S"].startswith(f"{1:020d}#")
 
 
-def test_a_model_that_was_saved_can_be_saved_again(pynamodb: ModuleType, dynamodb: DynamoDBClient) -> None:
-    """The model knows its new version after the commit, and its next event has the next sequence."""
+def test_a_saved_model_can_be_saved_again(pynamodb: ModuleType, dynamodb: DynamoDBClient) -> None:
+    """The model has its new version after the commit, and its next event has the next sequence."""
     book = pynamodb.Book.get("Team Topologies")
     for year in (2020, 2021):
         book.year = year
@@ -151,7 +147,7 @@ def test_a_model_that_was_saved_can_be_saved_again(pynamodb: ModuleType, dynamod
 
 
 def test_a_stale_model_writes_neither_item_nor_event(pynamodb: ModuleType, dynamodb: DynamoDBClient) -> None:
-    """Where somebody else saved the model meanwhile, the error has its label, and isn't known to be a version's."""
+    """If another writer saved the model, the error has the label, but `is_stale` is False."""
     fresh, stale = (pynamodb.Book.get("Team Topologies") for _ in range(2))
     pynamodb.save(fresh)
     stale.year = 1999
@@ -162,8 +158,8 @@ def test_a_stale_model_writes_neither_item_nor_event(pynamodb: ModuleType, dynam
     assert counts(dynamodb, "books", "books-events") == [1, 2]
 
 
-def test_models_are_updated_and_deleted_in_transactions_too(pynamodb: ModuleType, dynamodb: DynamoDBClient) -> None:
-    """The other two requests that the recipe names commit with an event as well."""
+def test_models_can_be_updated_and_deleted_with_an_event(pynamodb: ModuleType, dynamodb: DynamoDBClient) -> None:
+    """The recipe's update and delete requests commit together with an event."""
     book, outbox = pynamodb.Book.get("Team Topologies"), pynamodb.outbox
     event = pynamodb.BookSaved(name="Team Topologies", year=2020)
     with outbox.transaction() as tx:

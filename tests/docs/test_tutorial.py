@@ -1,7 +1,7 @@
-"""The tutorial: followed in an empty folder, it prints what it says.
+"""Follow the tutorial in an empty folder and compare what its commands print.
 
-With a wheel in `DYNAMO_OUTBOX_TUTORIAL_WHEEL`, as `make tutorial` has it, all of it is done as printed, environments
-included. Without one, the commands that set these up are left out, and the project's own stand in for them.
+If `DYNAMO_OUTBOX_TUTORIAL_WHEEL` names a wheel, as in `make tutorial`, every command runs as printed, those that create
+environments included. Otherwise these are skipped, and the project's environments are used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SET_UP = re.compile(r"-m (venv|pip) ")
 
 
 class Step(NamedTuple):
-    """A file to write, or else a command with what it prints."""
+    """A file to write, or a command and its expected output."""
 
     file: str
     text: str
@@ -32,6 +32,7 @@ class Step(NamedTuple):
 
 
 def steps(page: str) -> list[Step]:
+    """Return the page's files and commands in order."""
     found: list[Step] = []
     for block in BLOCK.finditer(page):
         if block["kind"] == "python":
@@ -46,7 +47,7 @@ def steps(page: str) -> list[Step]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An empty folder, in which the project's environments stand where the tutorial's would."""
+    """An empty folder; without a wheel, the project's environments are linked under the names in the tutorial."""
     if "DYNAMO_OUTBOX_TUTORIAL_WHEEL" not in os.environ:
         (tmp_path / ".venv").symlink_to(sys.prefix)
         engine = os.environ.get("DYNAMO_OUTBOX_MINISTACK", str(PROJECT / ".venv-ministack" / "bin" / "ministack"))
@@ -56,7 +57,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.engine
 def test_the_tutorial_works_as_printed(folder: Path) -> None:
-    """Every file is written and every command run, in order, and each prints what stands below it."""
+    """Each command prints the output below it, after the files above it are written."""
     wheel = os.environ.get("DYNAMO_OUTBOX_TUTORIAL_WHEEL")
     exports = ""
     names = ("AWS_", "DYNAMO_OUTBOX_", *(("PYTHON",) if wheel else ()))
@@ -69,7 +70,7 @@ def test_the_tutorial_works_as_printed(folder: Path) -> None:
         elif wheel is not None or not SET_UP.search(step.text):
             command = step.text.replace("install --quiet dynamo-outbox", f"install --quiet {wheel}")
             pins = "ministack.txt" if "ministack" in command else "dev.txt"
-            run = subprocess.run(  # noqa: S603  # what our own page says
+            run = subprocess.run(  # noqa: S603  # a command of our own page
                 ["/bin/sh", "-c", exports + command],
                 cwd=folder,
                 env=environment | {"PIP_CONSTRAINT": str(PROJECT / "constraints" / pins)},
@@ -77,12 +78,18 @@ def test_the_tutorial_works_as_printed(folder: Path) -> None:
                 text=True,
                 check=False,
             )
-            complaint = "" if SET_UP.search(step.text) else run.stderr  # pip warns of this and that
-            assert (step.text, run.returncode, run.stdout, complaint) == (step.text, 0, step.printed, ""), run.stderr
+            warnings = "" if SET_UP.search(step.text) else run.stderr  # pip prints warnings
+            assert (step.text, run.returncode, run.stdout, warnings) == (step.text, 0, step.printed, ""), run.stderr
 
 
-def test_the_tutorial_has_a_last_line() -> None:
-    """The steps are found: five files or more, and the last command prints what was consumed."""
+def test_the_tutorial_reaches_the_library_on_its_first_screen() -> None:
+    """The first import of the library is within the first 25 lines."""
+    lines = TUTORIAL.read_text(encoding="utf-8").splitlines()
+    assert any(line.startswith("from dynamo_outbox import") for line in lines[:25])
+
+
+def test_all_steps_are_found() -> None:
+    """All seven files are found, and the last command prints the consumer's effect."""
     found = steps(TUTORIAL.read_text(encoding="utf-8"))
     assert [step.file for step in found if step.file] == [
         "shop.py",
@@ -91,6 +98,6 @@ def test_the_tutorial_has_a_last_line() -> None:
         "relay.py",
         "packing.py",
         "lambdas.py",
-        "travel.py",
+        "deliver.py",
     ]
     assert found[-1].printed.endswith("stock: {'item': 'teapot', 'packed': Decimal('2')}\n")

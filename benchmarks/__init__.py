@@ -1,1 +1,1 @@
-"""How fast it is, side by side with the peers: ``python -m benchmarks [names]``."""
+"""Benchmarks of the library side by side with its peers: ``python -m benchmarks [names]``."""

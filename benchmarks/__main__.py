@@ -1,6 +1,6 @@
-"""``python -m benchmarks [--write] [names]``: measures, and prints the tables of what was to be and what was got.
+"""Run the benchmarks and print tables of targets and results: ``python -m benchmarks [--write] [names]``.
 
-Ends with 1 where a row is neither met nor has a floor that shows why.
+Exits with 1 if a row neither meets its target nor has a floor that shows why.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 COMPARED: tuple[str, ...] = (
+    "handlers",
     "decode",
     "own_record",
     "encode",
@@ -28,24 +29,24 @@ COMPARED: tuple[str, ...] = (
     "calls",
     "idempotency",
 )
-"""The modules of this package with ``rows() -> list[Benchmark]``, in the order of the table."""
+"""Modules of this package with ``rows() -> list[Benchmark]``, in the order of the table."""
 GROWING: tuple[str, ...] = ("sizes",)
-"""Those with ``rows() -> list[Growth]``."""
+"""Modules with ``rows() -> list[Growth]``."""
 ALL = (*COMPARED, *GROWING)
 TURNS = 3
 Row = TypeVar("Row", Benchmark, Growth)
 
 
 def rows_of(names: Sequence[str]) -> list[Benchmark | Growth]:
-    """The rows of the modules named."""
+    """Return the rows of the named modules."""
     return [row for name in names for row in import_module(f"{__package__}.{name}").rows()]
 
 
 def run(rows: Sequence[Benchmark | Growth]) -> tuple[list[Result], list[Grown]]:
-    """What came of comparisons and of growth, each in its order.
+    """Measure the rows and return the results of comparisons and of growth, each in order.
 
-    What isn't met may be so by its neighbours on the machine. When all have had their turn it has another, a few times
-    at most, and all of its rounds count: they make the interval narrower, and none is left out.
+    Other processes on the machine can make a row miss its target. Such a row is measured again after all others, up to
+    `TURNS` times in total, and all of its rounds count.
     """
     results = [measure(said(row)) for row in rows if isinstance(row, Benchmark)]
     all_grown = [grow(said(row)) for row in rows if isinstance(row, Growth)]
@@ -56,13 +57,13 @@ def run(rows: Sequence[Benchmark | Growth]) -> tuple[list[Result], list[Grown]]:
 
 
 def said(row: Row) -> Row:
-    """The row, of which it is said that its turn has come."""
+    """Print that a row's turn has come, and return the row."""
     print(f"{row.what} …", file=sys.stderr, flush=True)
     return row
 
 
 def write(results: Sequence[Result], all_grown: Sequence[Grown]) -> None:
-    """Tables and pictures, into the docs."""
+    """Write tables and pictures to the docs."""
     page = DOCS / "benchmarks.md"
     measured = report.markdown(report.HEADINGS, [report.cells(result) for result in results])
     growth = report.markdown(growth_report.HEADINGS, [growth_report.cells(grown) for grown in all_grown])
@@ -74,15 +75,15 @@ def write(results: Sequence[Result], all_grown: Sequence[Grown]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, and say by the exit status whether each row is met or has its floor."""
+    """Measure, print, and return the exit status: 0 if each row meets its target or is near its floor."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", help=f"of these rows only: {', '.join(ALL)}")
-    parser.add_argument("--write", action="store_true", help="write all tables and plots into docs, too")
+    parser.add_argument("names", nargs="*", help=f"run only these: {', '.join(ALL)}")
+    parser.add_argument("--write", action="store_true", help="also write all tables and plots to docs")
     given = parser.parse_args(arguments)
     if unknown := set(given.names) - set(ALL):
-        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(ALL)}")
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(ALL)}")
     if given.write and given.names:
-        parser.error("--write is for all rows: the page would lose the others")
+        parser.error("--write needs all rows: omit the names")
     results, all_grown = run(rows_of(given.names or ALL))
     if results:
         print(report.columns(report.HEADINGS, [report.cells(result) for result in results]), end="\n\n")

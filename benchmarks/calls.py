@@ -1,13 +1,16 @@
-"""Writing and publishing: what this library adds to botocore's call.
+"""Writing and publishing: the cost that this library adds to botocore's calls.
 
-Inside the timed region, for the writer: the CPU time of this process, all threads, for one transaction of an entity and
-its event, from the Python values and the data of the event to the answer read; bare is `transact_write_items` of two
-items that are typed and rendered already. pynamodb's transaction is of two models: the event's is made as our event is,
-with an id, the time, the data as JSON text and the time to live. For the publisher: 1,000 events, as a relay reads them
-(their data are text); bare is `put_events` of entries that are ready, 10 a call. The CPU is compared with one call at a
-time on both sides, the time (wall clock, 8 ms to each answer, warm connections) with eight at a time against our own
-serial publisher; the floor there makes the entries by hand, and eight threads send them by the same client. The server
-is a process of its own, and counts the round trips. All clients are as their library makes them.
+Inside the timed region:
+
+- Writer: CPU time of this process, all threads, for one transaction of an entity and its event, from Python values to
+  the response. The bare call is `transact_write_items` with two typed and rendered items. pynamodb's transaction has
+  two models; the event's model is created like our event, with id, time, data as JSON text and time to live.
+- Publisher, CPU: 1,000 events with text data, as a relay reads them, one call at a time. The bare call is `put_events`
+  with ready entries, 10 per call.
+- Publisher, wall time: eight threads against our own serial publisher, 8 ms per response, warm connections. The floor
+  creates the entries by hand, and eight threads send them with the same client.
+
+The server is a separate process and counts the round trips. Every client has its library's default configuration.
 """
 
 from __future__ import annotations
@@ -59,13 +62,13 @@ BOOK: dict[str, Any] = {
 EVENTS, DELAY = 1000, 8
 SHORT_ROUNDS = 101
 ROUNDS_OF_CALLS = 51
-"""Many and short: a ratio near 1 is to be told from 1, and neighbours on the machine disturb a short round less."""
+"""Many short rounds: they distinguish a ratio near 1 from 1, and other processes disturb a short round less."""
 ROUNDS_OF_THREADS = 35
-"""More than is usual: which thread runs when differs from round to round."""
+"""More than usual, because thread scheduling differs from round to round."""
 
 
 class Recorder:
-    """A client that keeps what it was asked, and answers like the server."""
+    """Client that records requests and responds like the server."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
@@ -80,14 +83,14 @@ class Recorder:
 
 
 def written(outbox: TransactionalOutbox) -> None:
-    """The transaction."""
+    """Write the transaction with this library."""
     with outbox.transaction() as tx:
         tx.put("books", BOOK, must_not_exist=True)
         tx.emit(Event("BookAdded", BOOK, aggregate_type="Book", aggregate_id="Dune"))
 
 
 def written_by_pynamodb(connection: Connection) -> None:
-    """The same transaction."""
+    """Write the same transaction with pynamodb."""
     now, event_id = datetime.now(UTC), str(uuid4())
     event = EventRow(
         pk="Book#Dune",
@@ -114,7 +117,7 @@ def outbox_of(client: Any = None) -> TransactionalOutbox:
 
 
 def the_events(count: int = EVENTS) -> list[Event]:
-    """Events as a relay has them."""
+    """Return events as a relay reads them."""
     made = [
         Event(
             "BookAdded",
@@ -139,11 +142,11 @@ def the_events(count: int = EVENTS) -> list[Event]:
 
 
 def expect(server: CannedServer, trips: int, work: Any) -> None:
-    """Raises unless the work takes so many round trips."""
+    """Raise an error unless the work takes this number of round trips."""
     server.round_trips()
     work()
     if (counted := server.round_trips()) != trips:
-        raise AssertionError(f"{counted} round trips, and {trips} were expected")
+        raise AssertionError(f"{counted} round trips instead of {trips}")
 
 
 def writer(server: CannedServer) -> Benchmark:
@@ -155,13 +158,13 @@ def writer(server: CannedServer) -> Benchmark:
     def check() -> None:
         stored = items[1]["Put"]["Item"]["eventData"]["S"]
         if len(items) != 2 or '"isbn":"978-0441013593"' not in stored:
-            raise AssertionError("the ready items are not those of the transaction")
+            raise AssertionError("the ready items differ from the transaction's")
         expect(server, 1, lambda: written(outbox))
         expect(server, 1, lambda: bare.transact_write_items(TransactItems=items))
 
     return Benchmark(
-        what="writer: CPU of a transaction of two actions",
-        against="transact_write_items of ready items",
+        what="write two actions, CPU",
+        against="transact_write_items",
         target=1.04,
         sense="≤",
         measures={
@@ -174,7 +177,7 @@ def writer(server: CannedServer) -> Benchmark:
 
 
 def compared(request: dict[str, Any]) -> list[Any]:
-    """A transaction's puts, without what is made anew for each, and without the names of placeholders."""
+    """Return a transaction's puts without values that differ per transaction, and without placeholder names."""
     made_anew = {"sk", "eventId", "eventTime", "expiresAt"}
     return [
         (
@@ -207,8 +210,8 @@ def writer_and_pynamodb(server: CannedServer) -> Benchmark:
         expect(server, 1, lambda: written(outbox))
 
     return Benchmark(
-        what="writer: CPU of a transaction of two actions",
-        against="pynamodb's TransactWrite",
+        what="write two actions, CPU",
+        against="pynamodb",
         target=1.0,
         sense="≤",
         measures={
@@ -221,7 +224,7 @@ def writer_and_pynamodb(server: CannedServer) -> Benchmark:
 
 
 def ready_calls(events: Sequence[Event]) -> list[list[Any]]:
-    """The entries of each call, as the publisher makes them."""
+    """Return the entries of each call, as the publisher creates them."""
     recorder: Any = Recorder()
     EventBridgePublisher("books", client=recorder).publish(events)
     return [list(request["Entries"]) for request in recorder.asked]
@@ -238,13 +241,13 @@ def publisher_cpu(server: CannedServer) -> Benchmark:
 
     def check() -> None:
         if sum(map(len, calls)) != EVENTS or max(map(len, calls)) != 10:
-            raise AssertionError("the ready entries are not the events, 10 a call")
+            raise AssertionError("the ready entries are not the events, 10 per call")
         expect(server, 100, lambda: publisher.publish(events))
         expect(server, 100, bare_calls)
 
     return Benchmark(
-        what="publisher: CPU for 1,000 events",
-        against="put_events of ready entries",
+        what="publish 1,000 events, CPU",
+        against="put_events",
         target=1.05,
         sense="≤",
         measures={"ours": timed(lambda: publisher.publish(events)), "peer": timed(bare_calls)},
@@ -280,7 +283,7 @@ def publisher_time(server: CannedServer) -> Benchmark:
         expect(server, 100, floor)
 
     def floor() -> list[str]:
-        ready = iter(put_requests(events))  # whose next is one step for threads
+        ready = iter(put_requests(events))  # threads can share this iterator: its next() is atomic
         published = []
 
         def share() -> None:
@@ -295,8 +298,8 @@ def publisher_time(server: CannedServer) -> Benchmark:
         return published
 
     return Benchmark(
-        what="publisher: time for 1,000 events, 8 ms to each answer, 8 threads",
-        against="one call after the other",
+        what="publish 1,000 events, 8 threads",
+        against="one thread",
         target=5,
         sense="≥",
         measures={
@@ -310,7 +313,7 @@ def publisher_time(server: CannedServer) -> Benchmark:
 
 
 def rows() -> list[Benchmark]:
-    """Against one server, which ends with the process."""
+    """Return the rows; they share a server, which ends with the process."""
     stack = ExitStack()
     atexit.register(stack.close)
     server = stack.enter_context(canned_server())

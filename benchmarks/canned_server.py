@@ -1,7 +1,7 @@
-"""A server in a process of its own that answers every DynamoDB and EventBridge call with a canned success.
+"""Server in a separate process that answers every DynamoDB and EventBridge call with a canned success.
 
-What it costs to answer is not the client's: benchmarks take the client's CPU time, or name the delay that they set. It
-counts the requests, so that a benchmark can hold what it timed to its number of round trips.
+Its CPU time does not count as the client's. It counts requests, so that a benchmark can check the number of round
+trips, and can delay its responses. A benchmark can set the response of an operation.
 """
 
 from __future__ import annotations
@@ -20,34 +20,39 @@ if TYPE_CHECKING:
 
 __all__ = ["CannedServer", "canned_server"]
 
-DELAY, COUNTS = b"/delay/", b"/counts"
-"""Paths that are for the server itself."""
+DELAY, COUNTS, ANSWER = b"/delay/", b"/counts", b"/answer/"
+"""Paths that control the server."""
 
 
 class CannedServer:
-    """What a benchmark knows of its server: where it listens, and what it is told and asked."""
+    """A benchmark's handle of its server."""
 
     def __init__(self, port: int) -> None:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
 
     def delay(self, milliseconds: float) -> None:
-        """Let each answer come so much later from now on."""
+        """Delay each further response."""
         self._ask(DELAY.decode() + str(milliseconds))
 
     def round_trips(self) -> int:
-        """The requests since this was last asked."""
+        """Return the number of requests since the previous call of this method."""
         return int(self._ask(COUNTS.decode()))
 
-    def _ask(self, path: str) -> bytes:
+    def answer(self, operation: str, body: object, status: int = 200) -> None:
+        """Set the response of an operation."""
+        self._ask(f"{ANSWER.decode()}{operation}/{status}", json.dumps(body).encode())
+
+    def _ask(self, path: str, body: bytes = b"") -> bytes:
         with socket.create_connection(("127.0.0.1", self.port)) as connection:
-            connection.sendall(f"GET {path} HTTP/1.1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode())
+            head = f"POST {path} HTTP/1.1\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            connection.sendall(head.encode() + body)
             return b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")[2]
 
 
 @contextmanager
 def canned_server() -> Iterator[CannedServer]:
-    """A server, gone when the block ends."""
+    """Run a server until the block ends."""
     process = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE)  # noqa: S603  # this file
     try:
         yield CannedServer(int(process.stdout.readline() if process.stdout else 0))
@@ -61,15 +66,20 @@ class _State:
         self.delay = 0.0
         self.requests = 0
         self.lock = Lock()
+        self.answers: dict[bytes, tuple[int, bytes]] = {}
 
-    def answer(self, path: bytes, target: bytes, body: bytes) -> bytes:
+    def answer(self, path: bytes, target: bytes, body: bytes) -> tuple[int, bytes]:
         if path.startswith(DELAY):
             self.delay = float(path.removeprefix(DELAY)) / 1000
-            return b""
+            return 200, b""
+        if path.startswith(ANSWER):
+            operation, _, status = path.removeprefix(ANSWER).partition(b"/")
+            self.answers[operation] = int(status), body
+            return 200, b""
         if path == COUNTS:
             with self.lock:
                 counted, self.requests = self.requests, 0
-            return str(counted).encode()
+            return 200, str(counted).encode()
         with self.lock:
             self.requests += 1
         if self.delay:
@@ -77,8 +87,8 @@ class _State:
         if target.endswith(b"PutEvents"):
             count = len(json.loads(body)["Entries"])
             entries = ",".join(f'{{"EventId":"{number:036d}"}}' for number in range(count))
-            return f'{{"FailedEntryCount":0,"Entries":[{entries}]}}'.encode()
-        return b"{}"
+            return 200, f'{{"FailedEntryCount":0,"Entries":[{entries}]}}'.encode()
+        return self.answers.get(target.rpartition(b".")[2], (200, b"{}"))
 
 
 def _serve(connection: socket.socket, state: _State) -> None:
@@ -99,10 +109,10 @@ def _serve(connection: socket.socket, state: _State) -> None:
             while len(buffered) < length:
                 buffered += connection.recv(65536)
             body, buffered = buffered[:length], buffered[length:]
-            answer = state.answer(first.split()[1], headers.get(b"x-amz-target", b""), body)
+            status, answer = state.answer(first.split()[1], headers.get(b"x-amz-target", b""), body)
             connection.sendall(
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.1\r\n"
-                b"x-amzn-requestid: 0\r\ncontent-length: %d\r\n\r\n%b" % (len(answer), answer)
+                b"HTTP/1.1 %d OK\r\ncontent-type: application/x-amz-json-1.1\r\n"
+                b"x-amzn-requestid: 0\r\ncontent-length: %d\r\n\r\n%b" % (status, len(answer), answer)
             )
             if headers.get(b"connection") == b"close":
                 return

@@ -1,16 +1,15 @@
 """Decoding records of items.
 
-Inside the timed region: Keys and NewImage of 100 records to Python values, by `decode_item`, of records that are read
-again and again ("warm"), or that were parsed from JSON just before, for this one reading, as Lambda delivers them
-("fresh": no value in it has been looked at yet, so that all wait for the memory).
+Inside the timed region: Keys and NewImage of 100 records to Python values with `decode_item`. "Warm" records are read
+repeatedly. "Fresh" records are parsed from JSON just before each reading, as Lambda delivers them, so their values are
+not in the processor's caches.
 
 The floor is the library's fast path alone, without the fallback to the reference implementation.
 
-- Against boto3, whose users call TypeDeserializer for each attribute, and Powertools' data class, which does it on
-  access.
-- Against Powertools' parser, whose model reads both images whole, `decode_records` makes record objects, too.
-- Against pynamodb, whose models are made of an item and nothing else, `decode_item` is called for each NewImage.
-  Its numbers, and its maps, are made ours outside of the timed region, where the values are compared.
+- boto3: TypeDeserializer is called for each attribute. Powertools' data class does so on access.
+- Powertools' parser: its model reads both images completely, so `decode_records` creates record objects, too.
+- pynamodb: its models contain one item, so `decode_item` is called for each NewImage. Its numbers and maps are
+  converted outside the timed region, where the values are compared.
 """
 
 from __future__ import annotations
@@ -48,9 +47,9 @@ __all__ = [
 
 KINDS = ("warm", "fresh")
 ROUNDS = 31
-"""More than elsewhere: what waits for the memory varies."""
+"""More than elsewhere, because memory access times vary."""
 READ = 1600
-"""Records that a measurement reads."""
+"""The number of records in a measurement."""
 
 Images = list[tuple[dict[str, Any], dict[str, Any] | None]]
 
@@ -58,7 +57,7 @@ _deserialize = TypeDeserializer().deserialize
 
 
 def our_items(payload: dict[str, Any]) -> Images:
-    """Keys and NewImage of each record, by `decode_item` alone."""
+    """Return Keys and NewImage of each record with `decode_item` alone."""
     return [
         (decode_item(record["dynamodb"]["Keys"]), decode_item(record["dynamodb"]["NewImage"]))
         for record in payload["Records"]
@@ -66,12 +65,12 @@ def our_items(payload: dict[str, Any]) -> Images:
 
 
 def our_images(payload: dict[str, Any]) -> Images:
-    """Keys and NewImage of each record, by this library."""
+    """Return Keys and NewImage of each record with this library."""
     return [(record.keys, record.new_image) for record in decode_records(payload)]
 
 
 def floor_images(payload: dict[str, Any]) -> Images:
-    """The same by the fast path alone."""
+    """Return the same with the fast path alone."""
     return [
         (read_map(record["dynamodb"]["Keys"], 0), read_map(record["dynamodb"]["NewImage"], 0))
         for record in payload["Records"]
@@ -79,7 +78,7 @@ def floor_images(payload: dict[str, Any]) -> Images:
 
 
 def boto3_images(payload: dict[str, Any]) -> Images:
-    """The same by boto3."""
+    """Return the same with boto3."""
     return [
         (
             {name: _deserialize(typed) for name, typed in record["dynamodb"]["Keys"].items()},
@@ -90,7 +89,7 @@ def boto3_images(payload: dict[str, Any]) -> Images:
 
 
 def powertools_images(payload: dict[str, Any]) -> Images:
-    """The same by Powertools' data class."""
+    """Return the same with Powertools' data class."""
     images: Images = []
     for record in DynamoDBStreamEvent(payload).records:
         change: Any = record.dynamodb
@@ -99,23 +98,23 @@ def powertools_images(payload: dict[str, Any]) -> Images:
 
 
 def parser_images(payload: dict[str, Any]) -> Images:
-    """The same by the model of Powertools' parser."""
+    """Return the same with the model of Powertools' parser."""
     records = DynamoDBStreamModel.model_validate(payload).Records
     return [(record.dynamodb.Keys, record.dynamodb.NewImage) for record in records]
 
 
 def our_values(payload: dict[str, Any]) -> list[dict[str, Any]]:
-    """NewImage of each record alone."""
+    """Return NewImage of each record."""
     return [decode_item(record["dynamodb"]["NewImage"]) for record in payload["Records"]]
 
 
 def pynamodb_models(payload: dict[str, Any], kind: type[Model]) -> list[Model]:
-    """The same as pynamodb's models."""
+    """Return the same as pynamodb's models."""
     return [kind.from_raw_data(record["dynamodb"]["NewImage"]) for record in payload["Records"]]
 
 
 def reading(read: Callable[[dict[str, Any]], object], payload: dict[str, Any], kind: str = "fresh") -> Measure:
-    """Measures reading a payload: one that was parsed once, or one that is parsed from its JSON anew for each run."""
+    """Return a measure of reading a payload that is parsed once, or that is parsed from JSON for each run."""
     repeat = max(1, READ // len(payload["Records"]))
     if kind == "fresh":
         return timed_on(partial(json.loads, json.dumps(payload)), read, repeat=repeat)
@@ -124,14 +123,14 @@ def reading(read: Callable[[dict[str, Any]], object], payload: dict[str, Any], k
 
 
 def same(payload: dict[str, Any], *reads: Callable[[dict[str, Any]], object]) -> None:
-    """Raises unless all read the same."""
+    """Raise an error unless all contenders read the same values."""
     first, *others = (read(from_lambda(payload)) for read in reads)
     if not first or any(other != first for other in others):
         raise AssertionError("the contenders read different values")
 
 
 def same_as_models(payload: dict[str, Any], kind: type[Model]) -> None:
-    """Raises unless our values are those of pynamodb's models."""
+    """Raise an error unless our values equal those of pynamodb's models."""
     ours = [
         {name: value for name, value in values.items() if value is not None}
         for values in our_values(from_lambda(payload))
@@ -142,14 +141,14 @@ def same_as_models(payload: dict[str, Any], kind: type[Model]) -> None:
 
 
 def against_readers(item: str, payload: dict[str, Any]) -> list[Benchmark]:
-    """Keys and NewImage, against boto3 and Powertools' data class."""
+    """Return rows of Keys and NewImage against boto3 and Powertools' data class."""
     contenders = (
-        ("boto3's TypeDeserializer", boto3_images, 2.0),
+        ("TypeDeserializer", boto3_images, 2.0),
         ("Powertools' data class", powertools_images, 3.0),
     )
     return [
         Benchmark(
-            what=f"decode, generic: 100 records of a {item} item, {kind}",
+            what=f"decode {item} records, {kind}",
             against=peer,
             target=target,
             sense="≥",
@@ -167,11 +166,11 @@ def against_readers(item: str, payload: dict[str, Any]) -> list[Benchmark]:
 
 
 def against_models(item: str, payload: dict[str, Any], model: type[Model]) -> list[Benchmark]:
-    """Whole records against Powertools' parser, NewImage alone against pynamodb."""
+    """Return rows of whole records against Powertools' parser, and of NewImage against pynamodb."""
     theirs = partial(pynamodb_models, kind=model)
     return [
         Benchmark(
-            what=f"decode_records, generic: 100 records of a {item} item",
+            what=f"decode_records, {item} records",
             against="Powertools' parser",
             target=1.0,
             sense="≥",
@@ -179,8 +178,8 @@ def against_models(item: str, payload: dict[str, Any], model: type[Model]) -> li
             check=partial(same, payload, our_images, parser_images),
         ),
         Benchmark(
-            what=f"decode, generic: 100 {item} items",
-            against="pynamodb's Model.from_raw_data",
+            what=f"decode {item} items",
+            against="pynamodb",
             target=1.0,
             sense="≥",
             measures={"ours": reading(our_values, payload), "peer": reading(theirs, payload)},
@@ -190,7 +189,7 @@ def against_models(item: str, payload: dict[str, Any], model: type[Model]) -> li
 
 
 def rows() -> list[Benchmark]:
-    """Against each peer, a rich item and a small one."""
+    """Return a row for each peer, with rich and with small items."""
     out: list[Benchmark] = []
     for item, payload, model in (("rich", rich_records(), RichItem), ("small", small_records(), SmallItem)):
         out += [*against_readers(item, payload), *against_models(item, payload, model)]

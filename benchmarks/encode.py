@@ -1,9 +1,8 @@
 """Encoding an item.
 
-Inside the timed region: 100 items of Python values to typed ones, outputs equal; by boto3, TypeSerializer for each
-attribute. By pynamodb, 100 models to typed values; the models are there before, and ours encodes the values that are in
-them: numbers as ``int`` and ``float``, and no NULL. Its sets are lists in an order of their own, so those outputs are
-compared as the values that they hold.
+Inside the timed region: 100 items from Python values to typed ones, with equal outputs. boto3 uses TypeSerializer for
+each attribute. pynamodb serialises 100 existing models; ours encodes the same values: numbers as ``int`` and ``float``,
+and no NULL. pynamodb writes sets as lists in another order, so its outputs are compared by value.
 """
 
 from __future__ import annotations
@@ -32,36 +31,36 @@ Items = list[dict[str, Any]]
 
 
 def ours(items: Items) -> Items:
-    """Typed by this library."""
+    """Encode the items with this library."""
     return [encode_item(item) for item in items]
 
 
 def boto3s(items: Items) -> Items:
-    """Typed by boto3."""
+    """Encode the items with boto3."""
     return [{name: _serialize(value) for name, value in item.items()} for item in items]
 
 
 def pynamodbs(models: list[Model]) -> Items:
-    """Typed by pynamodb."""
+    """Encode the models with pynamodb."""
     return [model.serialize() for model in models]
 
 
 def check(items: Items) -> None:
-    """Raises unless the outputs are equal."""
+    """Raise an error unless the outputs are equal."""
     if ours(items) != boto3s(items):
         raise AssertionError("the typed items differ")
 
 
 def check_models(items: Items, models: list[Model]) -> None:
-    """Raises unless the outputs hold the same values."""
+    """Raise an error unless the outputs hold the same values."""
     if [decode_item(typed) for typed in ours(items)] != [decode_item(typed) for typed in pynamodbs(models)]:
         raise AssertionError("the typed items differ")
 
 
 def against_boto3(kind: str, items: Items) -> Benchmark:
     return Benchmark(
-        what=f"encode: a {kind} item",
-        against="boto3's TypeSerializer",
+        what=f"encode {kind} items",
+        against="TypeSerializer",
         target=3.0,
         sense="≥",
         measures={"ours": timed(partial(ours, items), repeat=5), "peer": timed(partial(boto3s, items), repeat=5)},
@@ -73,8 +72,8 @@ def against_pynamodb(kind: str, items: Items, model: type[Model]) -> Benchmark:
     models = [model.from_raw_data(typed) for typed in ours(items)]
     held = [values_of(each) for each in models]
     return Benchmark(
-        what=f"encode: a {kind} item",
-        against="pynamodb's Model.serialize",
+        what=f"encode {kind} items",
+        against="pynamodb",
         target=1.0,
         sense="≥",
         measures={"ours": timed(partial(ours, held), repeat=5), "peer": timed(partial(pynamodbs, models), repeat=5)},
@@ -83,7 +82,7 @@ def against_pynamodb(kind: str, items: Items, model: type[Model]) -> Benchmark:
 
 
 def rows() -> list[Benchmark]:
-    """Against each peer, a rich item and a small one."""
+    """Return a row for each peer, with rich and with small items."""
     kinds: tuple[tuple[str, Callable[[int], dict[str, Any]], type[Model]], ...]
     kinds = (("rich", rich_item, RichItem), ("small", small_item, SmallItem))
     out: list[Benchmark] = []

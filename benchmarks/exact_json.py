@@ -1,7 +1,7 @@
-"""Writing JSON whose numbers are exact.
+"""Writing JSON with exact numbers.
 
-Inside the timed region: a detail of some 430 bytes with 13 Decimals to its JSON text. The peer is ``json.dumps`` with
-``default=float``, which is not exact: it is what is written in haste, and the fastest that the standard library has.
+Inside the timed region: a detail of some 430 bytes with 13 Decimals to its JSON text. The peer, ``json.dumps`` with
+``default=float``, is not exact, but it is common and the fastest way in the standard library.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ DETAIL: dict[str, Any] = {
 
 
 def check() -> None:
-    """Raises unless the text is exact, and within a float's precision the peer's."""
+    """Raise an error unless the text is exact and equals the peer's within a float's precision."""
     text = dumps(DETAIL)
     if json.loads(text, parse_float=Decimal) != DETAIL:
-        raise AssertionError("the text isn't exact")
+        raise AssertionError("the text is not exact")
     if json.loads(text) != json.loads(json.dumps(DETAIL, default=float)):
         raise AssertionError("the texts differ")
 
 
 def rows() -> list[Benchmark]:
-    """One row."""
+    """Return the row."""
     return [
         Benchmark(
-            what="exact-number JSON: 13 Decimals",
+            what="JSON of 13 Decimals",
             against="json.dumps(default=float)",
             target=1.7,
             sense="≥",

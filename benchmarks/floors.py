@@ -1,6 +1,6 @@
-"""Floors: by hand and for one kind of input, the library's checks and no more, in the fastest way that was found.
+"""Floors: hand-written code for one kind of input with only the library's checks, as fast as we could make it.
 
-Nothing in them is chosen, looked up or made reusable. What isn't as expected raises.
+Floors have no options and are not reusable. Unexpected input raises an error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LONG_NUMBER = re.compile("[0-9](?:[eE]|[0-9]{18})")
 
 
 def put_requests(events: Sequence[Event]) -> list[Prevalidated]:
-    """The entries of each call of PutEvents, for events with an aggregate and without a context, all in ASCII."""
+    """Return the entries of each PutEvents call, for ASCII events with an aggregate and without a context."""
     requests = []
     batch, total = Prevalidated(), 0
     quoted, isoformat = encode_basestring, datetime.isoformat

@@ -1,9 +1,8 @@
-"""How cost grows with size: what grows, by which measure that is judged, and what came of it.
+"""Growth of cost with size: measurement and criterion.
 
-The criterion: between the largest size and the largest that is at most a tenth of it, cost grows as a power of the
-size. The power is 1 where ten times as many cost ten times as much, 2 where they cost a hundred times as much, and 0
-where they cost no more. It may be a tenth above what is claimed: ten times as many then cost 12.6 times as much where
-the claim is 1, and 1.26 times as much where it is 0.
+The criterion is the power of the size with which cost grows, between the largest size and the largest one that is at
+most a tenth of it. The power is 1 for linear growth, 2 for quadratic growth and 0 for constant cost. It may exceed its
+claim by 0.1: ten times the size may then cost 12.6 times as much if the claim is 1, and 1.26 times if it is 0.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ __all__ = ["Growth", "Grown", "Series", "by_size", "grow", "power"]
 
 ROUNDS = 15
 MARGIN = 0.1
-"""How far above its claim the power may be."""
+"""The amount by which the power may exceed its claim."""
 SPAN = 10
-"""Over which part of the sizes, from the largest down, the power is taken."""
+"""The power is measured from about one `SPAN`th of the largest size to the largest."""
 
 Costs: TypeAlias = Mapping[int, float]
-"""What each size costs, all of it."""
+"""The total cost by size."""
 Series: TypeAlias = Sequence[Costs]
 """The costs of each round."""
 
@@ -38,11 +37,11 @@ class Growth:
     """One line of the table of growth.
 
     Attributes:
-        what: What is done.
-        per: What a size counts, as in "1 to 100 actions a transaction".
-        claim: The power: 1 for linear, 0 for what doesn't grow.
-        check: Raises where what is measured isn't what is said. It runs before the series.
-        series: Measures: each round's costs by size.
+        what: The measured work.
+        per: The unit of the size, as in "1 to 100 actions a transaction".
+        claim: The power: 1 for linear, 0 for constant cost.
+        check: Raises an error if the measured work is not as described. It runs before the series.
+        series: Measures and returns each round's costs by size.
     """
 
     what: str
@@ -54,13 +53,13 @@ class Growth:
 
 @dataclass(frozen=True, slots=True)
 class Grown:
-    """What came of it.
+    """Result of a `Growth`.
 
     Attributes:
-        growth: What was measured.
-        got: The power at the upper end, the median of the rounds.
-        low, high: The interval in which it lies with 95 %.
-        points: By size, what one costs, or where nothing is to grow all of it, as a multiple of the smallest size's.
+        growth: The line of the table.
+        got: The power at the upper end, as the median of the rounds.
+        low, high: Its 95 % interval.
+        points: Cost per unit by size (total cost if the claim is 0), as a multiple of the smallest size's.
         series: Each round's costs by size.
     """
 
@@ -73,7 +72,7 @@ class Grown:
 
     @property
     def limit(self) -> float:
-        """What the power may be."""
+        """The maximum power."""
         return self.growth.claim + MARGIN
 
     @property
@@ -82,11 +81,11 @@ class Grown:
 
 
 def grow(growth: Growth, earlier: Series = ()) -> Grown:
-    """Check, measure and judge.
+    """Check, measure and return the result.
 
     Args:
-        growth: What is measured.
-        earlier: Rounds of the same that count, too.
+        growth: The line of the table.
+        earlier: Earlier rounds of the same line, which are included.
     """
     growth.check()
     series = [*earlier, *growth.series()]
@@ -97,21 +96,21 @@ def grow(growth: Growth, earlier: Series = ()) -> Grown:
 
 
 def power(costs: Costs) -> float:
-    """As which power of the size the cost grows at the upper end.
+    """Return the power of the size with which the cost grows at the upper end.
 
     Raises:
-        ValueError: No size is as small as a tenth of the largest.
+        ValueError: Every size is larger than a tenth of the largest.
     """
     largest, begin = upper_end(costs)
     return log(costs[largest] / costs[begin]) / log(largest / begin)
 
 
 def upper_end(sizes: Mapping[int, object]) -> tuple[int, int]:
-    """The largest size, and the one from which the growth up to it is judged."""
+    """Return the largest size, and the size from which the growth to it is measured."""
     largest = max(sizes)
     return largest, max(size for size in sizes if size * SPAN <= largest)
 
 
 def by_size(measures: Mapping[int, Measure], rounds: int = ROUNDS) -> Series:
-    """The series of measures that can be taken in any order: the sizes alternate, each first in turn."""
+    """Run the measures with alternating sizes, each first in turn, and return their series."""
     return alternate(measures, rounds)

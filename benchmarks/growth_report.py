@@ -1,4 +1,4 @@
-"""The table and the picture of how cost grows: a panel for each, log against log, and no absolute cost in any."""
+"""Table and picture of the growth of cost: one panel per row, with logarithmic axes and no absolute costs."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ HEADINGS = ("what", "from, to", "power, at most", "got [95 %]", "met")
 ACROSS = 2
 WIDTH, HEIGHT = 400, 236
 LEFT, RIGHT, TOP, BOTTOM = 44, 18, 46, 44
-"""A panel's margins, around what is plotted."""
+"""A panel's margins around the plot."""
 LINES = tuple(digit * 10.0**exponent for exponent in range(-12, 13) for digit in (1, 2, 5))
-"""Where a horizontal line may be."""
+"""The possible horizontal lines."""
 
 
 def cells(grown: Grown) -> tuple[str, ...]:
-    """A row under the headings."""
+    """Return the cells of a row."""
     sizes = sorted(grown.points)
     span = f"{sizes[0]:,} to {sizes[-1]:,} {grown.growth.per}"
     got = f"{grown.got:.2f} [{grown.low:.2f}, {grown.high:.2f}]"
@@ -33,7 +33,7 @@ def cells(grown: Grown) -> tuple[str, ...]:
 
 
 def panels(all_grown: Sequence[Grown]) -> str:
-    """A picture, as SVG. In each panel, by size, what one costs: flat is linear; dashed is the most that still is."""
+    """Return an SVG picture of the cost per unit by size: a flat line is linear, the dashed line is the limit."""
     rows = -(-len(all_grown) // ACROSS)
     low, high = _range(all_grown)
     lines = opening("How cost grows with size", WIDTH * ACROSS, HEIGHT * rows)
@@ -55,7 +55,7 @@ def _panel(grown: Grown, low: float, high: float) -> list[str]:
     def y(cost: float) -> float:
         return HEIGHT - BOTTOM - log10(cost / low) / log10(high / low) * (HEIGHT - TOP - BOTTOM)
 
-    one = "what one costs" if grown.growth.claim else "all of it"
+    one = "cost per unit" if grown.growth.claim else "total cost"
     lines = [
         f'<text x="{LEFT}" y="18">{escaped(grown.growth.what)}</text>',
         f'<text class="less" x="{LEFT}" y="34">{one}, as a multiple of the first</text>',
@@ -90,18 +90,18 @@ def _panel(grown: Grown, low: float, high: float) -> list[str]:
 
 
 def _range(all_grown: Sequence[Grown]) -> tuple[float, float]:
-    """From which horizontal line to which there is room for all: the same in each panel."""
+    """Return the lowest and highest horizontal line around all costs; they are the same in each panel."""
     costs = [cost for grown in all_grown for cost in grown.points.values()]
     low, high = min(0.5, *costs), max(2.0, *costs)
     return max(line for line in LINES if line <= low), min(line for line in LINES if line >= high)
 
 
 def _levels(low: float, high: float) -> list[float]:
-    """The horizontal lines; of many, those at powers of ten."""
+    """Return the horizontal lines: all of a few, or those at powers of ten."""
     levels = [line for line in LINES if low <= line <= high]
     return levels if len(levels) <= 7 else [line for line in levels if f"{line:e}".startswith("1.0")]
 
 
 def _ticks(sizes: Sequence[int]) -> list[int]:
-    """The sizes that are named: each, or where they are many the ends."""
+    """Return the labelled sizes: all of a few, or the smallest and the largest."""
     return [*sizes] if len(sizes) <= 5 else [sizes[0], sizes[-1]]

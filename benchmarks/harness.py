@@ -1,4 +1,4 @@
-"""Measuring: contenders alternate round by round, and what counts is the median of each round's ratio."""
+"""Measurement: contenders alternate in rounds, and the result is the median of the rounds' ratios."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ __all__ = [
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 ROUNDS = 21
-"""Odd, so that the median is a round that was. Of 21, the 6th and the 16th value hold the median with 97 %."""
+"""Odd, so that the median is a measured round. Of 21, the 6th and the 16th value enclose the median with 97 %."""
 MOST_PERMUTED = 4
 TOLERANCE = 1.05
-"""How far from its floor ours may be."""
+"""The maximum cost of ours as a multiple of the floor's."""
 
 Measure: TypeAlias = "Callable[[], float]"
-"""Does the work once, or often, and returns what it cost."""
+"""Does the work once or repeatedly, and returns its cost."""
 Costs: TypeAlias = "Mapping[str, float]"
 Name = TypeVar("Name")
 Input = TypeVar("Input")
 
 
 def peer_over_ours(costs: Costs) -> float:
-    """How many times faster ours is."""
+    """Return how many times faster ours is."""
     return costs["peer"] / costs["ours"]
 
 
 def ours_over_peer(costs: Costs) -> float:
-    """Which part of the peer's cost ours is."""
+    """Return our cost as a fraction of the peer's."""
     return costs["ours"] / costs["peer"]
 
 
@@ -57,16 +57,16 @@ class Benchmark:
     """One line of the table.
 
     Attributes:
-        what: What is done, and with what.
-        against: Whom it is compared with.
+        what: The measured work and its input.
+        against: The peer.
         target: The ratio to reach.
         sense: ``≥``: the ratio is the peer's cost over ours; ``≤``: ours over the peer's.
-        measures: The contenders by name: ``ours``, ``peer``, whatever else `ratio` uses, and perhaps ``floor``: code
-            that does the same checks as ours, and no more.
-        check: Raises where the contenders, the floor among them, don't do the same work: where they make the same
-            thing, by comparing what they make. It runs before anything is timed.
-        ratio: The ratio of a round's costs, where it isn't the plain one.
-        rounds: How many rounds.
+        measures: The contenders by name: ``ours``, ``peer``, others that `ratio` uses, and optionally ``floor``: code
+            with only the same checks as ours.
+        check: Raises an error if the contenders, including the floor, do not do the same work; it compares outputs if
+            they are comparable. It runs before the timing.
+        ratio: The ratio of a round's costs, if not the default for `sense`.
+        rounds: The number of rounds.
     """
 
     what: str
@@ -81,16 +81,16 @@ class Benchmark:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a benchmark: medians, and the interval in which the median lies with 95 %.
+    """Result of a benchmark: medians and their 95 % interval.
 
     Attributes:
         benchmark: The benchmark.
         got: The ratio.
         low, high: Its interval.
-        floor: The ratio that the floor reaches against the peer, or None where there is no floor.
-        above_floor: Ours over the floor, or None.
+        floor: The floor's ratio against the peer, or None without a floor.
+        above_floor: Our cost over the floor's, or None.
         costs: Each contender's median cost.
-        rounds: What each contender cost, by round.
+        rounds: Each contender's cost by round.
     """
 
     benchmark: Benchmark
@@ -104,7 +104,7 @@ class Result:
 
     @property
     def met(self) -> Literal["yes", "floor", "no"]:
-        """``floor``: the target isn't met, but nothing that does the same checks could be 5 % faster."""
+        """``floor`` if the target is not met, but ours is within 5 % of the floor."""
         target = self.benchmark.target
         if self.got >= target if self.benchmark.sense == "≥" else self.got <= target:
             return "yes"
@@ -115,8 +115,8 @@ def measure(benchmark: Benchmark, earlier: Sequence[Costs] = ()) -> Result:
     """Check that the contenders do the same work, and run the rounds.
 
     Args:
-        benchmark: What is measured.
-        earlier: Rounds of the same benchmark that count, too.
+        benchmark: The line of the table.
+        earlier: Earlier rounds of the same benchmark, which are included.
     """
     benchmark.check()
     rounds = [*earlier, *alternate(benchmark.measures, benchmark.rounds)]
@@ -127,16 +127,15 @@ def measure(benchmark: Benchmark, earlier: Sequence[Costs] = ()) -> Result:
         return Result(benchmark, *spread_of(ratios), costs=costs, rounds=rounds)
     floors = [ratio({**each, "ours": each["floor"]}) for each in rounds]
     pairs = zip(floors, ratios, strict=True) if benchmark.sense == "≥" else zip(ratios, floors, strict=True)
-    above = [more / less for more, less in pairs]  # of ratios: what `ratio` takes off ours, it takes off the floor
+    above = [more / less for more, less in pairs]  # ratios, because `ratio` may subtract a cost from both
     return Result(benchmark, *spread_of(ratios), median(floors), median(above), costs, rounds)
 
 
 def alternate(measures: Mapping[Name, Measure], rounds: int) -> list[dict[Name, float]]:
-    """What each cost, by round, after a first run that doesn't count: for caches, lazy imports, connections.
+    """Return each contender's cost by round, after an uncounted first run for caches, lazy imports and connections.
 
-    Each round has another order, until all orders have had their turn: none is always the first, and none comes always
-    after the same one, whose traces in memory it would have to bear. What there is when the rounds begin is kept from
-    the collector meanwhile, so that collecting before each measurement costs next to nothing.
+    The rounds cycle through the orders, so that no contender always runs first or always after the same one, which
+    would affect its caches. Existing objects are frozen, so that collecting garbage before each measurement is cheap.
     """
     names = list(measures)
     for name in names:
@@ -151,14 +150,14 @@ def alternate(measures: Mapping[Name, Measure], rounds: int) -> list[dict[Name, 
 
 
 def _orders(names: Sequence[Name]) -> Iterable[Sequence[Name]]:
-    """All orders of a few; of many, those that begin with each in turn."""
+    """Return all orders of a few names; of many, one order that begins with each."""
     if len(names) <= MOST_PERMUTED:
         return permutations(names)
     return [[*names[first:], *names[:first]] for first in range(len(names))]
 
 
 class Spread(NamedTuple):
-    """A median, and the interval in which it lies with 95 %."""
+    """Median and its 95 % interval."""
 
     got: float
     low: float
@@ -166,14 +165,14 @@ class Spread(NamedTuple):
 
 
 def spread_of(values: Sequence[float]) -> Spread:
-    """The median of what was measured. The interval is one of ranks, so nothing is supposed of how it is spread."""
+    """Return the median and its interval; the interval uses ranks, so it assumes no distribution."""
     ordered = sorted(values)
     low, high = _ranks(len(ordered))
     return Spread(median(ordered), ordered[low], ordered[high])
 
 
 def _ranks(count: int) -> tuple[int, int]:
-    """The positions, from 0, of the order statistics between which the median lies with at least 95 %."""
+    """Return the positions, from 0, of the order statistics that enclose the median with at least 95 %."""
     coefficient, below, rank = 1, 0, 0
     while (below + coefficient) * 40 <= 2**count:  # at most 2.5 % on each side
         below += coefficient
@@ -185,9 +184,9 @@ def _ranks(count: int) -> tuple[int, int]:
 
 @contextmanager
 def collector_off() -> Iterator[None]:
-    """A block without garbage collection: what there is to collect goes before it.
+    """Collect garbage, then disable the collector for a block, as the standard library's timeit does.
 
-    As in the standard library's timeit. A collection walks all that is in the process, and whom it hits is chance.
+    A collection visits every object of the process, and would hit a random contender.
     """
     was_on = gc.isenabled()
     gc.collect()
@@ -200,12 +199,12 @@ def collector_off() -> Iterator[None]:
 
 
 def timed(work: Callable[[], object], *, repeat: int = 1, clock: Callable[[], float] = process_time) -> Measure:
-    """Measures work in this process: seconds by the clock, by default CPU time of all its threads, for one run.
+    """Return a measure of work in this process, in seconds per run; by default CPU time of all threads.
 
     Args:
-        work: The timed region. What it returns is thrown away inside it.
-        repeat: How many runs a measurement has; as many as take some 10 ms.
-        clock: Seconds.
+        work: The timed region. Its result is discarded inside the region.
+        repeat: The number of runs in a measurement, which should take some 10 ms.
+        clock: Returns seconds.
     """
 
     def once() -> float:
@@ -225,12 +224,12 @@ def timed_on(
     repeat: int = 1,
     clock: Callable[[], float] = process_time,
 ) -> Measure:
-    """Measures work as `timed` does, each run on an input of its own.
+    """Return a measure like `timed`, with a new input for each run.
 
     Args:
-        make: Makes a run's input, just before it and outside of the timed region.
-        work: The timed region. What it returns is thrown away inside it.
-        repeat, clock: As for `timed`. The clock is read for each run, so one run has to take much longer than that.
+        make: Creates a run's input just before the run, outside the timed region.
+        work: The timed region. Its result is discarded inside the region.
+        repeat, clock: As for `timed`. The clock is read for each run, so a run must take much longer than reading it.
     """
 
     def once() -> float:

@@ -1,8 +1,8 @@
-"""pynamodb's models of what is decoded, encoded and written, and what is in them as plain values.
+"""pynamodb's models of the items that are decoded, encoded and written, and their plain values.
 
-pynamodb reads a number as ``int`` or ``float``, and not all 38 digits of it; what is compared here has fewer than 15.
-An attribute that is NULL is left out of an item's values, for it is not written again. The maps are those that declare
-no attributes: they are read nearly three times as fast as those that do.
+pynamodb reads a number as ``int`` or ``float`` and loses some of its 38 digits; the numbers here have fewer than 15. An
+attribute that is NULL is left out of an item's values, because it is not written again. The maps declare no attributes:
+pynamodb reads them nearly three times as fast as maps that do.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["BookRow", "EventRow", "RichItem", "SmallItem", "exact", "values_of"]
 
 
 class RichItem(Model):
-    """Of `payloads.rich_item`."""
+    """Model of `payloads.rich_item`."""
 
     class Meta:
         table_name = "books"
@@ -46,7 +46,7 @@ class RichItem(Model):
 
 
 class SmallItem(Model):
-    """Of `payloads.small_item`."""
+    """Model of `payloads.small_item`."""
 
     class Meta:
         table_name = "books"
@@ -59,7 +59,7 @@ class SmallItem(Model):
 
 
 class BookRow(Model):
-    """A row of the table books, whose key is the name."""
+    """Model of an item in the table books, whose key is the name."""
 
     class Meta:
         table_name = "books"
@@ -73,7 +73,7 @@ class BookRow(Model):
 
 
 class EventRow(Model):
-    """A row of the events table, as the library writes it."""
+    """Model of an item in the events table, as the library writes it."""
 
     class Meta:
         table_name = "books-events"
@@ -94,13 +94,13 @@ class EventRow(Model):
 
 
 def values_of(model: Model) -> dict[str, Any]:
-    """What a model holds, by the names that it has in the table."""
+    """Return a model's values by their attribute names in the table."""
     held = {attribute.attr_name: getattr(model, name) for name, attribute in model.get_attributes().items()}
     return {name: _plain(value) for name, value in held.items() if value is not None}
 
 
 def exact(value: Any) -> Any:
-    """The same value with each number as a Decimal."""
+    """Return the same value with each number as a Decimal."""
     if isinstance(value, dict):
         return {name: exact(member) for name, member in value.items()}
     if isinstance(value, (list, set)):

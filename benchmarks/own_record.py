@@ -1,8 +1,8 @@
 """Reading our own outbox record.
 
-Inside the timed region: from 100 raw records, warm or fresh as in `decode`, to an `Event` each, its data and context
-left as text until they are read; of boto3, the same NewImage to a dict by TypeDeserializer, which leaves them so, too.
-Which record holds an event and which doesn't is told inside it, too.
+Inside the timed region: 100 raw records, warm or fresh as in `decode`, to one `Event` each; data and context stay text
+until they are read. This includes the check whether a record holds an event. The peer is TypeDeserializer from
+the same NewImage to a dict, where these texts stay text, too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _deserialize = TypeDeserializer().deserialize
 
 
 def ours(payload: dict[str, Any]) -> list[Event]:
-    """Each record's event."""
+    """Return each record's event."""
     return [
         decode_event(record["dynamodb"]["NewImage"])
         for record in payload["Records"]
@@ -35,7 +35,7 @@ def ours(payload: dict[str, Any]) -> list[Event]:
 
 
 def boto3s(payload: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each record's item."""
+    """Return each record's item."""
     return [
         {name: _deserialize(typed) for name, typed in record["dynamodb"]["NewImage"].items()}
         for record in payload["Records"]
@@ -43,7 +43,7 @@ def boto3s(payload: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def check(payload: dict[str, Any]) -> None:
-    """Raises unless event and item say the same."""
+    """Raise an error unless event and item agree."""
     events, items = ours(from_lambda(payload)), boto3s(from_lambda(payload))
     for event, item in zip(events, items, strict=True):
         told = (event.id, event.type, event.source, event.version, event.aggregate_id, event.data_json)
@@ -53,12 +53,12 @@ def check(payload: dict[str, Any]) -> None:
 
 
 def rows() -> list[Benchmark]:
-    """Warm and fresh."""
+    """Return rows of warm and of fresh records."""
     payload = outbox_records()
     return [
         Benchmark(
-            what=f"own outbox record to Event, {kind}",
-            against="boto3's TypeDeserializer",
+            what=f"outbox record to Event, {kind}",
+            against="TypeDeserializer",
             target=4.0,
             sense="≥",
             measures={

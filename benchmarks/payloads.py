@@ -1,4 +1,4 @@
-"""What is decoded and encoded: the same for all contenders, and drawn from a seed where it is drawn."""
+"""Inputs of the benchmarks, the same for all contenders."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHAPES = 362
 
 
 def rich_item(number: int) -> dict[str, Any]:
-    """A book of a dozen attributes, with nested maps, lists, sets and numbers; no binary."""
+    """Return a book with a dozen attributes: nested maps, lists, sets and numbers, but no binary."""
     return {
         "pk": f"Book#978-1942788{number:03d}",
         "sk": f"edition#{number % 7}",
@@ -50,12 +50,12 @@ def rich_item(number: int) -> dict[str, Any]:
 
 
 def small_item(number: int) -> dict[str, Any]:
-    """What is in stock: a key and three attributes."""
+    """Return a stock item: a key and three attributes."""
     return {"pk": f"Book#{number}", "sk": "stock", "count": Decimal(number), "place": "Utrecht", "open": True}
 
 
 def record(number: int, image: dict[str, Any], keys: tuple[str, ...] = ("pk", "sk")) -> dict[str, Any]:
-    """A stream record around a typed image, as Lambda has it."""
+    """Return a stream record with a typed image, as Lambda delivers it."""
     return {
         "eventID": f"{number:032x}",
         "eventName": "INSERT",
@@ -75,22 +75,22 @@ def record(number: int, image: dict[str, Any], keys: tuple[str, ...] = ("pk", "s
 
 
 def from_lambda(payload: Any) -> Any:
-    """The payload as Lambda delivers it: parsed from JSON, no two texts of it the same object."""
+    """Return the payload as Lambda delivers it: parsed from JSON, so that equal texts are distinct objects."""
     return json.loads(json.dumps(payload))
 
 
 def rich_records(count: int = RECORDS) -> dict[str, Any]:
-    """A batch of records of rich items."""
+    """Return a batch of records of rich items."""
     return {"Records": [record(number, encode_item(rich_item(number))) for number in range(count)]}
 
 
 def small_records(count: int = RECORDS) -> dict[str, Any]:
-    """A batch of records of small items."""
+    """Return a batch of records of small items."""
     return {"Records": [record(number, encode_item(small_item(number))) for number in range(count)]}
 
 
 def outbox_event(number: int, book: int | None = None) -> Event:
-    """An event of a book: of its own, or of the one named."""
+    """Return an event of a book; each event has its own book unless one is given."""
     return Event(
         "BookAdded",
         {"name": f"Team Topologies, volume {number}", "authors": ["Matthew Skelton", "Manuel Pais"], "year": 2019},
@@ -105,7 +105,7 @@ def outbox_event(number: int, book: int | None = None) -> Event:
 
 
 def outbox_records(count: int = RECORDS, books: int | None = None) -> dict[str, Any]:
-    """A batch of records of our own outbox items, each of a book of its own, or of so many books."""
+    """Return a batch of records of our outbox items, each of its own book or of a given number of books."""
     keys = TableKeys()
     events = (outbox_event(number, number % (books or count)) for number in range(count))
     items = (encode_event(event, expires_at=1796097600, keys=keys) for event in events)

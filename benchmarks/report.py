@@ -1,4 +1,4 @@
-"""The tables and the plot that are made of the results. Absolute times are in none: they are the machine's."""
+"""Tables and plot of the results. They contain no absolute times, which depend on the machine."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ STYLE = (
 
 
 def cells(result: Result) -> tuple[str, ...]:
-    """A result's row under the headings."""
+    """Return the cells of a result's row."""
     benchmark = result.benchmark
     floor = "" if result.floor is None else f"{number(result.floor)} ({(result.above_floor or 0) - 1:+.0%})"
     return (
@@ -54,12 +54,12 @@ def cells(result: Result) -> tuple[str, ...]:
 
 
 def number(value: float) -> str:
-    """With as many digits as it is worth."""
+    """Return a number with two decimals, or four if it is below 0.1."""
     return f"{value:.2f}" if value >= 0.1 else f"{value:.4f}"
 
 
 def columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table for a terminal."""
+    """Return a table for a terminal."""
     lines = [headings, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -68,29 +68,29 @@ def columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table for the docs; columns whose cells are numbers are set to the right."""
+    """Return a Markdown table with numeric columns aligned right."""
     rules = ["--:" if heading in NUMBERS else "---" for heading in headings]
     return "".join(f"| {' | '.join(row)} |\n" for row in (headings, rules, *rows))
 
 
 def circumstances() -> str:
-    """Versions and the kind of machine."""
+    """Return the versions and the kind of machine."""
     peers = ", ".join(f"{name} {version(name)}" for name in PEERS)
     kind = f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores"
     return f"{platform.python_implementation()} {platform.python_version()}; {peers}; {kind}.\n"
 
 
 def written(page: str, name: str, text: str) -> str:
-    """A page with the text between the markers of that name."""
+    """Return the page with the text between the markers of that name."""
     start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
     before, found, rest = page.partition(start)
     if not found:
-        raise ValueError(f"the page has no marker {start!r}")
+        raise ValueError(f"page has no marker {start!r}")
     return f"{before}{start}{text}{end}{rest.partition(end)[2]}"
 
 
 def plot(results: Sequence[Result]) -> str:
-    """How far each target is surpassed, as SVG: a bar from the target's line, on a logarithmic scale."""
+    """Return an SVG chart of results relative to their targets, as bars on a logarithmic scale."""
     left, width, right, step, top = 470, 260, 140, 38, 34
     height = top + step * len(results) + 4
     gains = [_gains(result) for result in results]
@@ -101,7 +101,7 @@ def plot(results: Sequence[Result]) -> str:
 
     zero = x(1)
     lines = [
-        *opening("How far each target is surpassed", left + width + right, height),
+        *opening("Results relative to their targets", left + width + right, height),
         f'<line class="mark" x1="{zero}" y1="{top - 10}" x2="{zero}" y2="{height - 4}"/>',
         f'<text x="{zero}" y="16" text-anchor="middle">target</text>',
     ]
@@ -122,7 +122,7 @@ def plot(results: Sequence[Result]) -> str:
 
 
 def opening(title: str, width: float, height: float) -> list[str]:
-    """How a picture begins. Its own style follows the reader's preference for light or dark."""
+    """Return the opening tags of a picture, with a style for light and dark mode."""
     return [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" role="img"><title>{title}</title><style>{STYLE}</style>'
@@ -130,7 +130,7 @@ def opening(title: str, width: float, height: float) -> list[str]:
 
 
 def _gains(result: Result) -> tuple[float, float, float]:
-    """Got and its interval as multiples of the target, above 1 where it is met."""
+    """Return the result and its interval as multiples of the target; 1 or more meets it."""
     target, values = result.benchmark.target, (result.got, result.low, result.high)
     most = result.benchmark.sense == "≥"
     got, *ends = (max(value, 1e-9) / target if most else target / max(value, 1e-9) for value in values)

@@ -1,11 +1,10 @@
-"""How the cost of a batch, a transaction and a publication grows with what is in it.
+"""Growth of the cost of a batch, a transaction and a publication with their size.
 
-Inside the timed region: as many runs of a size as make 1,000 records, events or actions, and one at least, so that a
-measurement of a small size has as much to do; 10,000 where records are decoded, so that what there is to read takes
-as much memory for each size: what is beyond the processor's caches costs more, whichever batch it is in. Records are
-parsed from JSON just before and outside of the timed region, all batches of a measurement at once: small items, whose
-Keys and NewImage are read, and for the relay our own outbox items. The clients take everything at once, so that what
-is measured is this library alone.
+Inside the timed region: at least one run, and enough runs of a size for 1,000 records, events or actions, so that small
+sizes take as long as large ones. Decoding uses 10,000 records, so that every size needs the same memory: data outside
+the processor's caches cost more. Records are parsed from JSON just before, outside the timed region, all batches of a
+measurement together: small items, whose Keys and NewImage are read, and for the relay our own outbox items. The clients
+accept everything at once, so only this library is measured.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ Change = TypeVar("Change")
 
 
 class Taking:
-    """A client that takes everything, and counts it."""
+    """Client that accepts everything and counts it."""
 
     def __init__(self) -> None:
         self.taken = 0
@@ -57,15 +56,15 @@ def growth(
     count: Callable[[Input], int],
     at_least: int = AT_LEAST,
 ) -> Growth:
-    """A line of the table.
+    """Return a line of the table.
 
     Args:
         what, per: As in `Growth`.
         sizes: The sizes.
-        make: Of a size, what makes an input of it anew.
+        make: Takes a size and returns a function that creates an input of that size.
         work: The timed region.
-        count: Does the work, and counts what was done.
-        at_least: How many there are in a measurement, in as many runs as it takes.
+        count: Does the work and returns the number of units done.
+        at_least: The number of units in a measurement, in as many runs as necessary.
     """
 
     def check() -> None:
@@ -87,13 +86,13 @@ def growth(
 
 
 def parsed(payload: Any) -> Callable[[], Any]:
-    """What makes a payload anew from its JSON."""
+    """Return a function that parses the payload from its JSON."""
     text = json.dumps(payload)
     return lambda: json.loads(text)
 
 
 def read(payload: Any) -> int:
-    """Keys and NewImage of each record."""
+    """Read Keys and NewImage of each record, and return the number of records."""
     records = decode_records(payload)
     for record in records:
         _ = record.keys, record.new_image
@@ -161,7 +160,7 @@ def writing(what: str, change: Callable[[int], Change], apply: Callable[[Transac
 
 
 def rows() -> list[Growth]:
-    """What is read, relayed, published and written."""
+    """Return the rows of reading, relaying, publishing and writing."""
     return [
         decoding(),
         relaying("relay, each record of its own aggregate", None),

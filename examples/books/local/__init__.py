@@ -1,5 +1,5 @@
-"""Runs the books example on a local engine.
+"""Run the books example on a local engine.
 
-What the engine lacks is done here, from the deployed templates: the leg from stream through pipe to bus, and the HTTP
-API's routes.
+The engine has no pipes and does not serve the HTTP API's routes. This package does both, following the deployed
+templates.
 """

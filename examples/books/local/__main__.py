@@ -1,4 +1,4 @@
-"""``python -m local demo`` and ``python -m local start``, from the example's folder."""
+"""Run the books example on a local engine: ``python -m local demo`` or ``python -m local start``."""
 
 import argparse
 import signal
@@ -9,36 +9,35 @@ from .stage import MODES
 
 
 def main() -> int:
-    """Read the command line and run what it names."""
+    """Parse the command line and run the command; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    demonstrate = commands.add_parser("demo", help="send a book through every mode, show each hop, and end")
-    demonstrate.add_argument("modes", nargs="*", metavar="MODE", help=f"of {', '.join(MODES)}; all by default")
+    demonstrate = commands.add_parser("demo", help="send a book through each mode, show each hop, and exit")
+    demonstrate.add_argument("modes", nargs="*", metavar="MODE", help=f"any of {', '.join(MODES)}; all by default")
     serve = commands.add_parser("start", help="serve one mode until Ctrl-C")
     serve.add_argument("mode", choices=MODES)
-    serve.add_argument("--port", type=_port, default=3000, help="the API's loopback port")
+    serve.add_argument("--port", type=_port, default=3000, help="the API's port on localhost")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the shell had it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the shell may have it ignored
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(
-            number, lambda received, _: sys.exit(128 + received)
-        )  # by an exception: what was started is ended
+        # Exit with an exception, so that context managers stop what was started.
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
     try:
         if arguments.command == "start":
             return start.run(MODES[arguments.mode], arguments.port)
         unknown = [name for name in arguments.modes if name not in MODES]
         if unknown:
-            parser.error(f"there is no mode {', '.join(unknown)}; there are {', '.join(MODES)}")
+            parser.error(f"unknown mode {', '.join(unknown)}; choose from {', '.join(MODES)}")
         return demo.run([MODES[name] for name in arguments.modes or MODES])
     except KeyboardInterrupt:
-        print("\nInterrupted; everything that was started has been ended.", file=sys.stderr)
+        print("\nInterrupted. Nothing is left running.", file=sys.stderr)
         return 130
 
 
 def _port(text: str) -> int:
     port = int(text)
     if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {port}")
+        raise argparse.ArgumentTypeError(f"the port must be from 0 to 65535, not {port}")
     return port
 
 

@@ -1,4 +1,4 @@
-"""A book travels: each hop of its way is read back from the engine, shown, and held to what it should be."""
+"""The demo: send a book through each mode, and read, show and check the result of each hop."""
 
 import json
 import sys
@@ -19,15 +19,17 @@ from .packaging import EXAMPLE, build_zip, check_imports
 from .stack import functions_in
 from .stage import Mode, Stage, eventually, standing
 
+SOURCE = "OutboxDemo.Books"
+"""The events' source: an event is known by its source and id."""
 INPUT = EXAMPLE / "input.json"
 
 
 class Journey:
-    """One mode's run: posts the book, posts it again, delivers its record twice, removes it.
+    """Run of one mode: posts the book, posts it again, delivers its record twice and removes the book.
 
     Args:
-        stage: Where it runs.
-        show: Called with the hop's name and what was read there.
+        stage: The deployed mode.
+        show: Called with a hop's name and its result.
     """
 
     def __init__(self, stage: Stage, show: Callable[[str, str], None]) -> None:
@@ -40,10 +42,10 @@ class Journey:
         self.runs = 0
 
     def run(self) -> None:
-        """All of it.
+        """Run all hops.
 
         Raises:
-            HopFailedError: A hop did not do what it should; it is named.
+            HopFailedError: A hop failed; the error names it.
         """
         added = f"{self.book['name']} ({self.book['year']}) by {', '.join(self.book['authors'])} was added!"
         self.api("POST", self.body, 201)
@@ -51,17 +53,17 @@ class Journey:
         record = self.stream(1, "INSERT")
         event_id = self.bus(1, "BookAdded")
         self.consumer("BookAdded", [added])
-        self.dedup([f"inbox#BookAdded#{event_id}"])
+        self.dedup([f"inbox#BookAdded#{SOURCE}#{event_id}"])
         self.count(1)
 
         self.api("POST", self.body, 409)
         self.transaction(books=[self.book["name"]], events=["BookAdded"], unchanged=True)
 
-        self.runs += 0 if self.stage.mode.carrier is None else 1  # it is called by hand, and so has one run more
+        self.runs += 0 if self.stage.mode.carrier is None else 1  # carry_again invokes the function once more
         self.carry_again(record)
         self.bus(2, "BookAdded", again=event_id)
         self.consumer("BookAdded", [added, f"{self.book['name']} has already been presented."])
-        self.dedup([f"inbox#BookAdded#{event_id}"])
+        self.dedup([f"inbox#BookAdded#{SOURCE}#{event_id}"])
         self.count(1)
 
         self.noise()
@@ -72,13 +74,13 @@ class Journey:
         self.stream(records + 1, "INSERT" if self.source_is_outbox else "REMOVE")
         removed_id = self.bus(3, "BookRemoved")
         self.consumer("BookRemoved", [f"{self.book['name']} was removed!"])
-        self.dedup([f"inbox#BookAdded#{event_id}", f"BookRemoved#{removed_id}"])
+        self.dedup([f"inbox#BookAdded#{SOURCE}#{event_id}", f"call#BookRemoved#{SOURCE}#{removed_id}"])
         if "ParkingTable" in self.stage.stack.resources and self.source_is_outbox:
             self.parking()
 
     @hop("parking")
     def parking(self) -> None:
-        """What can't be read is parked whole, and a redrive says what still keeps it from the bus."""
+        """Check that an unreadable record is parked and that a redrive reports why it still can't be published."""
         aggregate = self.stage.write_unreadable_item()
 
         def arrived() -> dict[str, Any] | None:
@@ -87,55 +89,55 @@ class Journey:
         item = eventually("parking", "the unreadable outbox item", arrived)
         found = (item["orderKey"]["S"], item["reasonPath"]["S"])
         if found != (aggregate, "dynamodb.NewImage.outboxFormat.N"):
-            raise HopFailedError("parking", f"what is parked is {found}")
+            raise HopFailedError("parking", f"unexpected order key and reason path of the parked record: {found}")
         self.show("parking", f"{aggregate}: {item['reasonMessage']['S']}")
         answer = self.stage.invoke("Redrive", {})
         if (answer.get("sent"), [each["order_key"] for each in answer.get("failures", ())]) != (0, [aggregate]):
-            raise HopFailedError("parking", f"Redrive answered {answer}")
-        self.show("parking", "Redrive tried it again, and it stays until the function is updated")
+            raise HopFailedError("parking", f"unexpected result of Redrive: {answer}")
+        self.show("parking", "Redrive tried the record again; it stays parked until the function is updated")
 
     @hop("stream")
     def noise(self) -> None:
-        """A change that is no event happens, and nothing comes of it."""
+        """Make a change that is not an event and check that nothing is published."""
         if self.source_is_outbox:
             self.stage.remove_outbox_item()
-            self.show("stream", "an outbox item is removed, as its time to live would do it")
+            self.show("stream", "an outbox item is removed, as by its time to live")
         else:
             self.stage.change_book(self.book["name"])
-            self.show("stream", "a book is changed, which is no event here")
+            self.show("stream", "a book is changed, which is not an event in this example")
         self.stream(2, "REMOVE" if self.source_is_outbox else "MODIFY")
         self.no_event(2)
 
     @hop("api")
     def api(self, method: str, body: bytes, expected: int) -> None:
-        """A request to the API, answered with this status."""
+        """Send a request to the API and check the status of the response."""
         status, answer = request(method, f"{self.stage.url}/book", body)
         if status != expected:
             function = next(
                 route.function for route in self.stage.routes() if (route.method, route.path) == (method, "/book")
             )
             log = "; ".join(self.stage.printed(function)[-3:])
-            raise HopFailedError("api", f"{method} /book answered {status} {answer}, not {expected}. {function}: {log}")
+            raise HopFailedError("api", f"{method} /book → {status} {answer}, expected {expected}. {function}: {log}")
         self.show("api", f"{method} /book → {status} {answer}".rstrip())
 
     @hop("transaction")
     def transaction(self, books: list[str], events: list[str], *, unchanged: bool = False) -> None:
-        """The tables that the transaction writes hold these books and these events, and nothing else."""
+        """Check that the tables contain these books and these events, and nothing else."""
         found = sorted(item["name"]["S"] for item in self.stage.items("BooksTable"))
         told = f"books: {found or 'none'}"
         if found != sorted(books):
-            raise HopFailedError("transaction", f"the books table holds {found}, not {books}")
+            raise HopFailedError("transaction", f"the books table contains {found}, expected {books}")
         if self.source_is_outbox:
             items = sorted(self.stage.items("EventsTable"), key=lambda item: item["eventTime"]["S"])
             types = [item["eventType"]["S"] for item in items]
             told += f"; events: {', '.join(types)} (pk {items[-1]['pk']['S']}, id {items[-1]['eventId']['S']})"
             if types != events:
-                raise HopFailedError("transaction", f"the events table holds {types}, not {events}")
+                raise HopFailedError("transaction", f"the events table contains {types}, expected {events}")
         self.show("transaction", f"nothing written; {told}" if unchanged else told)
 
     @hop("stream")
     def stream(self, count: int, event_name: str) -> dict[str, Any]:
-        """The stream's newest record."""
+        """Wait until the stream has this number of records; return the newest one."""
 
         def arrived() -> list[dict[str, Any]] | None:
             records = self.stage.stream_records()
@@ -144,20 +146,20 @@ class Journey:
         records = eventually("stream", f"record {count}", arrived)
         names = [record["eventName"] for record in records]
         if len(records) != count or names[-1] != event_name:
-            raise HopFailedError("stream", f"it holds {names}, and record {count} should be the last, {event_name}")
+            raise HopFailedError("stream", f"the stream contains {names}, expected {count}, the last {event_name}")
         number = records[-1]["dynamodb"]["SequenceNumber"]
         self.show("stream", f"{event_name}, sequence number {number}, eventID {records[-1]['eventID']}")
         return records[-1]
 
     @hop(lambda self, *_: self.carrier)
     def carry_again(self, record: dict[str, Any]) -> None:
-        """The same stream record goes through pipe or function once more."""
+        """Send the same stream record through the pipe or the function again."""
         self.stage.carry_again(record)
-        self.show(self.carrier, f"the same stream record, eventID {record['eventID']}, carried once more")
+        self.show(self.carrier, f"the same stream record, eventID {record['eventID']}, delivered again")
 
     @hop("bus")
     def bus(self, count: int, event_type: str, *, again: str | None = None) -> str:
-        """The newest event on the bus; returns the id that the library gave it."""
+        """Wait until the bus has received this number of events; return the newest event's id."""
         if again is None:
             self.carried(is_event=True)
 
@@ -169,14 +171,14 @@ class Journey:
         event = events[-1]
         metadata = event["detail"].get("metadata", {})
         if len(events) != count or event["detail-type"] != event_type or "id" not in metadata:
-            raise HopFailedError("bus", f"{len(events)} events came, not {count}; the last: {json.dumps(event)}")
+            raise HopFailedError("bus", f"{len(events)} events, expected {count}; the last: {json.dumps(event)}")
         if again is not None and metadata["id"] != again:
-            raise HopFailedError("bus", f"the record that was sent again became event {metadata['id']}, not {again}")
+            raise HopFailedError("bus", f"the redelivered record became event {metadata['id']}, not {again}")
         self.show("bus", f"{event['detail-type']} from {event['source']}, event id {metadata['id']}")
         return str(metadata["id"])
 
     def carried(self, *, is_event: bool) -> None:
-        """Pipe or function has taken the newest record of the stream."""
+        """Wait until the pipe or the function has processed the newest record of the stream."""
         if self.stage.mode.carrier is None:
             self.pipe(is_event=is_event)
         else:
@@ -184,26 +186,26 @@ class Journey:
 
     @hop(lambda self, *_: self.carrier)
     def function(self) -> None:
-        """The function that reads the stream has run once more, and complained of nothing."""
+        """Wait until the function that reads the stream has run again; check that it logged nothing."""
         name = self.carrier
         self.runs += 1
-        eventually(name, f"its run {self.runs}", lambda: self.stage.invocations(name) >= self.runs or None)
+        eventually(name, f"run {self.runs}", lambda: self.stage.invocations(name) >= self.runs or None)
         if complaints := self.stage.printed(name):
-            raise HopFailedError(name, f"it logged {complaints[-1]}")
-        self.show(name, f"its run {self.runs} has ended, and it logged no complaint")
+            raise HopFailedError(name, f"unexpected log line: {complaints[-1]}")
+        self.show(name, f"run {self.runs} has finished and logged nothing")
 
     @hop("bus")
     def no_event(self, count: int) -> None:
-        """A change that is no event has gone through pipe or function, and nothing more came over the bus."""
+        """Check that the pipe or the function publishes nothing for a change that is not an event."""
         self.carried(is_event=False)
         events = self.stage.bus_events()
         if len(events) != count:
-            raise HopFailedError(self.carrier, f"a change that is no event became {json.dumps(events[-1])}")
-        self.show("bus", f"nothing more: still {count} events")
+            raise HopFailedError(self.carrier, f"a change that is not an event became {json.dumps(events[-1])}")
+        self.show("bus", f"no new event: still {count} events")
 
     @hop("pipe")
     def pipe(self, *, is_event: bool) -> None:
-        """The pipe takes the newest record; a broken filter or template shows here."""
+        """Run the pipe on the newest record; a broken filter or template fails here."""
         try:
             passed = eventually("stream", "the record for the pipe", lambda: self.stage.run_pipe() or None)[-1]
         except InvalidPatternError as error:
@@ -211,19 +213,19 @@ class Journey:
         except RenderError as error:
             raise HopFailedError("pipe template" if is_event else "pipe filter", str(error)) from error
         if (passed.event_id is not None) is not is_event:
-            verb = "dropped" if is_event else "let pass"
+            verb = "dropped" if is_event else "passed"
             raise HopFailedError(
-                "pipe filter", f"it {verb} the {passed.record['eventName']} {passed.record['eventID']}"
+                "pipe filter", f"the filter {verb} the {passed.record['eventName']} {passed.record['eventID']}"
             )
         if not is_event:
             self.show("pipe filter", f"dropped the {passed.record['eventName']} (a stand-in runs the deployed pipe)")
             return
-        self.show("pipe filter", f"let the {passed.record['eventName']} pass (a stand-in runs the deployed pipe)")
-        self.show("pipe template", f"filled in, and taken by the bus as {passed.event_id}")
+        self.show("pipe filter", f"passed the {passed.record['eventName']} (a stand-in runs the deployed pipe)")
+        self.show("pipe template", f"rendered, and accepted by the bus as {passed.event_id}")
 
     @hop("consumer")
     def consumer(self, function: str, lines: list[str]) -> None:
-        """What the function has printed so far."""
+        """Check all lines that the function has printed so far."""
 
         def arrived() -> list[str] | None:
             printed = self.stage.printed(function)
@@ -234,12 +236,12 @@ class Journey:
             raise HopFailedError("dedup", f"{function} acted on one event twice: {printed}")
         if printed != lines:
             found = "\n".join(printed)
-            raise HopFailedError("consumer", f"{function} should have printed {lines}, and printed:\n{found}")
+            raise HopFailedError("consumer", f"{function} should have printed {lines}, but printed:\n{found}")
         self.show("consumer", f"{function} printed: {printed[-1]}")
 
     @hop("dedup")
     def dedup(self, keys: list[str]) -> None:
-        """The presentation table has one completed record per handled event."""
+        """Check that the presentation table has one completed record per handled event."""
 
         def settled() -> list[str] | None:
             items = [item for item in self.stage.items("PresentationTable") if "status" in item]
@@ -248,20 +250,20 @@ class Journey:
 
         found = eventually("dedup", f"the record {keys[-1]}", settled)
         if found != sorted(keys):
-            raise HopFailedError("dedup", f"the presentation table holds {found}, not {sorted(keys)}")
+            raise HopFailedError("dedup", f"the presentation table contains {found}, expected {sorted(keys)}")
         self.show("dedup", f"COMPLETED: {keys[-1]}; {len(found)} in all")
 
     @hop("effect")
     def count(self, books: int) -> None:
-        """The presentation table's count, which the consumer raised in one transaction with its record."""
+        """Check the presentation table's count, which the consumer increments in one transaction with its record."""
         (count,) = [item for item in self.stage.items("PresentationTable") if item["pk"] == {"S": "presented"}] or [{}]
         if count.get("books") != {"N": str(books)}:
             raise HopFailedError("effect", f"{books} book was presented, but the count is {count.get('books')}")
-        self.show("effect", f"books presented: {books}, committed in one transaction with the record")
+        self.show("effect", f"books presented: {books}, committed in one transaction with the dedup record")
 
 
 def request(method: str, url: str, body: bytes) -> tuple[int, str]:
-    """An HTTP request with a JSON body: the answer's status and text."""
+    """Send an HTTP request with a JSON body; return the status and the text of the response."""
     call = urllib.request.Request(url, data=body, method=method, headers={"Content-Type": "application/json"})  # noqa: S310
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -273,7 +275,7 @@ def request(method: str, url: str, body: bytes) -> tuple[int, str]:
 
 
 def run(modes: Sequence[Mode]) -> int:
-    """Send a book through each of these modes, and sum up; 0, or 1 where a hop failed, which is named."""
+    """Send a book through each mode and print a summary; return 0, or 1 if a hop failed."""
     started = time.monotonic()
     hops: dict[str, int] = {}
     where = "set-up"
@@ -290,7 +292,7 @@ def run(modes: Sequence[Mode]) -> int:
             handlers = {each.name: each for mode in modes for each in functions_in(EXAMPLE / mode.template)}
             check_imports(package, handlers.values())
             size = package.stat().st_size / 1e6
-            show("package", f"{size:.1f} MB; imported from it and boto3 alone: {', '.join(sorted(handlers))}")
+            show("package", f"{size:.1f} MB; handlers imported from it and boto3: {', '.join(sorted(handlers))}")
             with MiniStack() as engine:
                 show("engine", f"MiniStack at {engine.endpoint_url}")
                 for mode in modes:
@@ -310,8 +312,8 @@ def run(modes: Sequence[Mode]) -> int:
     except EngineError as failure:
         print(f"\nFAILED at the hop 'engine': {failure}", file=sys.stderr)
         return 1
-    print("\nThe book has travelled, and each hop was read back from the engine:")
+    print("\nAll hops succeeded. Each result was read back from the engine:")
     for mode in modes:
-        print(f"  {mode.title:<20} {hops[mode.title]} hops, the event acted on once though it was delivered twice")
+        print(f"  {mode.title:<20} {hops[mode.title]} hops; the event was delivered twice and applied once")
     print(f"It took {time.monotonic() - started:.0f} seconds. Nothing is left running.")
     return 0

@@ -1,4 +1,4 @@
-"""How a run fails: at a hop, which it names."""
+"""The error of a failed hop."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -11,10 +11,11 @@ Returned = TypeVar("Returned")
 
 
 class HopFailedError(Exception):
-    """A hop of the book's way did not do what it should.
+    """A hop failed.
 
     Attributes:
         hop: The hop's name.
+        problem: The reason.
     """
 
     def __init__(self, hop: str, problem: str) -> None:
@@ -24,10 +25,10 @@ class HopFailedError(Exception):
 
 
 def hop(name: str | Callable[..., str]) -> Callable[[Callable[Parameters, Returned]], Callable[Parameters, Returned]]:
-    """Mark a function as a hop: whatever it raises becomes a `HopFailedError` that names it.
+    """Mark a function as a hop: an exception in it becomes a `HopFailedError` with the hop's name.
 
     Args:
-        name: The hop's name, or a function of the call's arguments that gives it.
+        name: The hop's name, or a function that returns it for the call's arguments.
     """
 
     def decorate(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:

@@ -1,6 +1,6 @@
-"""A stand-in for the HTTP API, which the engine gives no routes.
+"""A stand-in for the HTTP API, because the engine does not serve its routes.
 
-It serves the template's own, and passes each request on to the engine's Lambda as payload version 2.0.
+It serves the routes of the template and passes each request to the engine's Lambda, as payload version 2.0.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
 """
@@ -17,21 +17,21 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 Invoke = Callable[[str, dict[str, Any]], dict[str, Any]]
-"""Calls a function, by its logical id, with an event, and returns its answer."""
+"""Invokes a function, named by its logical id, with an event and returns its result."""
 
 _TEXT_TYPES = re.compile(r"text/.*|application/(json|javascript|xml)|.*\+(json|xml)")
-"""What is passed on as it is; any other body, or one without a type, is base64-encoded."""
+"""Content types of bodies that are passed on as text; all other bodies are base64-encoded."""
 
 
 class Route(NamedTuple):
-    """One route of the template."""
+    """A route of the template."""
 
     method: str
     path: str
     function: str
 
     def match(self, method: str, path: str) -> dict[str, str] | None:
-        """The path's parameters, if the route is this request's."""
+        """Return the path's parameters if the request matches the route, else None."""
         pattern = "".join(
             f"(?P<{part[1:-1]}>[^/]+)" if part.startswith("{") else re.escape(part)
             for part in re.split(r"(\{[^}]+\})", self.path)
@@ -41,7 +41,7 @@ class Route(NamedTuple):
 
 
 def routes_of(api: Mapping[str, Any]) -> list[Route]:
-    """The routes in an ``AWS::ApiGatewayV2::Api``, as SAM makes it of a template; those without parameters first."""
+    """Return the routes of an ``AWS::ApiGatewayV2::Api`` that SAM generated; those without parameters come first."""
     routes = []
     for path, operations in api["Body"]["paths"].items():
         for method, operation in operations.items():
@@ -52,7 +52,7 @@ def routes_of(api: Mapping[str, Any]) -> list[Route]:
 
 
 class HttpApi:
-    """Holds a loopback port from the start and serves routes on it, once it is told them, until it is closed.
+    """HTTP server on a loopback port, which it binds at construction. `serve` sets its routes.
 
     Args:
         port: The port; 0 for a free one.
@@ -91,15 +91,15 @@ class HttpApi:
         """Serve these routes.
 
         Args:
-            routes: What is served.
-            invoke: How a function is called.
+            routes: The routes.
+            invoke: Invokes a function.
         """
         self._routes, self._invoke = routes, invoke
 
     def respond(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
-        """The answer to a request: status, headers and content."""
+        """Return the response to a request: status, headers and content."""
         for route in self._routes:
             parameters = route.match(method, urlsplit(target).path)
             if parameters is not None:
@@ -123,7 +123,7 @@ def _nothing_deployed(function: str, _event: dict[str, Any]) -> dict[str, Any]:
 def payload(
     route: Route, method: str, target: str, headers: Mapping[str, str], body: bytes, parameters: dict[str, str]
 ) -> dict[str, Any]:
-    """A request as Lambda gets it."""
+    """Return the event that Lambda receives for a request."""
     url, now = urlsplit(target), datetime.now(UTC)
     lowered = {name.lower(): value for name, value in headers.items()}
     event: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The functions' zip: the books' code and what it needs, less boto3, which Lambda's runtime brings."""
+"""The functions' zip: the books' code and its requirements without boto3, which Lambda's runtime provides."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ RUNTIME = PROJECT / "build" / "lambda-runtime"
 
 
 class Function(NamedTuple):
-    """What of a function has to do with its code."""
+    """A function's name, handler and environment variables."""
 
     name: str
     handler: str
@@ -28,13 +28,13 @@ class Function(NamedTuple):
 
 @hop("package")
 def build_zip(target: Path) -> Path:
-    """Install the books' code and its requirements into one zip, without the network.
+    """Install the books' code and its requirements into one zip, without network access.
 
     Args:
         target: The zip to write.
 
     Raises:
-        HopFailedError: pip refused.
+        HopFailedError: pip failed.
     """
     with tempfile.TemporaryDirectory(prefix="books-package-") as temporary:
         folder = Path(temporary)
@@ -62,18 +62,17 @@ def _pip(*arguments: str) -> None:
 
 @hop("package")
 def check_imports(package: Path, functions: Iterable[Function]) -> None:
-    """Import each function's handler in an interpreter that sees the zip's content and boto3, and nothing else.
+    """Import each function's handler in an interpreter that has only the zip's content and boto3.
 
-    The engine's own environment would hide what is missing from the zip.
+    The engine's own environment would hide a package that is missing from the zip.
 
     Raises:
-        HopFailedError: A handler can't be imported so; it is named.
+        HopFailedError: A handler can't be imported; the error names it.
     """
     with tempfile.TemporaryDirectory(prefix="books-import-") as folder:
         with zipfile.ZipFile(package) as content:
-            content.extractall(
-                folder
-            )  # compiled modules can't be imported from within a zip, and Lambda unpacks it too
+            # Python can't import compiled modules from a zip, and Lambda unpacks the zip too.
+            content.extractall(folder)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(lambda function: _check_import(folder, function), functions))
 

@@ -1,4 +1,4 @@
-"""A template of the example, deployed by the engine's CloudFormation, and what was deployed read back from there."""
+"""Deploy a template of the example with the engine's CloudFormation and read the deployed resources back."""
 
 import json
 import re
@@ -22,8 +22,8 @@ class Stack:
 
     Attributes:
         name: The stack's name.
-        resources: Each deployed resource, as the processed template has it, by its logical id.
-        physical_ids: What the engine calls each of them.
+        resources: The deployed resources, from the processed template, by logical id.
+        physical_ids: Their physical ids, by logical id.
     """
 
     name: str
@@ -31,11 +31,11 @@ class Stack:
     physical_ids: Mapping[str, str]
 
     def functions(self) -> dict[str, str]:
-        """The functions' physical names by their logical ids."""
+        """Return the functions' physical names by logical id."""
         return {name: self.physical_ids[name] for name in self._of_type("AWS::Lambda::Function")}
 
     def the_only(self, resource_type: str) -> Mapping[str, Any]:
-        """The properties of the one resource of a type."""
+        """Return the properties of the only resource of a type."""
         (name,) = self._of_type(resource_type)
         properties: Mapping[str, Any] = self.resources[name]["Properties"]
         return properties
@@ -46,12 +46,12 @@ class Stack:
 
 @hop("deploy")
 def deploy(engine: MiniStack, name: str, template: Path, parameters: Mapping[str, str], package: Path) -> Stack:
-    """Deploy a template as it stands, with the functions' code taken from the zip.
+    """Deploy a template with the functions' code from the zip.
 
-    The one change is the one that ``aws cloudformation package`` makes: the folder of the code becomes its place in S3.
+    The template is changed only as ``aws cloudformation package`` does: the code's folder becomes its location in S3.
 
     Raises:
-        HopFailedError: CloudFormation did not complete; its own words say why.
+        HopFailedError: The stack was not created; the error contains CloudFormation's reasons.
     """
     s3, formation = engine.client("s3"), engine.client("cloudformation")
     bucket = f"{name}-code"
@@ -59,7 +59,7 @@ def deploy(engine: MiniStack, name: str, template: Path, parameters: Mapping[str
     s3.upload_file(str(package), bucket, "books.zip")
     body, replaced = re.subn(r"CodeUri: src/", f"CodeUri: s3://{bucket}/books.zip", template.read_text())
     if not replaced:
-        raise HopFailedError("deploy", f"{template.name} names no 'CodeUri: src/' to put the package in the place of")
+        raise HopFailedError("deploy", f"{template.name} has no 'CodeUri: src/' to replace with the package")
     formation.create_stack(
         StackName=name,
         TemplateBody=body,
@@ -90,7 +90,7 @@ def _settled(formation: Any, name: str) -> dict[str, Any]:
 
 
 def functions_in(template: Path) -> list[Function]:
-    """The functions of a template that isn't deployed yet."""
+    """Return the functions of a template that is not deployed yet."""
     document = yaml.load(template.read_text(), _TemplateLoader)  # noqa: S506  # a SafeLoader, with CloudFormation's tags
     return [
         Function(name, properties["Handler"], tuple(properties.get("Environment", {}).get("Variables", ())))
@@ -101,7 +101,7 @@ def functions_in(template: Path) -> list[Function]:
 
 
 class _TemplateLoader(yaml.SafeLoader):
-    """Reads past CloudFormation's tags: ``!Ref`` and the like become what they stand before."""
+    """YAML loader that ignores CloudFormation's tags: ``!Ref x`` becomes ``x``."""
 
 
 def _untagged(loader: yaml.SafeLoader, _tag: str, node: yaml.Node) -> Any:

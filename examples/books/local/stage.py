@@ -1,4 +1,4 @@
-"""The books service, standing on the local engine: what a run does with it, and what it reads back from there."""
+"""The books service, deployed on the local engine: its operations and its observable state."""
 
 import json
 import time
@@ -17,19 +17,20 @@ from .stack import Stack, deploy
 
 Found = TypeVar("Found")
 PATIENCE = 20.0
-"""Seconds that a hop may take: a cold start of a function is in it."""
+"""Seconds that a hop may take, including a function's cold start."""
 
 
 @dataclass(frozen=True)
 class Mode:
-    """One of the ways in which the example can be deployed.
+    """A way to deploy the example.
 
     Attributes:
-        name: What the run calls it.
+        name: The mode's name on the command line.
+        title: The mode's name in the output.
         template: The template's file.
         parameters: The template's parameters.
         source_table: The table whose stream carries the event.
-        carrier: The function that reads the stream; None where a pipe does.
+        carrier: The function that reads the stream; None if a pipe does.
     """
 
     name: str
@@ -51,12 +52,12 @@ MODES = {
 
 
 class Stage:
-    """A deployed mode, with its API served and a tap on its bus.
+    """A deployed mode, with its API served and a queue that receives a copy of each event on the bus.
 
     Attributes:
-        mode: What is deployed.
+        mode: The deployed mode.
         stack: The deployed stack.
-        url: The API's address.
+        url: The API's URL.
     """
 
     def __init__(self, engine: MiniStack, mode: Mode, stack: Stack, url: str) -> None:
@@ -74,24 +75,24 @@ class Stage:
         self._pipe = self._pipe_runner() if mode.carrier is None else None
 
     def routes(self) -> list[Route]:
-        """The API's routes, from the deployed template."""
+        """Return the API's routes, from the deployed template."""
         return routes_of(self.stack.the_only("AWS::ApiGatewayV2::Api"))
 
     def invoke(self, function: str, event: dict[str, Any]) -> dict[str, Any]:
-        """Call a deployed function, by its logical id."""
+        """Invoke a deployed function, named by its logical id, and return its result."""
         answer = self._lambda.invoke(FunctionName=self.stack.physical_ids[function], Payload=json.dumps(event))
         document = json.loads(answer["Payload"].read() or b"null")
         return document if isinstance(document, dict) else {"body": json.dumps(document)}
 
     def items(self, table: str) -> list[dict[str, Any]]:
-        """All items of a table, by its logical id, in typed values."""
+        """Return all items of a table, named by its logical id, in DynamoDB's typed values."""
         items: list[dict[str, Any]] = self._dynamodb.scan(
             TableName=self.stack.physical_ids[table], ConsistentRead=True
         )["Items"]
         return items
 
     def stream_records(self) -> list[dict[str, Any]]:
-        """All records of the stream that carries the events, as Lambda and a pipe see them."""
+        """Return all records of the stream that carries the events, as Lambda and a pipe receive them."""
         arn = self._stream_arn()
         records = []
         for shard in self._streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
@@ -102,31 +103,31 @@ class Stage:
         return [wire_record(record, arn) for record in records]
 
     def run_pipe(self) -> list[PassedRecord]:
-        """Pass what is new in the stream through the pipe; nothing where a function reads the stream."""
+        """Pass new stream records through the pipe and return them; an empty list if a function reads the stream."""
         return [] if self._pipe is None else self._pipe.poll()
 
     def carry_again(self, record: dict[str, Any]) -> None:
-        """Send a stream record through the pipe or the function once more, as after a lost answer."""
+        """Send a stream record through the pipe or the function again, as after a lost response."""
         if self._pipe is not None:
             self._pipe.send(record)
             return
         carrier = str(self.mode.carrier)
         answer = self.invoke(carrier, {"Records": [record]})
         if answer != {"batchItemFailures": []}:
-            raise HopFailedError(carrier, f"answered {answer} to a record that it was given again")
+            raise HopFailedError(carrier, f"returned {answer} for a redelivered record")
 
     def invocations(self, function: str) -> int:
-        """How often a function has run to its end, from its log."""
+        """Return the number of completed runs of a function, from its log."""
         return sum(line.startswith("REPORT ") for line in self._log(function))
 
     def remove_outbox_item(self) -> None:
-        """Remove the oldest outbox item, as its time to live would: a change in the stream that is no event."""
+        """Remove the oldest outbox item, as its time to live would: a change in the stream that is not an event."""
         oldest = min(self.items("EventsTable"), key=lambda item: item["eventTime"]["S"])
         key = {name: oldest[name] for name in ("pk", "sk")}
         self._dynamodb.delete_item(TableName=self.stack.physical_ids["EventsTable"], Key=key)
 
     def write_unreadable_item(self) -> str:
-        """Put an outbox item of a format that no version knows yet; returns its partition key."""
+        """Put an outbox item of an unknown format; return its partition key."""
         newest = max(self.items("EventsTable"), key=lambda item: item["eventTime"]["S"])
         key = {"pk": newest["pk"], "sk": {"S": f"{newest['sk']['S']}-later"}}
         self._dynamodb.put_item(
@@ -135,7 +136,7 @@ class Stage:
         return str(newest["pk"]["S"])
 
     def change_book(self, name: str) -> None:
-        """Change an attribute of a book behind the service's back: a change in the stream that is no event."""
+        """Change an attribute of a book directly in the table: a change in the stream that is not an event."""
         self._dynamodb.update_item(
             TableName=self.stack.physical_ids["BooksTable"],
             Key={"name": {"S": name}},
@@ -145,7 +146,7 @@ class Stage:
         )
 
     def bus_events(self) -> list[dict[str, Any]]:
-        """All events that have come over the bus, in the order in which the tap got them."""
+        """Return all events that the bus has delivered to the queue, in the order of arrival."""
         while messages := self._sqs.receive_message(QueueUrl=self._tap, MaxNumberOfMessages=10).get("Messages"):
             for message in messages:
                 self._tapped.append(json.loads(message["Body"]))
@@ -153,7 +154,7 @@ class Stage:
         return self._tapped
 
     def printed(self, function: str) -> list[str]:
-        """All lines that a function has printed or logged."""
+        """Return all lines that a function has printed or logged."""
         platform = ("START ", "END ", "REPORT ", "INIT_START ")
         return [line for line in self._log(function) if not line.startswith(platform)]
 
@@ -175,7 +176,7 @@ class Stage:
         wired = (pipe["Source"], pipe["Target"])
         expected = ({"Fn::GetAtt": [self.mode.source_table, "StreamArn"]}, {"Fn::GetAtt": ["Bus", "Arn"]})
         if wired != expected:
-            raise HopFailedError("pipe", f"the deployed pipe leads from {wired[0]} to {wired[1]}")
+            raise HopFailedError("pipe", f"the deployed pipe connects {wired[0]} to {wired[1]}, expected {expected}")
         return PipeRunner(
             PipeDefinition.from_parameters(pipe["SourceParameters"], pipe["TargetParameters"]),
             stream_arn=self._stream_arn(),
@@ -185,7 +186,7 @@ class Stage:
         )
 
     def _tap_the_bus(self) -> str:
-        """A rule of our own that copies every event into a queue, so that what came over the bus can be read back."""
+        """Add a rule that copies every event on the bus to a queue; return the queue's URL."""
         bus = self.stack.physical_ids["Bus"]
         url: str = self._sqs.create_queue(QueueName=f"{self.stack.name}-tap")["QueueUrl"]
         attributes = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
@@ -198,10 +199,10 @@ def standing(engine: MiniStack, mode: Mode, package: Path, api: HttpApi) -> Stag
     """Deploy a mode and serve its API.
 
     Args:
-        engine: Where.
-        mode: What.
+        engine: The engine to deploy to.
+        mode: The mode to deploy.
         package: The functions' zip.
-        api: What serves.
+        api: The server for the API.
     """
     stack = deploy(engine, f"books-{mode.name}", EXAMPLE / mode.template, mode.parameters, package)
     stage = Stage(engine, mode, stack, api.url)
@@ -210,15 +211,15 @@ def standing(engine: MiniStack, mode: Mode, package: Path, api: HttpApi) -> Stag
 
 
 def eventually(hop: str, what: str, look: Callable[[], Found | None]) -> Found:
-    """What `look` finds, as soon as it finds something.
+    """Call `look` until its result is not None, and return the result.
 
     Raises:
-        HopFailedError: Nothing within `PATIENCE` seconds.
+        HopFailedError: `look` returned None for `PATIENCE` seconds.
     """
     deadline = time.monotonic() + PATIENCE
     while True:
         if (found := look()) is not None:
             return found
         if time.monotonic() > deadline:
-            raise HopFailedError(hop, f"{what} did not come within {PATIENCE:.0f} seconds")
+            raise HopFailedError(hop, f"{what} did not appear within {PATIENCE:.0f} seconds")
         time.sleep(0.02)  # ok: polling

@@ -1,4 +1,4 @@
-"""The books service, staying up: its API at a fixed port, its consumers' lines in the terminal, until Ctrl-C."""
+"""Serve the books' API on a port and print the consumers' output, until Ctrl-C."""
 
 import sys
 import tempfile
@@ -21,11 +21,11 @@ CONSUMERS = ("BookAdded", "BookRemoved")
 
 
 def run(mode: Mode, port: int) -> int:
-    """Serve a mode until it is interrupted; 1 where it can't be started, or can't go on."""
+    """Serve a mode until it is interrupted; return 1 if it can't start or can't continue."""
     try:
         api = HttpApi(port)
     except OSError as error:
-        print(f"Can't serve the API at port {port}: {error.strerror}. Name another: PORT=3001", file=sys.stderr)
+        print(f"Can't serve the API at port {port}: {error.strerror}. Choose another one: PORT=3001", file=sys.stderr)
         return 1
     doing = "start"
     try:
@@ -34,10 +34,10 @@ def run(mode: Mode, port: int) -> int:
             check_imports(package, functions_in(EXAMPLE / mode.template))
             with MiniStack() as engine:
                 stage = standing(engine, mode, package, api)
-                print(f"{mode.title}: the books' API is at {stage.url}; Ctrl-C ends it.")
+                print(f"{mode.title}: the books' API is at {stage.url}. Press Ctrl-C to stop.")
                 print(f"  curl -X POST -d @{INPUT} -H 'Content-Type: application/json' {stage.url}/book")
                 print(f"""  curl -X DELETE -d '{{"name": "Team Topologies"}}' {stage.url}/book""", flush=True)
-                doing = "go on"
+                doing = "continue"
                 _follow(stage)
     except (HopFailedError, EngineError, OutboxError, BotoCoreError, ClientError) as failure:
         print(f"Can't {doing}: {failure}", file=sys.stderr)
@@ -45,7 +45,7 @@ def run(mode: Mode, port: int) -> int:
 
 
 def _follow(stage: Stage) -> None:
-    """Run the pipe, where there is one, and print what the consumers print."""
+    """Run the pipe, if there is one, and print the consumers' output."""
     shown = dict.fromkeys(CONSUMERS, 0)
     while True:
         stage.run_pipe()

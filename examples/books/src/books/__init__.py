@@ -1,1 +1,1 @@
-"""A service in which books are added and removed, and which tells the others so."""
+"""A service that adds and removes books and publishes an event for each change."""

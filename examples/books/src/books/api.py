@@ -1,4 +1,4 @@
-"""Requests and answers of the HTTP API, in Lambda's payload version 2.0.
+"""Requests and responses of the HTTP API, in Lambda's payload version 2.0.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
 """
@@ -17,18 +17,18 @@ Handler = Callable[[dict[str, Any], object], Answer]
 
 
 class BadRequestError(Exception):
-    """The request is wrong, and the message says what about it."""
+    """The request is invalid; the message says why."""
 
 
 def answer(status: int, body: object = None) -> Answer:
-    """An answer with a JSON body, or without one."""
+    """Return a response with a JSON body, or without a body."""
     if body is None:
         return {"statusCode": status}
     return {"statusCode": status, "headers": {"content-type": "application/json"}, "body": json.dumps(body)}
 
 
 def answers(handler: Handler) -> Handler:
-    """Let a handler raise `BadRequestError` for what is answered with 400."""
+    """Respond with 400 if the handler raises `BadRequestError`."""
 
     @wraps(handler)
     def answering(event: dict[str, Any], context: object) -> Answer:
@@ -41,17 +41,18 @@ def answers(handler: Handler) -> Handler:
 
 
 def body_as(model: type[Model], event: dict[str, Any]) -> Model:
-    """The request's body, checked.
+    """Return the request's body as a model.
 
     Raises:
-        BadRequestError: No body, no JSON, or a field that is missing, empty or of the wrong type; the message names it.
+        BadRequestError: The body is missing or not a JSON object, or a field is missing or invalid; the message names
+            the field.
     """
     text = event.get("body")
     if not text:
         raise BadRequestError("the request has no body; send a JSON object")
     try:
         document = json.loads(b64decode(text, validate=True) if event.get("isBase64Encoded") else text)
-    except ValueError as error:  # neither base64, nor UTF-8, nor JSON
+    except ValueError as error:  # invalid base64, UTF-8 or JSON
         raise BadRequestError(f"the body is not JSON: {error}") from None
     except RecursionError:
         raise BadRequestError("the body is nested too deeply") from None

@@ -1,4 +1,4 @@
-"""What a book is."""
+"""Models of a book."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 
 
 class Named(BaseModel):
-    """What it takes to say which book is meant."""
+    """A book's name, which identifies it."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 

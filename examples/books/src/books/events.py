@@ -1,4 +1,4 @@
-"""What the service tells the others."""
+"""The events that the service publishes."""
 
 from dynamo_outbox import DomainEvent
 

@@ -1,4 +1,4 @@
-"""GET /book and GET /book/{name}: so that one can look."""
+"""GET /book and GET /book/{name}: return all books or one."""
 
 import os
 from decimal import Decimal
@@ -19,7 +19,7 @@ def handler(event: dict[str, Any], context: object) -> Answer:
         pages = dynamodb.get_paginator("scan").paginate(TableName=TABLE)
         return answer(200, [shown(item) for page in pages for item in page["Items"]])
     item = dynamodb.get_item(TableName=TABLE, Key=encode_item({"name": name}), ConsistentRead=True).get("Item")
-    return answer(404, {"message": f"there is no book {name!r}"}) if item is None else answer(200, shown(item))
+    return answer(404, {"message": f"book {name!r} does not exist"}) if item is None else answer(200, shown(item))
 
 
 def shown(item: dict[str, Any]) -> dict[str, Any]:

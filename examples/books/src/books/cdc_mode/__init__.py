@@ -1,1 +1,1 @@
-"""CDC mode: only the book is written, and its change becomes the event."""
+"""CDC mode: the service writes only the book, and the change becomes the event."""

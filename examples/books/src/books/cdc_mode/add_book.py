@@ -1,4 +1,4 @@
-"""POST /book: only the book; that it came is told from the table's stream."""
+"""POST /book: write only the book; the event comes from the table's stream."""
 
 import os
 from typing import Any
@@ -24,5 +24,5 @@ def handler(event: dict[str, Any], context: object) -> Answer:
             ExpressionAttributeNames={"#name": "name"},
         )
     except dynamodb.exceptions.ConditionalCheckFailedException:
-        return answer(409, {"message": f"there is a book {book.name!r} already"})
+        return answer(409, {"message": f"book {book.name!r} already exists"})
     return answer(201, book.model_dump())

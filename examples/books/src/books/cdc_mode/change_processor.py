@@ -1,4 +1,4 @@
-"""From the table's stream to the bus: each change as the event that it is."""
+"""Publish each change in the table's stream as an event."""
 
 import os
 from dataclasses import asdict
@@ -14,5 +14,5 @@ handler = ChangeProcessor(publisher, event_of, parking=parking)
 
 
 def redrive(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Publish what is parked, when what kept it from the bus is mended."""
+    """Publish the parked records after the cause is fixed."""
     return asdict(parking.redrive(handler, context=context))

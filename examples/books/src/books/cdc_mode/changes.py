@@ -1,11 +1,11 @@
-"""Which event a change of the table is."""
+"""Mapping of the table's changes to events."""
 
 from books.events import BookAdded, BookRemoved
 from dynamo_outbox import StreamRecord
 
 
 def event_of(change: StreamRecord) -> BookAdded | BookRemoved | None:
-    """A book that came or went; what changes a book is no event yet."""
+    """Return the event for an added or removed book; None for any other change."""
     if change.event_name == "INSERT":
         return BookAdded.model_validate(change.new_image)
     if change.event_name == "REMOVE":

@@ -1,4 +1,4 @@
-"""DELETE /book: only the book; that it went is told from the table's stream."""
+"""DELETE /book: delete only the book; the event comes from the table's stream."""
 
 import os
 from typing import Any
@@ -24,5 +24,5 @@ def handler(event: dict[str, Any], context: object) -> Answer:
             ExpressionAttributeNames={"#name": "name"},
         )
     except dynamodb.exceptions.ConditionalCheckFailedException:
-        return answer(404, {"message": f"there is no book {name!r}"})
+        return answer(404, {"message": f"book {name!r} does not exist"})
     return answer(204)

@@ -1,1 +1,1 @@
-"""What acts on the events; the same in both modes."""
+"""Consumers of the events; the same in both modes."""

@@ -1,4 +1,4 @@
-"""Says of each removed book once that it is gone, however often its event arrives."""
+"""Announce each removed book once, even if its event arrives more than once."""
 
 import os
 from typing import Any

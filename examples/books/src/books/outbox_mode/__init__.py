@@ -1,1 +1,1 @@
-"""Outbox mode: a book and its event are written in one transaction."""
+"""Outbox mode: the service writes the book and its event in one transaction."""

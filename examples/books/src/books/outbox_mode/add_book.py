@@ -1,4 +1,4 @@
-"""POST /book: the book and BookAdded, in one transaction."""
+"""POST /book: write the book and BookAdded in one transaction."""
 
 import os
 from typing import Any
@@ -21,5 +21,5 @@ def handler(event: dict[str, Any], context: object) -> Answer:
             tx.put(BOOKS, book.model_dump(), must_not_exist=True, label="book")
             tx.emit(BookAdded(**book.model_dump()))
     except ConditionFailedError:
-        return answer(409, {"message": f"there is a book {book.name!r} already"})
+        return answer(409, {"message": f"book {book.name!r} already exists"})
     return answer(201, book.model_dump())

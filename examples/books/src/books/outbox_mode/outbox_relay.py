@@ -1,4 +1,4 @@
-"""From the events table's stream to the bus, where a function is to do it rather than a pipe."""
+"""Publish the events in the events table's stream; used instead of the pipe."""
 
 import os
 from dataclasses import asdict
@@ -11,5 +11,5 @@ handler = OutboxRelay(EventBridgePublisher(os.environ["EVENT_BUS"]), parking=par
 
 
 def redrive(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Publish what is parked, when what kept it from the bus is mended."""
+    """Publish the parked records after the cause is fixed."""
     return asdict(parking.redrive(handler, context=context))

@@ -1,4 +1,4 @@
-"""DELETE /book: the book goes and BookRemoved comes, in one transaction."""
+"""DELETE /book: delete the book and write BookRemoved in one transaction."""
 
 import os
 from typing import Any
@@ -21,5 +21,5 @@ def handler(event: dict[str, Any], context: object) -> Answer:
             tx.delete(BOOKS, {"name": name}, condition="must_exist", label="book")
             tx.emit(BookRemoved(name=name))
     except ConditionFailedError:
-        return answer(404, {"message": f"there is no book {name!r}"})
+        return answer(404, {"message": f"book {name!r} does not exist"})
     return answer(204)

@@ -1,0 +1,338 @@
+"""Whole Lambda handlers, against what a competent developer writes by hand.
+
+Inside the timed region: one call of the handler with a payload that was just parsed from JSON, as Lambda passes it, its
+AWS calls included. The server is a separate process, so CPU time is the handler's alone. Each side uses the client that
+it creates by default; a row that says "same client" gives both sides ours. All of them send the same events.
+
+- Relay: 100 outbox records, published 10 per call. By hand: boto3's TypeDeserializer, an entry for each record, and
+  PutEvents by tens. It does not look at failed entries, so an entry that EventBridge refuses is lost.
+- CDC: 100 records of rich items, each mapped to an event. By hand: the same loop; `uuid4` ids, so a redelivered record
+  makes other events.
+- Inbox: one EventBridge event, handled by one update, first call and duplicate. By hand: Powertools' `idempotent`, and
+  the update as a second write: a crash between the two repeats the effect.
+- idempotent: the same handler with Powertools' `idempotent` and with ours.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from time import perf_counter, process_time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import boto3
+from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer, IdempotencyConfig
+from aws_lambda_powertools.utilities.idempotency import idempotent as powertools_idempotent
+from boto3.dynamodb.types import TypeDeserializer
+
+from dynamo_outbox import (
+    ChangeProcessor,
+    Clock,
+    Event,
+    EventBridgePublisher,
+    IdempotencyStore,
+    Inbox,
+    OutboxRelay,
+    idempotent,
+)
+from dynamo_outbox.aws.clients import shared_client
+from dynamo_outbox.codec.plain_values import plain
+from dynamo_outbox.testing import FakeDynamoDB
+
+from .calls import VARIABLES, expect
+from .canned_server import canned_server
+from .harness import Benchmark, timed_on
+from .payloads import from_lambda, outbox_event, outbox_records, rich_records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dynamo_outbox import InboxTransaction, StreamRecord
+
+    from .canned_server import CannedServer
+    from .harness import Measure
+
+    Handler = Callable[[Any, Any], Any]
+
+__all__ = ["rows"]
+
+BUS, TABLE = "books", "handled"
+CONTEXT = SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000)
+DELAYS = (8, 25)
+"""Milliseconds to each response."""
+FIELDS = ("name", "authors", "year", "price", "publisher", "editions")
+_deserialize = TypeDeserializer().deserialize
+
+
+def relay_by_hand(client: Any) -> Handler:
+    """Return a loop over outbox records, without guarantees."""
+
+    def handler(event: Any, _context: Any) -> Any:
+        entries = []
+        for record in event["Records"]:
+            if record["eventName"] != "INSERT":
+                continue
+            item = {name: _deserialize(value) for name, value in record["dynamodb"]["NewImage"].items()}
+            metadata = {
+                "id": item["eventId"],
+                "type": item["eventType"],
+                "version": int(item["eventVersion"]),
+                "time": item["eventTime"],
+                "aggregateType": item["aggregateType"],
+                "aggregateId": item["aggregateId"],
+                **json.loads(item["eventContext"]),
+            }
+            detail = {"metadata": metadata, "data": json.loads(item["eventData"])}
+            entries.append(_entry(item["source"], item["eventType"], detail, item["eventTime"]))
+        _put(client, entries)
+
+    return handler
+
+
+def cdc_by_hand(client: Any) -> Handler:
+    """Return a loop over changes, without guarantees."""
+
+    def handler(event: Any, _context: Any) -> Any:
+        entries = []
+        for record in event["Records"]:
+            change = record["dynamodb"]
+            item = {name: _deserialize(value) for name, value in change["NewImage"].items()}
+            time = datetime.fromtimestamp(change["ApproximateCreationDateTime"], UTC).isoformat()
+            metadata = {"id": str(uuid4()), "type": "BookChanged", "version": 1, "time": time}
+            data = {name: plain(item[name]) for name in FIELDS}
+            entries.append(_entry("Shop.Books", "BookChanged", {"metadata": metadata, "data": data}, time))
+        _put(client, entries)
+
+    return handler
+
+
+def _entry(source: str, kind: str, detail: Any, time: str) -> dict[str, Any]:
+    return {
+        "EventBusName": BUS,
+        "Source": source,
+        "DetailType": kind,
+        "Detail": json.dumps(detail),
+        "Time": datetime.fromisoformat(time),
+    }
+
+
+def _put(client: Any, entries: list[dict[str, Any]]) -> None:
+    for start in range(0, len(entries), 10):
+        client.put_events(Entries=entries[start : start + 10])
+
+
+def changed(record: StreamRecord) -> Event:
+    """Map a change to an event."""
+    image = record.new_image or {}
+    return Event("BookChanged", {name: plain(image[name]) for name in FIELDS})
+
+
+def relay(client: Any = None) -> Handler:
+    return OutboxRelay(EventBridgePublisher(BUS, client=client))
+
+
+def cdc(client: Any = None) -> Handler:
+    return ChangeProcessor(EventBridgePublisher(BUS, source="Shop.Books", client=client), changed)
+
+
+def stream_rows(server: CannedServer) -> list[Benchmark]:
+    """Return the rows of relay and change processor."""
+    out = []
+    for what, ours, by_hand, payload, cpu, waiting in (
+        ("relay, 100 records", relay, relay_by_hand, outbox_records(), 1.1, 3.0),
+        ("CDC, 100 rich records", cdc, cdc_by_hand, rich_records(), 0.95, 2.7),
+    ):
+        mine, same = ours(), ours(boto3.client("events"))
+        hand = by_hand(boto3.client("events"))
+        hand_with_ours = by_hand(shared_client("events"))
+        for against, target, first, second in (
+            ("boto3 by hand", cpu, mine, hand),
+            ("boto3 by hand, our client", cpu, mine, hand_with_ours),
+            ("boto3 by hand, boto3's client", cpu, same, hand),
+        ):
+            out.append(_row(f"{what}, CPU", against, target, first, second, payload, server, (10, 10)))
+        for delay in DELAYS:
+            name = f"{what}, {delay} ms a response"
+            out.append(_row(name, "boto3 by hand", waiting, mine, hand, payload, server, (10, 10), delay))
+    return out
+
+
+def _row(  # noqa: PLR0913  # the parts of a row
+    what: str,
+    against: str,
+    target: float,
+    ours: Handler,
+    peer: Handler,
+    payload: Any,
+    server: CannedServer,
+    trips: tuple[int, int],
+    delay: int | None = None,
+    scene: Callable[[], None] = lambda: None,
+) -> Benchmark:
+    def check() -> None:
+        scene()
+        for handler, count in zip((ours, peer), trips, strict=True):
+            expect(server, count, lambda handler=handler: handler(from_lambda(payload), CONTEXT))
+
+    return Benchmark(
+        what=what,
+        against=against,
+        target=target,
+        sense="≥",
+        measures={
+            "ours": _measure(ours, payload, server, delay, scene),
+            "peer": _measure(peer, payload, server, delay, scene),
+        },
+        check=check,
+        rounds=51 if delay is None else 15,
+    )
+
+
+def _measure(
+    handler: Handler, payload: Any, server: CannedServer, delay: int | None, scene: Callable[[], None]
+) -> Measure:
+    clock = process_time if delay is None else perf_counter
+    repeat = 1 if "Records" in payload else 20
+    measure = timed_on(lambda: from_lambda(payload), lambda event: handler(event, CONTEXT), clock=clock, repeat=repeat)
+
+    def once() -> float:
+        scene()
+        server.delay(delay or 0)
+        try:
+            return measure()
+        finally:
+            server.delay(0)
+
+    return once
+
+
+BUS_EVENT = {
+    "version": "0",
+    "id": "7bf73129-1428-4cd3-a780-95db273d1602",
+    "detail-type": "BookAdded",
+    "source": "OutboxDemo.Books",
+    "account": "123456789012",
+    "time": "2026-11-24T09:00:00Z",
+    "region": "eu-west-1",
+    "resources": [],
+}
+
+
+def bus_event() -> dict[str, Any]:
+    """Return an event as a rule delivers it."""
+    event = outbox_event(1)
+    metadata = {
+        "id": event.id,
+        "type": event.type,
+        "version": 1,
+        "time": "2026-11-24T09:00:01.123456Z",
+        "aggregateType": "Book",
+        "aggregateId": event.aggregate_id,
+    }
+    return {**BUS_EVENT, "detail": {"metadata": metadata, "data": event.data}}
+
+
+UPDATE: dict[str, Any] = {
+    "TableName": "presentation",
+    "Key": {"name": {"S": "Team Topologies"}},
+    "UpdateExpression": "SET #y = :y",
+    "ExpressionAttributeNames": {"#y": "year"},
+    "ExpressionAttributeValues": {":y": {"N": "2019"}},
+}
+"""The effect of the consumers."""
+
+
+def inbox_of(client: Any) -> Handler:
+    @Inbox(IdempotencyStore(TABLE, client=client)).handler(consumer="catalogue")
+    def handler(event: Event, tx: InboxTransaction) -> None:
+        tx.update("presentation", {"name": "Team Topologies"}, set={"year": event.data["year"]})
+
+    return handler
+
+
+def powertools_of(client: Any) -> Handler:
+    store = DynamoDBPersistenceLayer(TABLE, key_attr="pk", boto3_client=client)
+    config = IdempotencyConfig(event_key_jmespath="detail.metadata.id", use_local_cache=False)
+
+    @powertools_idempotent(persistence_store=store, config=config)
+    def handler(event: Any, context: Any) -> Any:  # noqa: ARG001  # a Lambda handler
+        client.update_item(**UPDATE)
+        return {"ok": True}
+
+    return handler
+
+
+def idempotent_of(client: Any, writer: Any) -> Handler:
+    @idempotent(IdempotencyStore(TABLE, client=client), scope="catalogue")
+    def handler(event: Any, context: Any) -> Any:  # noqa: ARG001  # a Lambda handler
+        writer.update_item(**UPDATE)
+        return {"ok": True}
+
+    return handler
+
+
+def stored(make: Callable[[Any], Handler]) -> dict[str, Any]:
+    """Return the dedup record that a handler leaves."""
+    fake = FakeDynamoDB(clock=Clock())
+    for table, key in ((TABLE, "pk"), ("presentation", "name")):
+        fake.create_table(
+            TableName=table,
+            KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+    make(fake)(bus_event(), CONTEXT)
+    (item,) = fake.scan(TableName=TABLE)["Items"]
+    return dict(item)
+
+
+def consumer_rows(server: CannedServer) -> list[Benchmark]:
+    """Return the rows of inbox and decorator: first call and duplicate."""
+    theirs = boto3.client("dynamodb")
+    peer, inbox = powertools_of(theirs), inbox_of(None)
+    decorated, same = idempotent_of(None, theirs), idempotent_of(theirs, theirs)
+    records = {
+        "ours": stored(lambda fake: idempotent_of(fake, fake)),
+        "peer": stored(powertools_of),
+        "inbox": stored(inbox_of),
+    }
+
+    def first() -> None:
+        server.answer("UpdateItem", {"Attributes": {"fence": {"N": "1"}}})
+        server.answer("PutItem", {})
+        server.answer("TransactWriteItems", {})
+
+    def duplicate() -> None:
+        refusal = {"__type": "ConditionalCheckFailedException"}
+        server.answer("UpdateItem", {**refusal, "Item": records["ours"]}, 400)
+        server.answer("PutItem", {**refusal, "Item": records["peer"]}, 400)
+        reasons = [{"Code": "None"}, {"Code": "ConditionalCheckFailed", "Item": records["inbox"]}]
+        canceled = {"__type": "TransactionCanceledException", "CancellationReasons": reasons}
+        server.answer("TransactWriteItems", canceled, 400)
+
+    payload = bus_event()
+    out = []
+    for what, scene, calls in (("first call", first, (1, 3, 3)), ("duplicate", duplicate, (1, 1, 1))):
+        of_inbox, of_peer, of_ours = calls
+        for name, against, target, ours, trips in (
+            ("inbox", "Powertools and a write", 2.0, inbox, (of_inbox, of_peer)),
+            ("idempotent", "Powertools", 1.1, decorated, (of_ours, of_peer)),
+            ("idempotent", "Powertools, same client", 1.0, same, (of_ours, of_peer)),
+        ):
+            row = _row(f"{name}, {what}, CPU", against, target, ours, peer, payload, server, trips, scene=scene)
+            out.append(row)
+    return out
+
+
+def rows() -> list[Benchmark]:
+    """Return the rows; they share a server, which ends with the process."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    server = stack.enter_context(canned_server())
+    os.environ.update(VARIABLES, AWS_ENDPOINT_URL=server.url)
+    return [*stream_rows(server), *consumer_rows(server)]

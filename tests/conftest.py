@@ -1,4 +1,4 @@
-"""Shared fixtures: sample events, a DynamoDB in memory, a clock that stands still."""
+"""Shared fixtures: sample events, a fake DynamoDB and a fake clock."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ settings.load_profile("fast")  # `make properties` loads the other one
 
 @pytest.fixture(autouse=True)
 def _own_default_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    """boto3's default session keeps the first credentials that it has found: no test gets those of another."""
+    """Reset boto3's default session, so that no test gets another test's credentials."""
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
 
 
 @pytest.fixture
 def load_event() -> Callable[[str], dict[str, Any]]:
-    """Reads a sample event; each call returns a new copy."""
+    """Return a function that reads a sample event; each call returns a new copy."""
 
     def load(name: str) -> dict[str, Any]:
         event: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
@@ -56,13 +56,13 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def dynamodb(clock: FakeClock) -> FakeDynamoDB:
-    """A DynamoDB in memory without tables."""
+    """A fake DynamoDB without tables."""
     return FakeDynamoDB(clock=clock)
 
 
 @pytest.fixture
 def create_table(dynamodb: FakeDynamoDB) -> Callable[..., None]:
-    """Creates a table from its name and the names of its key attributes: the partition key, then the sort key."""
+    """Return a function that creates a table from its name, partition key and optional sort key."""
 
     def create(table: str, *key: str) -> None:
         dynamodb.create_table(TableName=table, **key_schema(*key))

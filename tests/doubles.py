@@ -16,13 +16,13 @@ __all__ = ["FakeClock", "StubBus", "StubDynamoDB", "client_error", "fake_dynamod
 
 
 def client_error(code: str, **response: Any) -> ClientError:
-    """The error that botocore raises for an error response."""
+    """Return the error that botocore raises for an error response."""
     answer: Any = {"Error": {"Code": code, "Message": "refused"}, **response}
     return ClientError(answer, "Operation")
 
 
 class StubDynamoDB:
-    """Records requests, and raises `error` instead of answering where one is given."""
+    """A client that records requests and raises `error`, if one is given."""
 
     def __init__(self, error: Exception | None = None, *, partition_key: str = "pk") -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -57,7 +57,7 @@ class StubDynamoDB:
 
     @property
     def transact_items(self) -> list[dict[str, Any]]:
-        """The actions of the one transaction that was sent."""
+        """The actions of the only transaction that was sent."""
         ((operation, request),) = self.calls
         assert operation == "transact_write_items"
         items: list[dict[str, Any]] = request["TransactItems"]
@@ -65,13 +65,13 @@ class StubDynamoDB:
 
 
 class StubBus:
-    """Records PutEvents calls, as the lists of their entries.
+    """A client that records the entries of each PutEvents call.
 
     Args:
-        refused: Detail types to the error code with which their entries fail.
-        recovers_after: The number of calls after which nothing is refused any more.
-        failing_call: Which call raises `error`, from 0.
-        error: What it raises.
+        refused: Error codes by the detail type of the entries that fail.
+        recovers_after: Number of calls after which no entry fails.
+        failing_call: Index of the call that raises `error`, from 0.
+        error: Returns the exception to raise.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class StubBus:
 
     @property
     def types(self) -> list[list[str]]:
-        """The detail types of each call's entries."""
+        """The detail types of the entries of each call."""
         return [[entry["DetailType"] for entry in entries] for entries in self.calls]
 
     @property
@@ -116,17 +116,17 @@ class StubBus:
 
 
 def waiting_outbox(client: Any, clock: FakeClock, *, source: str) -> TransactionalOutbox:
-    """Return an outbox with the events table ``events``; its waits are as long as they can be, and move the clock."""
+    """Return an outbox with the events table ``events``; its waits are as long as possible and advance the clock."""
     return TransactionalOutbox("events", source=source, client=client, clock=clock)
 
 
 def fake_dynamodb(tables: Mapping[str, Sequence[str]], clock: FakeClock | None = None, **settings: Any) -> FakeDynamoDB:
-    """A DynamoDB in memory with these tables.
+    """Return a fake DynamoDB with these tables.
 
     Args:
         tables: Each table's key attributes, all text: the partition key, then the sort key.
-        clock: Tells its time.
-        settings: What else CreateTable is told of each table.
+        clock: The clock of the fake.
+        settings: Further arguments of CreateTable for each table.
     """
     fake = FakeDynamoDB(clock=clock or FakeClock())
     for table, keys in tables.items():

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for what travels: JSON values, DynamoDB's values, events, and samples with some damage."""
+"""Hypothesis strategies: JSON values, DynamoDB's values, events, and damaged samples."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _number(negative: bool, coefficient: int, magnitude: int) -> Decimal:
 numbers = st.just(Decimal(0)) | st.builds(
     _number, st.booleans(), st.integers(1, 10**38 - 1), st.integers(-130, 125) | st.integers(-3, 20)
 )
-"""What DynamoDB's N holds: up to 38 digits, from 1E-130 to 9.99…E+125 in magnitude."""
+"""Numbers that DynamoDB's N can hold: up to 38 digits, from 1E-130 to 9.99…E+125 in magnitude."""
 
 _scalars = st.one_of(st.none(), st.booleans(), st.text(), st.binary(), numbers)
 _sets = st.one_of(*(st.sets(members, min_size=1, max_size=4) for members in (st.text(), st.binary(), numbers)))
@@ -44,9 +44,12 @@ dynamodb_items = st.dictionaries(
     ),
     max_size=5,
 )
-"""Items as Python values, with every type that DynamoDB has."""
+"""Items as Python values, with each of DynamoDB's types."""
 
 _names = st.text(min_size=1, max_size=40)
+_plain_names = st.text(
+    st.characters(exclude_characters='"\\\x7f', exclude_categories=["Cs"], min_codepoint=0x20), min_size=1, max_size=40
+)
 _zones = st.timedeltas(timedelta(hours=-23), timedelta(hours=23)).map(timezone)
 _FIRST, _LAST = datetime(1, 1, 2), datetime(9999, 12, 30)  # noqa: DTZ001  # Hypothesis adds the zones
 _times = st.datetimes(_FIRST, _LAST, timezones=_zones)
@@ -54,12 +57,12 @@ _times = st.datetimes(_FIRST, _LAST, timezones=_zones)
 
 @st.composite
 def events(draw: st.DrawFn) -> Event:
-    """Events that name their source, whose data are JSON values."""
+    """Events with a source, whose data are JSON values."""
     has_aggregate = draw(st.booleans())
     return Event(
-        draw(_names),
+        draw(_plain_names),
         draw(json_objects),
-        id=draw(_names),
+        id=draw(_plain_names),
         time=draw(_times),
         source=draw(_names.filter(lambda text: not text.startswith("aws."))),
         version=draw(st.integers(1, 2**63 - 1)),
@@ -74,7 +77,7 @@ def events(draw: st.DrawFn) -> Event:
 
 @st.composite
 def damaged(draw: st.DrawFn, sample: dict[str, Any]) -> Any:
-    """The sample with one part of it, or all of it, removed or replaced by any JSON value."""
+    """The sample with a part, or all of it, removed or replaced by any JSON value."""
     holder: Any = {"sample": deepcopy(sample)}
     root, key = holder, "sample"
     while True:

@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .codec.values import decode_item, encode_item
     from .consuming.batch_handler import batch_handler
-    from .consuming.idempotency import IdempotencyStore, fence_number, idempotent
+    from .consuming.idempotency import AtMostOnce, IdempotencyStore, fence_number, idempotent
     from .consuming.inbox import Inbox, InboxHandler, InboxTransaction
     from .consuming.keys import Key
     from .events.bus_event import parse_event
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .writing.actions import Condition, Version
     from .writing.outbox import TransactionalOutbox
     from .writing.transaction import Transaction, TransactionResult
+    from .writing.update_expression import IfNotExists, ListAppend
 
 __all__ = [
     "Event",
@@ -39,6 +40,8 @@ __all__ = [
     "Transaction",
     "TransactionResult",
     "Condition",
+    "IfNotExists",
+    "ListAppend",
     "Version",
     "decode_records",
     "decode_record",
@@ -61,6 +64,7 @@ __all__ = [
     "RedriveFailure",
     "idempotent",
     "IdempotencyStore",
+    "AtMostOnce",
     "Key",
     "fence_number",
     "Inbox",
@@ -80,6 +84,7 @@ _NAMES = {
     "writing.outbox": ("TransactionalOutbox",),
     "writing.transaction": ("Transaction", "TransactionResult"),
     "writing.actions": ("Condition", "Version"),
+    "writing.update_expression": ("IfNotExists", "ListAppend"),
     "streams.records": ("decode_records", "decode_record", "StreamRecord", "SequenceNumber"),
     "codec.values": ("decode_item", "encode_item"),
     "streams.changed_attributes": ("Change", "ABSENT"),
@@ -89,7 +94,7 @@ _NAMES = {
     "relaying.parking_table": ("ParkingTable", "ParkedHead"),
     "relaying.parking_queue": ("ParkingQueue",),
     "relaying.parking": ("RedriveResult", "RedriveFailure"),
-    "consuming.idempotency": ("idempotent", "IdempotencyStore", "fence_number"),
+    "consuming.idempotency": ("idempotent", "IdempotencyStore", "AtMostOnce", "fence_number"),
     "consuming.keys": ("Key",),
     "consuming.inbox": ("Inbox", "InboxHandler", "InboxTransaction"),
     "consuming.batch_handler": ("batch_handler",),

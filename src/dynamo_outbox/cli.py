@@ -1,6 +1,6 @@
-"""The command ``dynamo-outbox``: a pipe for a template, payloads made readable, and what is parked.
+"""The command ``dynamo-outbox``: print the pipe, decode payloads, list and redrive parked records.
 
-It exits with 0; with 1 where something failed or can't be read, which it names; with 2 where it was called wrongly.
+Exit status: 0 for success; 1 if something failed or can't be read; 2 for invalid arguments; 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -24,25 +24,18 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-DESCRIPTION = "A pipe for a template, payloads made readable, and what is parked. Exits with 1 where something failed."
+DESCRIPTION = "Print the EventBridge Pipe, decode payloads, list and redrive parked records. Exits with 1 on a failure."
 FAILED = 1
 INTERRUPTED = 130
-"""What a shell says of a command that Ctrl-C ended."""
+"""The shell's exit status for a command that Ctrl-C interrupted."""
 
 
 class UsageError(Exception):
-    """The command was called wrongly."""
+    """The command's arguments are invalid."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        arguments: What follows its name; by default the process's own arguments.
-
-    Returns:
-        The exit status.
-    """
+    """Run the command, by default with the process's arguments; return the exit status."""
     parser = _parser()
     known = parser.parse_args(arguments)
     try:
@@ -50,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except UsageError as error:
         parser.error(str(error))
-    except BrokenPipeError:  # whoever reads has enough
+    except BrokenPipeError:  # the reader closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except KeyboardInterrupt:
@@ -85,46 +78,46 @@ def _parser() -> argparse.ArgumentParser:
         "pipe",
         "print the EventBridge Pipe from an events table's stream to a bus",
         "Prints the pipe as a CloudFormation resource or, with --name, as the input of `aws pipes create-pipe "
-        "--cli-input-json`. Each end is an ARN or, in a template, Resource.Attribute or a resource whose Ref it is.",
+        "--cli-input-json`. Each end is an ARN or, in a template, Resource.Attribute (GetAtt) or Resource (Ref).",
     )
     for end, example in PIPE_ENDS.items():
         pipe.add_argument(f"--{end}", required=True, metavar="ARN", help=f"for example {example}")
-    pipe.add_argument("--name", help="print the input of create-pipe for a pipe of this name; needs ARNs")
+    pipe.add_argument("--name", help="print the input of create-pipe for a pipe with this name; needs ARNs")
     pipe.set_defaults(run=_pipe)
 
     decode = _command(
         commands,
         "decode",
-        "make what AWS handed over readable",
+        "decode events, stream records and outbox items",
         "Reads one JSON document: a consumer's event from EventBridge, CloudEvents, a batch of SQS or SNS messages, "
-        "stream records (Lambda's event, GetRecords' answer, Kinesis, a pipe's array, one record), or an outbox item "
-        'as GetItem shows it. Prints a JSON line for each: {"event": …}, {"change": …} or {"error": …}. Exits with 1 '
-        "if there is an error among them.",
+        "stream records (Lambda's event, GetRecords' response, Kinesis, a pipe's array, one record), or an outbox item "
+        'as GetItem returns it. Prints a JSON line for each: {"event": …}, {"change": …} or {"error": …}. Exits with 1 '
+        "if one of them is an error.",
     )
-    decode.add_argument("file", nargs="?", default="-", help="the document; - is standard input, and the default")
+    decode.add_argument("file", nargs="?", default="-", help="the document's path; default: - (standard input)")
     decode.set_defaults(run=_decode)
 
     parked = _command(
         commands,
         "parked",
-        "list what is parked in a table, and why",
-        "Prints a JSON line for each order key: how many records wait under it, and the first of them with its reason.",
+        "list the records parked in a table, with the reason",
+        "Prints a JSON line for each order key: the number of its parked records, and the first one with its reason.",
     )
-    parked.add_argument("table")
-    parked.add_argument("--partition-key", default="pk", help="the key attribute's name; default: %(default)s")
-    parked.add_argument("--sort-key", default="sk", help="likewise; default: %(default)s")
+    parked.add_argument("table", help="the parking table's name")
+    parked.add_argument("--partition-key", default="pk", help="the partition key attribute; default: %(default)s")
+    parked.add_argument("--sort-key", default="sk", help="the sort key attribute; default: %(default)s")
     parked.add_argument("--key-prefix", default="", help="the prefix in the table_keys of the processor's ParkingTable")
     parked.set_defaults(run=_parked)
 
     redrive = _command(
         commands,
         "redrive",
-        "publish again what a processor parked, and remove it",
-        "Imports the OutboxRelay or ChangeProcessor, with the working folder on the path, and redrives what it parked. "
-        "Prints how many records were sent and a JSON line for each failure. Exits with 1 unless everything was sent.",
+        "publish a processor's parked records again and remove them",
+        "Imports the OutboxRelay or ChangeProcessor, with the working folder on the path, and redrives its records. "
+        "Prints the number of records sent and a JSON line for each failure. Exits with 1 unless every one was sent.",
     )
     redrive.add_argument("processor", metavar="module:attribute", help="for example books.outbox_relay:relay")
-    redrive.add_argument("--limit", type=_positive, help="how many records to try at most")
+    redrive.add_argument("--limit", type=_positive, help="the maximum number of records to try")
     redrive.set_defaults(run=_redrive)
     return parser
 
@@ -136,7 +129,7 @@ def _command(commands: Any, name: str, purpose: str, description: str) -> argpar
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"needs a whole number above zero, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a whole number above zero, not {text!r}")
     return int(text)
 
 
@@ -159,7 +152,7 @@ def _pipe(known: argparse.Namespace) -> int:
     if known.name is None:
         made = outbox_pipe().cloudformation(*(_reference(end) for end in ends))
     elif wrong := [end for end in ends if not end.startswith("arn:")]:
-        raise UsageError(f"with --name each end is an ARN, and these are none: {', '.join(wrong)}")
+        raise UsageError(f"with --name each end must be an ARN; not an ARN: {', '.join(wrong)}")
     else:
         made = outbox_pipe().create_pipe_request(known.name, *ends)
     print(json.dumps(made, indent=2, ensure_ascii=False))
@@ -167,7 +160,7 @@ def _pipe(known: argparse.Namespace) -> int:
 
 
 def _reference(end: str) -> object:
-    """An ARN, or CloudFormation's function for it."""
+    """Return an ARN, or the CloudFormation function that gives it."""
     if end.startswith("arn:"):
         return end
     resource, _, attribute = end.partition(".")
@@ -182,7 +175,7 @@ def _decode(known: argparse.Namespace) -> int:
             with open(known.file, encoding="utf-8") as file:
                 document = json.load(file)
     except (ValueError, RecursionError) as error:
-        raise DecodeError("", f"{known.file} holds no JSON that can be read: {error}") from None
+        raise DecodeError("", f"{known.file} is not readable JSON: {error}") from None
     failed = False
     for found in decoded(document):
         failed |= isinstance(found, DecodeError)
@@ -198,7 +191,7 @@ def _parked(known: argparse.Namespace) -> int:
     try:
         parking = ParkingTable(known.table, table_keys=TableKeys(known.partition_key, known.sort_key, known.key_prefix))
         shared_client("dynamodb")
-    except ValueError as error:  # botocore's too, of a Region or an endpoint that can't be one
+    except ValueError as error:  # also botocore's, for an invalid Region or endpoint
         raise UsageError(str(error)) from None
     readable = True
     for head in parking.heads():
@@ -233,7 +226,7 @@ def _redrive(known: argparse.Namespace) -> int:
         raise UsageError(f"{known.processor} is a {type(processor).__name__}, not an OutboxRelay or a ChangeProcessor")
     parking: Any = processor.parking
     if parking is None:
-        raise UsageError(f"{known.processor} has no parking: nothing of it is parked")
+        raise UsageError(f"{known.processor} has no parking, so there is nothing to redrive")
     result = parking.redrive(processor, limit=known.limit)
     _print(sent=result.sent, failed=len(result.failures), finished=result.finished)
     for failure in result.failures:
@@ -242,7 +235,7 @@ def _redrive(known: argparse.Namespace) -> int:
 
 
 def _imported(name: str) -> object:
-    """What ``module:attribute`` names, the working folder first on the path."""
+    """Import the object that ``module:attribute`` names; the working folder comes first on the path."""
     module_name, _, attribute = name.partition(":")
     if not module_name or not attribute:
         raise UsageError(f"{name!r} is not of the form module:attribute")
@@ -252,10 +245,10 @@ def _imported(name: str) -> object:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
-        raise UsageError(f"there is no module {module_name} in {os.getcwd()} or on Python's path") from None
+        raise UsageError(f"no module {module_name} found in {os.getcwd()} or on Python's path") from None
     for part in attribute.split("."):
         try:
             found = getattr(found, part)
         except AttributeError:
-            raise UsageError(f"{module_name} has no {attribute}") from None
+            raise UsageError(f"the module {module_name} has no attribute {attribute}") from None
     return found

@@ -1,8 +1,8 @@
-"""What can go wrong, by name: each error carries its facts as attributes, and says whose fault it is and what to do."""
+"""The library's exceptions. Each has its facts as attributes; its message says what is wrong and what to do."""
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # read by type checkers as true; spares the decoder's import path `typing`
+TYPE_CHECKING = False  # type checkers read it as True; avoids importing `typing` on the decoder's import path
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
@@ -31,6 +31,7 @@ __all__ = [
     "PayloadMismatchError",
     "LeaseLostError",
     "MissingIdempotencyKeyError",
+    "InvalidIdempotencyKeyError",
     "UnknownOutcomeError",
     "PermanentFailureError",
     "ResultError",
@@ -38,14 +39,14 @@ __all__ = [
 
 
 class OutboxError(Exception):
-    """The base of every error that this library raises by itself."""
+    """Base class of all errors that this library raises itself."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuilt, (type(self), self.args, self.__dict__)
 
 
 def _rebuilt(kind: type[OutboxError], args: tuple[Any, ...], attributes: dict[str, Any]) -> OutboxError:
-    """An error out of a pickle, without its constructor, which takes facts rather than the message made of them."""
+    """Unpickle an error without its constructor, which takes the facts and not the message."""
     error = kind.__new__(kind)
     error.args = args
     error.__dict__.update(attributes)
@@ -53,10 +54,10 @@ def _rebuilt(kind: type[OutboxError], args: tuple[Any, ...], attributes: dict[st
 
 
 class InvalidEventError(OutboxError):
-    """The caller built or emitted an event that could never be written, sent or read back.
+    """The caller created or emitted an event that can't be written, sent or read back.
 
     Attributes:
-        field: The part of the event that is wrong, as a path: ``type``, ``data.authors[2]``.
+        field: Path of the invalid part of the event: ``type``, ``data.authors[2]``.
     """
 
     def __init__(self, field: str, problem: str) -> None:
@@ -66,10 +67,10 @@ class InvalidEventError(OutboxError):
 
 
 class EncodeError(OutboxError, TypeError):
-    """The caller gave a value that DynamoDB has no type for.
+    """The caller passed a value that DynamoDB has no type for.
 
     Attributes:
-        path: Where in the item: ``book.authors[2]``.
+        path: Path of the value in the item: ``book.authors[2]``.
     """
 
     def __init__(self, path: str, problem: str) -> None:
@@ -79,13 +80,13 @@ class EncodeError(OutboxError, TypeError):
 
 
 class DecodeError(OutboxError):
-    """What arrived is not what the sender is documented to send, or not what this version can read.
+    """The input does not have the documented form, or a newer version of this library wrote it.
 
     Attributes:
-        path: Where in the record or event: ``dynamodb.NewImage.year.N``.
-        index: The record's position in its batch, or None where there is no batch.
-        sequence_number: The record's sequence number, if it could be read.
-        raw: The record as it was delivered, if a record could not be decoded.
+        path: Path of the fault in the record or event: ``dynamodb.NewImage.year.N``.
+        index: The record's position in its batch; None if there is no batch.
+        sequence_number: The record's sequence number; None if it could not be read.
+        raw: The record as delivered, if a stream record could not be decoded; else None.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class DecodeError(OutboxError):
         return f"{where}{self.path or 'payload'}: {self.problem}{number}"
 
     def within(self, prefix: str) -> DecodeError:
-        """Return the same error as seen from the enclosing value."""
+        """Return the error with its path prefixed by the path of the enclosing value."""
         joint = "" if not self.path or self.path.startswith("[") else "."
         return DecodeError(
             f"{prefix}{joint}{self.path}",
@@ -122,47 +123,64 @@ class DecodeError(OutboxError):
 
 
 class InvalidPatternError(OutboxError):
-    """An event pattern or an input template that AWS would refuse, or that this library does not evaluate."""
+    """An event pattern or input template is one that AWS would refuse, or that this library can't evaluate."""
 
 
 class RenderError(OutboxError):
-    """A stream record for which a pipe's template or dynamic parameters give nothing that PutEvents would take."""
+    """A pipe's template or dynamic parameters render a stream record into an entry that PutEvents would refuse."""
 
 
 class CancellationReason:
-    """Why one action of a cancelled transaction was refused, or that it was not.
+    """DynamoDB's verdict on one action of a cancelled transaction.
 
     Attributes:
-        position: The action's place in the transaction, from 0, in the caller's order.
+        position: The action's position in the transaction, from 0, in the caller's order.
         label: The caller's name for the action, or None.
-        code: DynamoDB's code: ``ConditionalCheckFailed``, ``TransactionConflict``, …, or ``None`` as text where
-            this action was fine.
+        code: DynamoDB's code: ``ConditionalCheckFailed``, ``TransactionConflict``, …, or the text ``None`` if this
+            action was not refused.
         message: DynamoDB's message, or None.
-        item: The item that the condition met, decoded; None where there was none or it was not asked for.
+        item: The existing item that failed the condition, decoded; None if there was none or it was not requested.
+        table: The action's table.
+        key: The key of the action's item, decoded, as far as it is known.
     """
 
-    __slots__ = ("code", "item", "label", "message", "position")
+    __slots__ = ("code", "item", "key", "label", "message", "position", "table")
 
-    def __init__(
-        self, position: int, label: str | None, code: str, message: str | None, item: Mapping[str, Any] | None
+    def __init__(  # made by the library only
+        self,
+        position: int,
+        label: str | None,
+        code: str,
+        message: str | None,
+        item: Mapping[str, Any] | None,
+        table: str = "",
+        key: Mapping[str, Any] = {},  # never changed
     ) -> None:
         self.position = position
         self.label = label
         self.code = code
         self.message = message
         self.item = item
+        self.table = table
+        self.key = key
 
     def __repr__(self) -> str:
+        return f"<{self}>"
+
+    def __str__(self) -> str:
         name = f" {self.label!r}" if self.label else ""
-        return f"<action {self.position}{name}: {self.code}>"
+        where = f" on {self.table}" if self.table else ""
+        key = f" {self.key}" if self.key else ""
+        why = f": {self.message}" if self.message else ""
+        return f"action {self.position}{name}{where}{key}: {self.code}{why}"
 
 
 class TransactionLimitError(OutboxError):
-    """A transaction that DynamoDB would refuse whatever its tables hold; nothing was sent.
+    """The transaction exceeds a limit of DynamoDB; nothing was sent.
 
     Attributes:
         limit: The limit's name.
-        offender: The label or the position of the first action beyond it.
+        offender: The label or position of the first action beyond the limit.
     """
 
     def __init__(self, limit: str, offender: str, problem: str) -> None:
@@ -172,16 +190,16 @@ class TransactionLimitError(OutboxError):
 
 
 class TransactionCanceledError(OutboxError):
-    """DynamoDB refused the transaction as a whole; nothing of it was written.
+    """DynamoDB cancelled the transaction; nothing was written.
 
     Attributes:
-        reasons: One per action, in the caller's order.
+        reasons: One `CancellationReason` per action, in the caller's order.
     """
 
     def __init__(self, reasons: Sequence[CancellationReason]) -> None:
         self.reasons = tuple(reasons)
         blamed = [reason for reason in self.reasons if reason.code != "None"]
-        super().__init__("transaction cancelled, nothing was written: " + ", ".join(map(repr, blamed)))
+        super().__init__("transaction cancelled, nothing was written: " + "; ".join(map(str, blamed)))
 
 
 class ConditionFailedError(TransactionCanceledError):
@@ -189,10 +207,9 @@ class ConditionFailedError(TransactionCanceledError):
 
     Attributes:
         failed: The reasons whose code is ``ConditionalCheckFailed``.
-        label: The label of the first of them.
-        item: The item that the first of them met.
-        is_stale: Whether only actions with a version lock were refused: somebody was faster, and what was
-            read is stale.
+        label: The label of the first failed action.
+        item: The existing item that failed the first condition.
+        is_stale: True if only actions with a version lock failed: another writer was faster, the data read are stale.
     """
 
     def __init__(self, reasons: Sequence[CancellationReason], *, is_stale: bool = False) -> None:
@@ -204,46 +221,59 @@ class ConditionFailedError(TransactionCanceledError):
 
 
 class TransactionConflictError(TransactionCanceledError):
-    """Every reason is contention with other writers: the same transaction may well go through if it runs again."""
+    """The transaction was cancelled only because of contention with other writers; it may succeed if it runs again."""
 
 
 class TransactionVoidedError(TransactionCanceledError):
-    """No answer came in time, so the transaction was made void: nothing of it was or will be written."""
+    """No response came in time, so the transaction was voided: nothing was or will be written."""
 
     def __init__(self) -> None:
         super().__init__(())
-        self.args = ("no answer came, so the transaction was made void: nothing was or will be written; run it again",)
+        self.args = ("no response came, so the transaction was voided: nothing was or will be written; run it again",)
 
 
 class CommitUnknownError(OutboxError):
-    """Whether the transaction was committed is open: no answer came, and DynamoDB could not be asked either.
+    """The transaction's outcome is unknown: no response came, and the outcome could not be determined afterwards.
 
-    Ask again with `TransactionalOutbox.settle`, in this process or in another: the error can be pickled.
+    Call `TransactionalOutbox.settle` later, with this error or, in another process, with the text of `to_json`.
 
     Attributes:
-        token: Its ``ClientRequestToken``.
-        proof: Its event's item, which is what `TransactionalOutbox.settle` asks for. None for a transaction without an
-            event, of which only the caller's own items can tell, and for an inbox handler's: the event again tells.
-        sent_at: When it was first sent.
+        token: The transaction's ``ClientRequestToken``.
+        proof: The event's item, which `TransactionalOutbox.settle` looks up. None if the transaction has no event (only
+            the caller's own items show the outcome), or is an inbox handler's (handling the event again settles it).
+        sent_at: The time of the first request.
     """
 
     def __init__(self, token: str, proof: CommitProof | None = None, sent_at: datetime | None = None) -> None:
         what_to_do = (
-            "no event proves it: read what it writes, or hand an inbox the same event again"
+            "no event proves it: read the items that it writes or, in an inbox handler, let the event be redelivered"
             if proof is None
-            else "ask again with outbox.settle(error)"
+            else "call outbox.settle(error)"
         )
-        super().__init__(f"whether the transaction {token} was committed is not known; {what_to_do}")
+        super().__init__(f"the outcome of the transaction {token} is unknown; {what_to_do}")
         self.token = token
         self.proof = proof
         self.sent_at = sent_at
+
+    def to_json(self) -> str:
+        """Return the error as JSON text, which `TransactionalOutbox.settle` takes in place of the error.
+
+        The text holds the token, the time and the event's item with all its data. Store it unchanged; its members may
+        differ in another version of this library. Limit: the text is not signed. Whoever can change it can have another
+        event settled, so keep it on the server and give a caller an id.
+        """
+        from json import dumps
+
+        sent_at = None if self.sent_at is None else self.sent_at.isoformat()
+        proof = None if self.proof is None else self.proof.to_json()
+        return dumps({"format": 1, "token": self.token, "sent_at": sent_at, "proof": proof})
 
 
 class PublishError(OutboxError):
     """Some events did not reach the bus.
 
     Attributes:
-        result: What was published and what failed, by position.
+        result: The outcome of each event.
     """
 
     def __init__(self, result: PublishOutcome) -> None:
@@ -256,11 +286,11 @@ class PublishError(OutboxError):
 
 
 class ParkingError(OutboxError):
-    """A stream record can't be parked, or what is parked can't be read. It stays where it is.
+    """A stream record can't be parked, or a parked record can't be read. The record stays where it is.
 
     Attributes:
-        sequence_number: The record's, or None where it has none.
-        problem: What is wrong with it.
+        sequence_number: The record's sequence number; None if it has none.
+        problem: What is wrong with the record.
     """
 
     def __init__(self, sequence_number: str | None, problem: str) -> None:
@@ -270,10 +300,10 @@ class ParkingError(OutboxError):
 
 
 class IdempotencyError(OutboxError):
-    """The base of the errors of `idempotent`.
+    """Base class of the errors of `idempotent`.
 
     Attributes:
-        key: The idempotency key, with its scope, as it is stored.
+        key: The idempotency key, with its scope, as stored.
     """
 
     def __init__(self, key: str, problem: str) -> None:
@@ -282,49 +312,53 @@ class IdempotencyError(OutboxError):
 
 
 class AlreadyInProgressError(IdempotencyError):
-    """Another call with this key holds the lease. Let the sender try again; the function did not run."""
+    """Another call with this key holds the lease. The function did not run; the sender may retry."""
 
 
 class PayloadMismatchError(IdempotencyError):
-    """The key was used before with another payload: the sender's mistake. The function did not run."""
+    """The sender reused the key with another payload. The function did not run."""
 
 
 class LeaseLostError(IdempotencyError):
-    """The function ran, but longer than its lease, and meanwhile its key was taken over, or settled by hand.
+    """The function ran past its lease, and meanwhile another call took over its key or an operator resolved it.
 
     Attributes:
-        result: What this run returned; it is not what is stored.
+        result: The return value of this run, which was not stored.
     """
 
     def __init__(self, key: str, result: object) -> None:
         super().__init__(
             key,
-            "ran past its lease, and meanwhile its key was taken over or settled by hand; its result was not stored",
+            "ran past its lease: another call took over the key or an operator resolved it; the result was not stored",
         )
         self.result = result
 
 
 class MissingIdempotencyKeyError(IdempotencyError):
-    """The payload holds no idempotency key. The function did not run."""
+    """The payload contains no idempotency key. The function did not run."""
+
+
+class InvalidIdempotencyKeyError(IdempotencyError):
+    """What the payload contains as its idempotency key can't be one. The function did not run."""
 
 
 class UnknownOutcomeError(IdempotencyError):
-    """An earlier call's lease ran out, and whether its effect took place is not known. The function did not run.
+    """An earlier call's lease expired, and it is unknown whether its effect took place. The function did not run.
 
-    Look at what that call does, and then tell the store: `IdempotencyStore.forget`, and the next call runs, or
-    `IdempotencyStore.resolve`, and duplicates get the result that it should have stored.
+    Check the effect, then call `IdempotencyStore.forget`, so that the next call runs, or `IdempotencyStore.resolve`, so
+    that duplicates get the result that the earlier call should have stored.
 
     Attributes:
-        token: The earlier call's token, which both of them take.
-        since: When its lease ended.
-        fence: The number that `fence_number` gave it.
+        token: The earlier call's token, an argument of both methods.
+        since: The time at which the earlier call's lease ended.
+        fence: The earlier call's `fence_number`.
     """
 
     def __init__(self, key: str, *, token: str, since: datetime, fence: int) -> None:
         super().__init__(
             key,
-            f"a call took it (token {token}, fence {fence}), and its lease ended at {since.isoformat()} without a word "
-            f"of how the call did; look whether its effect took place, then forget or resolve it by its key and token",
+            f"the outcome of an earlier call (token {token}, fence {fence}) is unknown: its lease ended at "
+            f"{since.isoformat()}; check whether its effect took place, then forget or resolve it by key and token",
         )
         self.token = token
         self.since = since
@@ -332,18 +366,18 @@ class UnknownOutcomeError(IdempotencyError):
 
 
 class PermanentFailureError(IdempotencyError):
-    """An earlier call failed for good with an exception that can't be raised again as it was. It did not run again.
+    """An earlier call failed permanently, and its exception can't be rebuilt. The function did not run again.
 
     Attributes:
-        kind: The exception's type, by its module and qualified name.
-        message: What it said.
+        kind: The exception's type: module and qualified name.
+        message: The exception's message.
     """
 
     def __init__(self, key: str, kind: str, message: str) -> None:
-        super().__init__(key, f"failed for good before, with {kind}: {message}")
+        super().__init__(key, f"an earlier call failed permanently, with {kind}: {message}")
         self.kind = kind
         self.message = message
 
 
 class ResultError(IdempotencyError):
-    """The function ran and its effect stands, but what it returned can't be stored and so can't be replayed."""
+    """The function ran and its effect stands, but its result can't be stored, so it can't be replayed."""

@@ -1,4 +1,4 @@
-"""Options that several constructors take: a table's attribute names, a retry policy, a clock."""
+"""Options of several constructors: a table's attribute names, a retry policy, a clock."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class TableKeys:
     """Names of a table's attributes, and a prefix for its partition keys.
 
     Args:
-        partition_key: The partition key's attribute, of type S.
-        sort_key: The sort key's attribute, of type S; None if the table has none.
-        prefix: Every partition key's value starts with it, so that the items can share a table with others.
-        ttl_attribute: The attribute of DynamoDB's time to live.
+        partition_key: Name of the partition key attribute, of type S.
+        sort_key: Name of the sort key attribute, of type S; None if the table has no sort key.
+        prefix: Prefix of every partition key value, so that the items can share a table with others.
+        ttl_attribute: Name of DynamoDB's time-to-live attribute.
 
     Raises:
-        ValueError: A name is empty, or one attribute has two roles.
+        ValueError: A name is empty or is given twice.
     """
 
     partition_key: str = "pk"
@@ -33,10 +33,10 @@ class TableKeys:
     def __post_init__(self) -> None:
         names = [self.partition_key, self.ttl_attribute, *([] if self.sort_key is None else [self.sort_key])]
         if not all(names) or len(set(names)) < len(names):
-            raise ValueError(f"{self!r} needs a different name for each attribute")
+            raise ValueError(f"{self!r} needs a different name for each attribute, none of them empty")
 
     def typed(self, partition: str, sort: str) -> dict[str, dict[str, str]]:
-        """Return an item's key in typed values; `sort` is ignored if the table has no sort key."""
+        """Return an item's key as typed values; `sort` is ignored if the table has no sort key."""
         key = {self.partition_key: {"S": self.prefix + partition}}
         if self.sort_key is not None:
             key[self.sort_key] = {"S": sort}
@@ -45,14 +45,11 @@ class TableKeys:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The number of attempts of an operation, and the time for them.
+    """The number of attempts of an operation, and the time limit for starting them.
 
     Args:
-        attempts: Number of attempts, the first included.
-        timeout: No attempt starts later than this after the first.
-
-    Raises:
-        ValueError: `attempts` is less than 1, or the timeout is negative.
+        attempts: Number of attempts, including the first; at least 1.
+        timeout: No attempt starts later than this after the first; not negative.
     """
 
     attempts: int = 4
@@ -66,10 +63,10 @@ class Retry:
 
 
 class Clock:
-    """The time, waiting and randomness of this process; `dynamo_outbox.testing.FakeClock` replaces it in tests."""
+    """Time, sleep and randomness of this process; replace it by `dynamo_outbox.testing.FakeClock` in tests."""
 
     def now(self) -> datetime:
-        """Return the time; aware."""
+        """Return the current time, timezone-aware."""
         return datetime.now(UTC)
 
     def sleep(self, seconds: float) -> None:
@@ -82,7 +79,7 @@ class Clock:
 
     def random(self) -> float:
         """Return a random number from 0 to 1, for jitter."""
-        return random.random()  # noqa: S311  # jitter is no secret
+        return random.random()  # noqa: S311  # for jitter, not for secrets
 
     def __repr__(self) -> str:
         return "Clock()"

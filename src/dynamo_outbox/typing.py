@@ -1,6 +1,6 @@
-"""Protocols: the client calls that the library makes, and the results that its errors carry.
+"""Protocols: the client methods that the library calls, and the results that its errors carry.
 
-The calls are properties, so that clients with typed stubs fit as well as those without.
+The methods are properties, so that clients with and without typed stubs match.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 Item: TypeAlias = "Mapping[str, Any] | BaseModel | DataclassInstance"
-"""An item to write: a map of attributes, or a model whose fields are the attributes."""
+"""An item to write: a mapping of attributes, or a model whose fields are the attributes."""
 
 __all__ = [
     "CommitProof",
@@ -30,7 +30,7 @@ __all__ = [
 
 
 class DynamoDBClient(Protocol):
-    """The calls that the writer, the inbox and the idempotency store make of a low-level DynamoDB client."""
+    """The methods of a low-level DynamoDB client that the writer, the inbox and the idempotency store call."""
 
     @property
     def get_item(self) -> Callable[..., Any]: ...
@@ -52,14 +52,14 @@ class DynamoDBClient(Protocol):
 
 
 class EventBridgeClient(Protocol):
-    """The calls that the publisher makes of a low-level EventBridge client."""
+    """The methods of a low-level EventBridge client that the publisher calls."""
 
     @property
     def put_events(self) -> Callable[..., Any]: ...
 
 
 class ParkingClient(Protocol):
-    """The calls that a parking table makes of a low-level DynamoDB client."""
+    """The methods of a low-level DynamoDB client that a parking table calls."""
 
     @property
     def batch_get_item(self) -> Callable[..., Any]: ...
@@ -75,7 +75,7 @@ class ParkingClient(Protocol):
 
 
 class QueueClient(Protocol):
-    """The calls that a parking queue makes of a low-level SQS client."""
+    """The methods of a low-level SQS client that a parking queue calls."""
 
     @property
     def send_message(self) -> Callable[..., Any]: ...
@@ -88,7 +88,7 @@ class QueueClient(Protocol):
 
 
 class StreamsClient(Protocol):
-    """The calls that the stand-in for pipes makes of a low-level DynamoDB Streams client."""
+    """The methods of a low-level DynamoDB Streams client that `dynamo_outbox.testing.PipeRunner` calls."""
 
     @property
     def describe_stream(self) -> Callable[..., Any]: ...
@@ -101,7 +101,7 @@ class StreamsClient(Protocol):
 
 
 class LambdaContext(Protocol):
-    """What is read of the context that Lambda passes to a handler."""
+    """The method of Lambda's context object that the library calls."""
 
     def get_remaining_time_in_millis(self) -> int: ...
 
@@ -114,6 +114,8 @@ class CommitProof(Protocol):
 
     @property
     def item(self) -> Mapping[str, Mapping[str, str]]: ...
+
+    def to_json(self) -> dict[str, Any]: ...
 
 
 class PublishOutcome(Protocol):

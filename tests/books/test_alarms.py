@@ -1,4 +1,4 @@
-"""The templates' alarms: each watches something that exists, and whatever can go wrong is watched."""
+"""The templates' alarms: each watches a deployed resource, and every resource that can fail has alarms."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ METRICS = {
 
 
 def things(template: str) -> dict[str, tuple[str, str | None]]:
-    """What a dimension can name: its kind and its condition."""
+    """Return the resources that a dimension can name, each with its kind and condition."""
     found: dict[str, tuple[str, str | None]] = {}
     for name, resource in resources_of(template).items():
         condition = resource.get("Condition")
@@ -43,14 +43,14 @@ def things(template: str) -> dict[str, tuple[str, str | None]]:
 
 
 def watched(alarm: dict[str, Any]) -> tuple[str, str]:
-    """The metric's name and what is watched; for our own metric, nothing."""
+    """Return the metric's name and the watched resource; the latter is empty for our own metric."""
     dimensions = alarm["Properties"].get("Dimensions", [])
     return alarm["Properties"]["MetricName"], dimensions[-1]["Value"].removesuffix(".QueueName") if dimensions else ""
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_each_alarm_watches_what_there_is(template: str) -> None:
-    """An alarm's metric and dimensions are AWS's, and what it watches is deployed whenever the alarm is."""
+    """An alarm's metric and dimensions exist in AWS, and the watched resource is deployed whenever the alarm is."""
     known = things(template)
     for name, alarm in of_type(ALARM, template):
         properties = alarm["Properties"]
@@ -67,7 +67,7 @@ def test_each_alarm_watches_what_there_is(template: str) -> None:
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_each_alarm_is_quiet_until_something_happens_and_says_what(template: str) -> None:
-    """Every alarm is described, takes no data for good news, and tells the topic that the user names."""
+    """Every alarm has a description, treats missing data as healthy, and notifies the topic that the user names."""
     for name, alarm in of_type(ALARM, template):
         properties = alarm["Properties"]
         assert properties["AlarmDescription"].endswith("."), name
@@ -78,7 +78,7 @@ def test_each_alarm_is_quiet_until_something_happens_and_says_what(template: str
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_whatever_can_go_wrong_is_watched(template: str) -> None:
-    """Every dead letter, reader of a stream, rule, pipe, API and parking table has its alarms."""
+    """Every dead-letter queue, stream reader, rule, pipe, API and parking table has its alarms."""
     wanted = set()
     for name, resource in resources_of(template).items():
         match resource["Type"]:
@@ -102,7 +102,7 @@ def test_whatever_can_go_wrong_is_watched(template: str) -> None:
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_parked_records_are_counted_from_the_log_of_who_parks_them(template: str) -> None:
-    """The filter reads the log of the function that reads the stream, for the words that the library logs."""
+    """The metric filter searches the stream reader's log for the text that the library logs."""
     ((_, counted),) = of_type("AWS::Logs::MetricFilter", template)
     (reader,) = [
         name

@@ -1,4 +1,4 @@
-"""The books' API: what a request must be, and how a wrong one is answered."""
+"""The books' API: request validation and the responses to invalid requests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_book_is_read_from_the_body() -> None:
 
 
 def test_a_base64_body_is_decoded() -> None:
-    """A body that the HTTP API encoded is read as what it was."""
+    """A body that the HTTP API encoded as base64 is decoded."""
     event = {"body": b64encode(json.dumps(BOOK).encode()).decode(), "isBase64Encoded": True}
     assert body_as(Book, event).name == "Team Topologies"
 
@@ -48,14 +48,14 @@ def test_a_base64_body_is_decoded() -> None:
     ],
 )
 def test_a_wrong_field_is_named(change: dict[str, Any], field: str) -> None:
-    """A field that is empty or of the wrong type is refused by its name."""
+    """An empty field or one of the wrong type is rejected, and the error names it."""
     with pytest.raises(BadRequestError, match=rf"^{field}: "):
         body_as(Book, request_with({**BOOK, **change}))
 
 
 @pytest.mark.parametrize("field", ["name", "authors", "year"])
 def test_a_missing_field_is_named(field: str) -> None:
-    """A field that isn't there is refused by its name."""
+    """A missing field is rejected, and the error names it."""
     with pytest.raises(BadRequestError, match=rf"^{field}: Field required"):
         body_as(Book, request_with({name: value for name, value in BOOK.items() if name != field}))
 
@@ -75,13 +75,13 @@ def test_a_missing_field_is_named(field: str) -> None:
     ],
 )
 def test_what_is_no_json_object_is_refused(event: dict[str, Any], problem: str) -> None:
-    """No body, no JSON, no object, or an encoding that can't be undone: each is the caller's fault, and said so."""
+    """A missing body, invalid JSON, a value that is not an object, and a bad encoding are rejected with the reason."""
     with pytest.raises(BadRequestError, match=problem):
         body_as(Named, event)
 
 
 def test_a_bad_request_is_answered_with_400() -> None:
-    """What a handler finds wrong with the request becomes the message of a 400."""
+    """A handler's BadRequestError becomes a 400 response with the error's message."""
 
     @answers
     def handler(_event: dict[str, Any], _context: object) -> dict[str, Any]:
@@ -92,5 +92,5 @@ def test_a_bad_request_is_answered_with_400() -> None:
 
 
 def test_an_answer_without_a_body_has_none() -> None:
-    """204 goes out without content."""
+    """A 204 response has no body."""
     assert answer(204) == {"statusCode": 204}

@@ -1,4 +1,4 @@
-"""CDC mode of the books: which change is which event."""
+"""CDC mode of the books: the mapping of changes to events."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def change(event_name: str, **images: Any) -> dict[str, Any]:
     ],
 )
 def test_a_change_becomes_its_event(record: dict[str, Any], event: BookAdded | BookRemoved | None) -> None:
-    """A book that comes is BookAdded, one that goes is BookRemoved, and nothing else is an event."""
+    """An inserted book becomes BookAdded, a removed one BookRemoved, and any other change is not an event."""
     assert event_of(decode_record(record)) == event
 
 

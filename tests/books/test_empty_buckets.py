@@ -1,4 +1,4 @@
-"""What `make teardown` does before the stack is deleted."""
+"""The script with which `make teardown` empties the buckets before it deletes the stack."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A bucket of the stack ``books`` with something in it."""
+    """Create the stack ``books`` with a bucket that contains an object; return the bucket."""
     with MiniStack() as engine:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.setenv(name, "test")
@@ -38,16 +38,16 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def test_what_was_never_published_is_deleted_on_request(
     bucket: Any, monkeypatch: pytest.MonkeyPatch, answer: str, code: int, left: int
 ) -> None:
-    """It asks before it empties a bucket, and without a yes it leaves it and fails, so that nothing else is deleted."""
+    """The script asks before it empties a bucket. Without a yes it fails, so that nothing else is deleted."""
     monkeypatch.setattr("builtins.input", lambda _: answer)
     assert main("books") == code
     assert len(list(bucket.objects.all())) == left
 
 
 def test_it_can_be_told_not_to_ask(bucket: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """With --no-prompts it says what it deletes, and deletes it; then there is nothing left to say."""
+    """With --no-prompts the script reports the objects and deletes them; a second run reports nothing."""
     assert main("books", "--no-prompts") == 0
-    assert capsys.readouterr().out == f"{bucket.name} holds 1 objects: records that were never published.\n"
+    assert capsys.readouterr().out == f"{bucket.name} contains 1 objects: records that were never published.\n"
     assert list(bucket.objects.all()) == []
     assert main("books") == 0
     assert capsys.readouterr().out == ""
@@ -55,6 +55,6 @@ def test_it_can_be_told_not_to_ask(bucket: Any, capsys: pytest.CaptureFixture[st
 
 @pytest.mark.usefixtures("bucket")
 def test_a_stack_that_is_not_there_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where there is no such stack, it says so and goes on."""
+    """If the stack does not exist, the script says so and succeeds."""
     assert main("other", "--no-prompts") == 0
-    assert capsys.readouterr().out == "There is no stack other here.\n"
+    assert capsys.readouterr().out == "Stack other does not exist in this account and Region.\n"

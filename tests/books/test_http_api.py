@@ -1,4 +1,4 @@
-"""The stand-in for the HTTP API: requests as Lambda gets them, answers as the client does."""
+"""The stand-in for the HTTP API: the events that Lambda receives and the responses that the client receives."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def integration(function: str) -> dict[str, Any]:
 
 
 def test_routes_are_the_templates_own() -> None:
-    """Each path and method of the processed template is a route to its function; those with parameters come last."""
+    """Each path and method of the processed template is a route to its function; routes with parameters come last."""
     paths = {
         "/book/{name}": {"get": integration("GetBooks")},
         "/book": {"post": integration("AddBook"), "delete": integration("RemoveBook")},
@@ -43,7 +43,7 @@ def test_routes_are_the_templates_own() -> None:
     ],
 )
 def test_a_body_that_is_no_text_type_is_base64_encoded(content_type: str | None, encoded: bool) -> None:
-    """Only a body whose content type says text is passed on as it is, as the HTTP API does."""
+    """Only a body with a text content type is passed on as text, as the HTTP API does."""
     headers = {} if content_type is None else {"Content-Type": content_type}
     event = payload(ROUTES[0], "POST", "/book", headers, b'{"name": 1}', {})
     assert event["isBase64Encoded"] is encoded
@@ -72,7 +72,7 @@ def test_a_request_is_passed_on_whole() -> None:
     ],
 )
 def test_an_answer_reaches_the_client(answer: dict[str, Any], status: int, text: str) -> None:
-    """What the function returns becomes the HTTP answer; a function that failed becomes a 500."""
+    """The function's result becomes the HTTP response; a failed function becomes a 500 response."""
     called = []
 
     def invoke(function: str, event: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def test_an_answer_reaches_the_client(answer: dict[str, Any], status: int, text:
 
 
 def test_a_path_parameter_is_decoded() -> None:
-    """A name with a space in the path reaches the function as the name that it is."""
+    """The function receives a name in the path decoded, here with a space."""
     names = []
 
     def invoke(_function: str, event: dict[str, Any]) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def test_a_path_parameter_is_decoded() -> None:
 
 
 def test_what_has_no_route_is_not_found() -> None:
-    """A path or a method that the template doesn't name is answered with 404, and calls nothing."""
+    """A path or method that the template does not name gets a 404 response, and no function is invoked."""
     with HttpApi() as api:
         api.serve(ROUTES, lambda *_: pytest.fail("called"))
         assert request("POST", f"{api.url}/books", b"{}")[0] == 404

@@ -1,4 +1,4 @@
-"""The templates: held to the library's definitions and to each other, so that they can't drift apart."""
+"""The templates match the library's definitions and each other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from dynamo_outbox import TransactionalOutbox
+from dynamo_outbox import EventBridgePublisher, TransactionalOutbox
+from dynamo_outbox.aws.clients import CONNECT_TIMEOUT, READ_TIMEOUT
 from dynamo_outbox.pipes import PipeDefinition, outbox_pipe
 from dynamo_outbox.relaying.processors import DEFAULT_PARK_AFTER
 from dynamo_outbox.writing.commit import DOUBT_WAITS
@@ -30,7 +31,7 @@ def of_type(kind: str, template: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def statements_of(role: dict[str, Any]) -> list[dict[str, list[str]]]:
-    """A role's statements, with actions and resources as lists."""
+    """Return a role's statements, with actions and resources as lists."""
     return [
         {key: each if isinstance(each, list) else [each] for key, each in statement.items()}
         for policy in role["Properties"]["Policies"]
@@ -39,7 +40,7 @@ def statements_of(role: dict[str, Any]) -> list[dict[str, list[str]]]:
 
 
 def test_the_pipe_is_the_librarys() -> None:
-    """What template.yaml deploys as its pipe is what `outbox_pipe` defines and the tests render."""
+    """The pipe in template.yaml is the one that `outbox_pipe` defines and the tests render."""
     pipe = resources_of("template.yaml")["EventsPipe"]["Properties"]
     definition = outbox_pipe()
     assert PipeDefinition.from_parameters(pipe["SourceParameters"], pipe["TargetParameters"]) == definition
@@ -49,7 +50,7 @@ def test_the_pipe_is_the_librarys() -> None:
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_each_function_has_a_handler(template: str) -> None:
-    """Every handler that a template names is defined in the code that is packaged, in at most 20 lines."""
+    """Every handler that a template names is defined in the packaged code, in at most 20 lines."""
     for name, resource in resources_of(template).items():
         if resource["Type"] != "AWS::Serverless::Function":
             continue
@@ -73,7 +74,7 @@ def test_each_function_has_a_handler(template: str) -> None:
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_streams_are_read_from_their_beginning_and_fail_somewhere(template: str) -> None:
-    """Whatever reads a stream starts at its oldest record and has a place for what it can't handle."""
+    """Every stream reader starts at the oldest record and has a failure destination."""
     for resource in resources_of(template).values():
         for event in resource["Properties"].get("Events", {}).values():
             if event["Type"] != "DynamoDB":
@@ -82,15 +83,15 @@ def test_streams_are_read_from_their_beginning_and_fail_somewhere(template: str)
             assert mapping["StartingPosition"] == "TRIM_HORIZON"
             assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
             assert mapping["BisectBatchOnFunctionError"] is True
-            assert mapping["MaximumRetryAttempts"] == -1  # what can't be published is parked, and no attempt too few
+            assert mapping["MaximumRetryAttempts"] == -1  # the function parks failures; retries must not run out first
             assert timedelta(seconds=mapping["MaximumRecordAgeInSeconds"]) > DEFAULT_PARK_AFTER
             assert mapping["DestinationConfig"]["OnFailure"]["Type"] == "S3"
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_no_role_may_do_everything(template: str) -> None:
-    """No statement allows every action; none allows every resource but for ListStreams, which takes none; and no role
-    has a managed policy, which would."""
+    """No statement allows every action. Only ListStreams, which has no resource, allows every resource. No role has a
+    managed policy."""
     roles = dict(of_type("AWS::IAM::Role", template))
     assert roles
     for name, role in roles.items():
@@ -101,7 +102,7 @@ def test_no_role_may_do_everything(template: str) -> None:
 
 
 def test_the_pipe_may_do_what_aws_says_it_needs() -> None:
-    """The pipe's role is what the page on pipes' permissions lists, for this stream, bus and queue.
+    """The pipe's role has the permissions that AWS lists for pipes, for this stream, bus and queue.
 
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-permissions.html
     """
@@ -119,7 +120,7 @@ def test_the_pipe_may_do_what_aws_says_it_needs() -> None:
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_what_is_in_doubt_can_be_settled_in_time(template: str) -> None:
-    """Functions have longer than an outbox asks again, and puts a void marker, by default."""
+    """The functions' timeout covers an outbox's default retries and its void marker."""
     document = yaml.load((EXAMPLE / template).read_text(), _TemplateLoader)  # noqa: S506
     asking = signature(TransactionalOutbox).parameters["retry"].default.timeout
     assert timedelta(seconds=document["Globals"]["Function"]["Timeout"]) >= 2 * asking + timedelta(
@@ -130,8 +131,17 @@ def test_what_is_in_doubt_can_be_settled_in_time(template: str) -> None:
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
+def test_a_silent_bus_leaves_time_to_park(template: str) -> None:
+    """The functions' timeout covers a publisher's default retries, its last call to a silent server, and parking."""
+    document = yaml.load((EXAMPLE / template).read_text(), _TemplateLoader)  # noqa: S506
+    retrying = signature(EventBridgePublisher).parameters["retry"].default.timeout
+    last_call = timedelta(seconds=CONNECT_TIMEOUT + READ_TIMEOUT)
+    assert timedelta(seconds=document["Globals"]["Function"]["Timeout"]) >= retrying + 2 * last_call
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
 def test_each_function_writes_to_its_own_log_which_forgets(template: str) -> None:
-    """Each function has a role and a log group of its own, may write to no other, and the lines go after a while."""
+    """Each function has its own role and log group, may not write to other log groups, and its log lines expire."""
     resources = resources_of(template)
     for name, function in of_type("AWS::Serverless::Function", template):
         properties = function["Properties"]
@@ -145,7 +155,7 @@ def test_each_function_writes_to_its_own_log_which_forgets(template: str) -> Non
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_data_is_encrypted_and_outlives_mistakes(template: str) -> None:
-    """Tables, queues and buckets are encrypted, tables can be taken back in time, and no replacement loses data."""
+    """Tables, queues and buckets are encrypted; tables have point-in-time recovery; a replacement retains the data."""
     for name, table in of_type("AWS::DynamoDB::Table", template):
         properties = table["Properties"]
         assert properties["SSESpecification"] == {"SSEEnabled": True}, name
@@ -161,7 +171,7 @@ def test_data_is_encrypted_and_outlives_mistakes(template: str) -> None:
 
 
 def test_the_consumers_are_the_same_in_both_modes() -> None:
-    """Which mode an event comes from makes no difference to who consumes it and how."""
+    """The consumers' resources are identical in both modes."""
     outbox, cdc = (resources_of(template) for template in TEMPLATES)
     shared = [name for name in outbox if name.startswith(("Presentation", "BookAdded", "BookRemoved", "Consumer"))]
     assert len(shared) == 16

@@ -1,7 +1,7 @@
 """The engines under contract.
 
-``pytest tests/contract --endpoint-url URL`` holds an engine of one's own to it too; the option is known only where
-this folder is named on the command line.
+``pytest tests/contract --endpoint-url URL`` also tests another engine. The option exists only if the command line names
+this folder.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ ENGINES = [
 NO_ENDPOINT_PER_ACCOUNT: dict[str, Any] = (
     {"account_id_endpoint_mode": "disabled"} if hasattr(Config(), "account_id_endpoint_mode") else {}
 )
-"""moto has none; nor had botocore for long."""
+"""moto does not support an endpoint per account, and older versions of botocore do not know the option."""
 DIRECT = Config(proxies={}, retries={"total_max_attempts": 1}, **NO_ENDPOINT_PER_ACCOUNT)
-"""No proxy, and one attempt, for an engine's first answer is what counts."""
+"""No proxy, and one attempt: the tests check an engine's first response."""
 
 TEST_CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--endpoint-url", help="an AWS engine of your own to hold to the contract too")
-    parser.addoption("--endpoint-has-no-events", action="store_true", help="it has DynamoDB but not EventBridge")
+    parser.addoption("--endpoint-url", help="URL of another AWS engine to test")
+    parser.addoption("--endpoint-has-no-events", action="store_true", help="the engine has no EventBridge")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -55,7 +55,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def ministack() -> Iterator[MiniStack]:
-    """A MiniStack for the whole run."""
+    """Start a MiniStack for the whole run."""
     command = os.environ.get("DYNAMO_OUTBOX_MINISTACK") or str(PROJECT / ".venv-ministack" / "bin" / "ministack")
     with MiniStack(command) as started:
         yield started
@@ -63,7 +63,7 @@ def ministack() -> Iterator[MiniStack]:
 
 @pytest.fixture(scope="module")
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """The clients of the engine that the test is run against."""
+    """Return the clients of the engine under test."""
     name = request.param
     if name == "fake":
         clock = FakeClock()
@@ -88,7 +88,7 @@ def _clients(**options: Any) -> list[Any]:
 
 @pytest.fixture
 def engine(backend: Backend, request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """The engine in this scenario; the tables that it makes are gone afterwards."""
+    """Return the engine for this scenario; its tables are deleted afterwards."""
     case = request.node.callspec.id.removeprefix(backend.name).removeprefix("-")
     scenario = request.node.originalname + (f"[{case}]" if case else "")
     if (
@@ -105,5 +105,5 @@ def engine(backend: Backend, request: pytest.FixtureRequest) -> Iterator[Engine]
 
 @pytest.fixture
 def fake(clock: FakeClock) -> FakeDynamoDB:
-    """A fake DynamoDB of its own, for what no other engine can be made to do."""
+    """Return a separate fake DynamoDB, for behaviour that no other engine can be made to show."""
     return FakeDynamoDB(clock=clock)

@@ -1,6 +1,6 @@
-"""Where an engine is known to do otherwise than AWS: the one place that a scenario may differ by engine.
+"""Known deviations of the engines from AWS: the only place where a scenario may differ by engine.
 
-A scenario asserts what stands here, so an engine that gets right makes it fail, and the line is to be taken out.
+A scenario asserts its deviation. When an engine is fixed, the scenario fails, and the deviation must be removed here.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ __all__ = ["DEVIATIONS", "Instead", "Unasked"]
 
 
 class Instead(NamedTuple):
-    """What the engine does instead, as the scenario observes it."""
+    """The engine's deviating result, as the scenario observes it."""
 
     instead: Any
 
 
 class Unasked(NamedTuple):
-    """The scenario is not run: the engine's answer is not the same each time, or it breaks the engine."""
+    """The scenario is skipped: the engine's result varies, or the scenario breaks the engine."""
 
     reason: str
 
 
 def _cases(engine: str, test: str, instead: Any, *cases: str) -> dict[tuple[str, str], Instead | Unasked]:
-    """One way of being wrong in several cases of a scenario."""
+    """Return one deviation for several cases of a scenario."""
     return {(engine, f"{test}[{case}]"): Instead(instead) for case in cases}
 
 
 DEVIATIONS: dict[tuple[str, str], Instead | Unasked] = {
     # MiniStack 1.5.33
-    # It doesn't check what operands and functions take: such a condition fails, or even holds.
+    # It doesn't check the types of operands and arguments: an invalid condition fails, or even holds.
     **_cases(
         "ministack",
         "test_a_condition",
@@ -53,25 +53,25 @@ DEVIATIONS: dict[tuple[str, str], Instead | Unasked] = {
         "Delete-2049 bytes",
         "Delete-sort key of 1025 bytes",
     ),
-    # It keeps one item, but doesn't find it under another writing of its number.
+    # It keeps one item, but doesn't find it by another notation of its number.
     ("ministack", "test_a_number_is_one_key_however_it_is_written"): Instead((1, None)),
-    # It takes a set's order for a change.
+    # It treats another order of a set as a change.
     **_cases(
         "ministack", "test_a_put_that_changes_nothing_is_not_told", ["INSERT", "MODIFY"], "a set in another order"
     ),
-    # It takes any condition for a key condition.
+    # It accepts any condition as a key condition.
     **_cases("ministack", "test_a_query", ["0", "1", "10", "9", "a", "ba"], "pk = :p AND sk <> :b-invalid"),
     **_cases("ministack", "test_a_query", ["0", "1", "10", "9", "a", "b", "ba"], "pk = :p OR sk = :b-invalid"),
     **_cases("ministack", "test_a_query", ["b", "ba"], "pk = :p AND contains(sk, :b)-invalid"),
     # SizeBytes is always 0.
     ("ministack", "test_a_record_has_the_shape_that_boto3_gives_it"): Instead(["a size"]),
-    # It checks no sizes of events.
+    # It doesn't check the sizes of events.
     **_cases("ministack", "test_a_request_is_smaller_than_1_mb", "ok", "one at the limit", "two at the limit"),
-    # The same.
+    # The same deviation.
     **_cases("ministack", "test_time_and_resources_count_too", ["ok", "ok"], "Time", "Resources"),
-    # It counts indices anew after each removal.
+    # It renumbers the list after each removal.
     **_cases("ministack", "test_an_update", {"l": {"L": [{"S": "1"}, {"S": "2"}]}}, "REMOVE l[0], l[2]"),
-    # It skips what it can't read of an update, and doesn't look at the types of operands.
+    # It skips the invalid parts of an update and doesn't check the types of operands.
     **_cases(
         "ministack",
         "test_an_update_that_is_refused",
@@ -115,7 +115,7 @@ DEVIATIONS: dict[tuple[str, str], Instead | Unasked] = {
         "transact_write_items-REMOVE pk",
         "transact_write_items-ADD n = :one",
     ),
-    # It looks at the source's prefix and at nothing else.
+    # It checks only the source's prefix.
     **_cases(
         "ministack",
         "test_one_bad_entry_fails_alone",
@@ -131,9 +131,9 @@ DEVIATIONS: dict[tuple[str, str], Instead | Unasked] = {
     ),
     # moto 5.2.5
     ("moto", "test_of_eight_at_once_each_acknowledged_write_stands"): Unasked(
-        "it loses acknowledged writes, but not each time"
+        "it loses acknowledged writes, but not every time"
     ),
-    # A condition that is none raises inside moto, operands' types are not checked, and binary begins with nothing.
+    # An invalid condition raises inside moto, operands' types are not checked, and begins_with fails for binary.
     **_cases(
         "moto",
         "test_a_condition",
@@ -195,11 +195,27 @@ DEVIATIONS: dict[tuple[str, str], Instead | Unasked] = {
         "Delete-2049 bytes",
         "Delete-sort key of 1025 bytes",
     ),
-    # It finds nothing under a key of another type.
+    # It accepts an empty key in an Update or a Delete. In a transaction it refuses an Update's, but keeps other writes.
+    **_cases(
+        "moto",
+        "test_an_empty_key_fails_the_request",
+        (["ok", "ValidationException"], 1),
+        "pk-Update",
+        "sk-Update",
+    ),
+    **_cases("moto", "test_an_empty_key_fails_the_request", (["ok", "ok"], 1), "pk-Delete", "sk-Delete"),
+    **_cases(
+        "moto",
+        "test_an_empty_key_fails_the_request",
+        (["ValidationException", "ok"], 1),
+        "pk-ConditionCheck",
+        "sk-ConditionCheck",
+    ),
+    # It finds nothing for a key of another type.
     **_cases("moto", "test_a_batch_read_that_is_refused", "ok", "another type"),
-    # Numbers are kept as they were written.
+    # It keeps numbers as they were written.
     ("moto", "test_a_number_is_one_key_however_it_is_written"): Instead((1, {"pk": {"N": "1.0"}})),
-    # The same.
+    # The same deviation.
     **{
         ("moto", f"test_a_number_is_kept_in_one_plain_form[{number}]"): Instead(("ok", {"N": number}))
         for number in (
@@ -217,10 +233,10 @@ DEVIATIONS: dict[tuple[str, str], Instead | Unasked] = {
             "9.9999999999999999999999999999999999999E125",
         )
     },
-    # An unused value is no matter, and an empty map of names raises inside moto.
+    # It ignores an unused value, and an empty map of names raises inside moto.
     **_cases("moto", "test_a_placeholder_that_nothing_uses", "ok", "value"),
     **_cases("moto", "test_a_placeholder_that_nothing_uses", "breaks", "no names"),
-    # Every write is a change.
+    # It treats every write as a change.
     **_cases(
         "moto",
         "test_a_put_that_changes_nothing_is_not_told",
@@ -229,7 +245,7 @@ DEVIATIONS: dict[tuple[str, str], Instead | Unasked] = {
         "a number written otherwise",
         "a set in another order",
     ),
-    # The same.
+    # The same deviation.
     **_cases(
         "moto",
         "test_an_update_that_changes_nothing_is_not_told",
@@ -241,13 +257,13 @@ DEVIATIONS: dict[tuple[str, str], Instead | Unasked] = {
     ),
     # Times have fractions of seconds.
     ("moto", "test_a_record_has_the_shape_that_boto3_gives_it"): Instead(["a time in seconds"]),
-    # It counts no bytes of events.
+    # It doesn't count the bytes of events.
     **_cases("moto", "test_a_request_is_smaller_than_1_mb", "ok", "one at the limit", "two at the limit"),
-    # The same.
+    # The same deviation.
     **_cases("moto", "test_time_and_resources_count_too", ["ok", "ok"], "Time", "Resources"),
-    # It doesn't add up.
+    # It doesn't add up the items' sizes.
     ("moto", "test_a_transaction_has_at_most_4_mb"): Instead("ok"),
-    # Members and nested values are not looked at.
+    # It doesn't check sets' members and nested values.
     **_cases(
         "moto",
         "test_a_value_is_refused",
@@ -263,12 +279,12 @@ DEVIATIONS: dict[tuple[str, str], Instead | Unasked] = {
     **_cases("moto", "test_a_value_is_refused", "breaks", "no type"),
     # Its limit is some bytes lower.
     **_cases("moto", "test_an_item_has_at_most_400_kb", "invalid", "0-ok-put_item", "0-ok-transact_write_items"),
-    # It takes some conditions for key conditions, and answers them with a fault of its own.
+    # It accepts some invalid key conditions and then fails internally.
     **_cases("moto", "test_a_query", "breaks", "pk = :p AND sk <> :b-invalid", "pk = :p OR sk = :b-invalid"),
-    # Numbers are kept as they were written, and a sum's digits too.
+    # It keeps numbers as they were written, and the digits of a sum.
     **_cases("moto", "test_an_update", {"n": {"N": "9.50"}}, "SET n = n - :half"),
     **_cases("moto", "test_an_update", {"ns": {"NS": ["1", "2", "3.0"]}}, "ADD ns :ns"),
-    # A path into what is no map is skipped, a sum has no limits, and an undefined placeholder raises inside moto.
+    # It skips a path into a value that is not a map, and sums have no limit. An undefined placeholder raises in moto.
     **_cases(
         "moto",
         "test_an_update_that_is_refused",
@@ -297,7 +313,7 @@ DEVIATIONS: dict[tuple[str, str], Instead | Unasked] = {
         "transact_write_items-SET x = :undefined",
         "transact_write_items-SET x = #undefined",
     ),
-    # An update that creates is told twice, first as an empty item.
+    # It records an update that creates an item twice, first with an empty item.
     ("moto", "test_each_change_of_an_item_is_told_in_order"): Instead(
         [
             ("INSERT", None, "1"),
@@ -308,7 +324,7 @@ DEVIATIONS: dict[tuple[str, str], Instead | Unasked] = {
             ("INSERT", None, "1"),
         ]
     ),
-    # The same.
+    # The same deviation.
     ("moto", "test_every_change_of_a_transaction_is_told_once"): Instead(
         [
             ("INSERT", None, "1"),
@@ -318,18 +334,18 @@ DEVIATIONS: dict[tuple[str, str], Instead | Unasked] = {
             ("MODIFY", "1", "2"),
         ]
     ),
-    # A Detail that is no object raises inside moto, NaN is taken, and so is a source of AWS's.
+    # A Detail that is not an object raises inside moto. It accepts NaN and a source that is reserved for AWS.
     **_cases("moto", "test_one_bad_entry_fails_alone", ("breaks", []), "list", "number", "null"),
     **_cases("moto", "test_one_bad_entry_fails_alone", ("ok", [True, True, True]), "NaN", "aws"),
-    # Tokens mean nothing.
+    # It ignores tokens.
     ("moto", "test_the_same_token_and_body_again_write_nothing"): Instead(
         (["ok", "ok"], {"pk": {"S": "a"}, "n": {"N": "2"}}, 3)
     ),
-    # The same.
+    # The same deviation.
     ("moto", "test_the_same_token_with_another_body_is_refused"): Instead((["ok", "ok"], {"pk": {"S": "b"}})),
-    # An expression's values are not checked.
+    # It doesn't check an expression's values.
     ("moto", "test_the_value_of_an_expression_is_checked_too"): Instead(("ok", {"pk": {"S": "a"}, "x": {"SS": []}})),
-    # Python's idea of a number is enough, within no limits.
+    # It accepts any number that Python accepts, without limits.
     **_cases(
         "moto", "test_what_is_no_number_is_refused", "ok", "1_000", "123456789012345678901234567890123456789", "1E126"
     ),

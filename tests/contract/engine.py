@@ -1,4 +1,4 @@
-"""An engine under contract: its three clients, and what the scenarios ask of it in one breath."""
+"""An engine under contract: its three clients, and helpers for the scenarios."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Backend", "Engine", "answered", "key_schema", "outcome", "put", "upd
 
 SENTINEL = "the last change of the scenario"
 PATIENCE = 200
-"""Empty pages of a stream that are read before the last change is given up."""
+"""Number of polls of a stream before the last change counts as missing."""
 
 
 class Backend:
@@ -24,7 +24,7 @@ class Backend:
 
     Args:
         name: ``fake``, ``moto``, ``ministack`` or ``endpoint``.
-        dynamodb, streams, events: Its clients.
+        dynamodb, streams, events: The engine's clients.
     """
 
     def __init__(self, name: str, dynamodb: Any, streams: Any, events: Any) -> None:
@@ -38,9 +38,9 @@ class Engine:
     """An engine in one scenario.
 
     Args:
-        backend: Its clients.
-        scenario: The test's name, with its case, as in the table of deviations.
-        unasked: What to do where the engine is not asked.
+        backend: The engine's clients.
+        scenario: The test's name with its case, as in the table of deviations.
+        unasked: Called with a reason if the scenario is skipped for this engine.
     """
 
     def __init__(self, backend: Backend, scenario: str, unasked: Callable[[str], Any]) -> None:
@@ -51,24 +51,24 @@ class Engine:
         self.tables: list[str] = []
         known = DEVIATIONS.get((self.name, scenario))
         if isinstance(known, Unasked):
-            unasked(f"{self.name} is not asked: {known.reason}")
+            unasked(f"skipped for {self.name}: {known.reason}")
         self._deviation = known if isinstance(known, Instead) else None
 
     def holds(self, observed: object, truth: object) -> None:
-        """Fails where the engine does otherwise than AWS, or no longer what it is known to do instead."""
+        """Assert that the engine behaves like AWS or, if it has a known deviation, exactly like that deviation."""
         if self._deviation is None:
             assert observed == truth
         else:
-            assert observed != truth, f"{self.name} does as AWS now: take it out of the table of deviations"
-            assert observed == self._deviation.instead, f"{self.name} is known to do otherwise, but not like this"
+            assert observed != truth, f"{self.name} now behaves like AWS: remove its deviation"
+            assert observed == self._deviation.instead, f"{self.name} deviates, but not as known"
 
     def table(self, *key: str, stream: str | None = None, **types: str) -> str:
-        """A new table's name.
+        """Create a table and return its name.
 
         Args:
             key: The partition key's name, then the sort key's; ``pk`` by default.
             stream: The view type of its stream, if it has one.
-            types: A key attribute's type where it is not S.
+            types: The types of key attributes that are not S.
         """
         name = f"contract-{uuid4().hex}"
         self.dynamodb.create_table(TableName=name, **key_schema(*key, stream=stream, **types))
@@ -78,7 +78,7 @@ class Engine:
         return name
 
     def item(self, table: str, **key: Any) -> Mapping[str, Any] | None:
-        """The item with a key, by default the one called ``a``; None where there is none."""
+        """Return the item with a key, by default ``a``; None if it does not exist."""
         found: Mapping[str, Any] | None = self.dynamodb.get_item(
             TableName=table, Key=key or {"pk": {"S": "a"}}, ConsistentRead=True
         ).get("Item")
@@ -89,7 +89,7 @@ class Engine:
         return arn
 
     def records(self, table: str) -> list[dict[str, Any]]:
-        """The records of a table's stream, as GetRecords gives them; ends the scenario with a change of its own."""
+        """Return the records of a table's stream from GetRecords; puts a marker item first, so call it last."""
         self.dynamodb.put_item(TableName=table, Item={"pk": {"S": SENTINEL}})
         arn = self.stream_arn(table)
         shards = self.streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
@@ -108,7 +108,7 @@ class Engine:
                     iterators[position] = answer.get("NextShardIterator")
             if any(_is_sentinel(record) for record in found):
                 return [record for record in found if not _is_sentinel(record)]
-        raise AssertionError(f"the last change did not come into the stream; {len(found)} others did")
+        raise AssertionError(f"the last change is not in the stream; {len(found)} other records are")
 
 
 def _is_sentinel(record: Mapping[str, Any]) -> bool:
@@ -116,7 +116,7 @@ def _is_sentinel(record: Mapping[str, Any]) -> bool:
 
 
 def key_schema(*key: str, stream: str | None = None, **types: str) -> dict[str, Any]:
-    """CreateTable's parameters but for the name; arguments as for `Engine.table`."""
+    """Return CreateTable's parameters without the name; the arguments are those of `Engine.table`."""
     names = key or ("pk",)
     request: dict[str, Any] = {
         "KeySchema": [
@@ -131,17 +131,17 @@ def key_schema(*key: str, stream: str | None = None, **types: str) -> dict[str, 
 
 
 def outcome(call: Callable[..., Any], **request: Any) -> str:
-    """How a call went, in few words: ``ok``, ``invalid``, the error's code, the codes of the reasons, ``breaks``.
+    """Return the outcome of a call: ``ok``, ``invalid``, the error's code, the reasons' codes, or ``breaks``.
 
-    ``invalid`` is a ValidationException, or a cancellation for nothing but ValidationErrors: which of the two a faulty
-    action of a transaction brings is not documented for each fault. ``breaks`` is a fault of the engine: it answers
-    with a server error, or raises into this process.
+    ``invalid`` is a ValidationException, or a cancellation with no other reason than ValidationError: AWS does not
+    document for each invalid action which of the two it causes. ``breaks`` is a fault of the engine: a server error, or
+    an exception in this process.
     """
     return answered(call, **request)[0]
 
 
 def answered(call: Callable[..., Any], **request: Any) -> tuple[str, Mapping[str, Any]]:
-    """How a call went, as `outcome` says it, and its answer."""
+    """Return the outcome of a call, as `outcome` does, and its response."""
     try:
         answer = call(**request)
     except ClientError as error:
@@ -163,14 +163,14 @@ _FAULTY = {"ValidationError", "None"}
 
 
 def put(table: str, name: str = "a", **more: Any) -> dict[str, Any]:
-    """A Put of an item called `name`; names in lower case are its attributes, others the action's parameters."""
+    """Return a Put of the item `name`; lower-case keywords are attributes, others the action's parameters."""
     attributes = {name: typed for name, typed in more.items() if name[0].islower()}
     parameters = {name: value for name, value in more.items() if not name[0].islower()}
     return {"Put": {"TableName": table, "Item": {"pk": {"S": name}, **attributes}, **parameters}}
 
 
 def update(table: str, name: str = "a", expression: str = "ADD n :one", **parameters: Any) -> dict[str, Any]:
-    """An Update of an item called `name`; by default it counts n up."""
+    """Return an Update of the item `name`; by default it increments n."""
     values = {} if parameters or expression != "ADD n :one" else {"ExpressionAttributeValues": {":one": {"N": "1"}}}
     return {
         "Update": {

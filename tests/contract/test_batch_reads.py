@@ -1,4 +1,4 @@
-"""BatchGetItem: what it finds, what it refuses."""
+"""BatchGetItem: the items found and the requests refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def key(name: str) -> dict[str, Any]:
 
 
 def test_a_batch_read_finds_what_is_there(engine: Engine) -> None:
-    """Of several keys in two tables it brings the items that there are, and nothing for the others."""
+    """A batch read of keys in two tables returns the items that exist, and nothing for the other keys."""
     first, second = engine.table(), engine.table()
     for table, name in ((first, "a"), (first, "b"), (second, "c")):
         engine.dynamodb.put_item(TableName=table, Item={**key(name), "n": {"N": "1"}})
@@ -31,7 +31,7 @@ def test_a_batch_read_finds_what_is_there(engine: Engine) -> None:
 
 
 def test_a_batch_read_that_finds_nothing(engine: Engine) -> None:
-    """A table of which nothing was found has an empty list."""
+    """A table without found items has an empty list."""
     table = engine.table()
     engine.holds(engine.dynamodb.batch_get_item(RequestItems={table: {"Keys": [key("a")]}})["Responses"], {table: []})
 
@@ -46,12 +46,12 @@ def test_a_batch_read_that_finds_nothing(engine: Engine) -> None:
     ],
 )
 def test_a_batch_read_that_is_refused(engine: Engine, keys: list[dict[str, Any]]) -> None:
-    """A key twice, more than 100 of them, or what is no key of the table: refused as a whole."""
+    """A duplicate key, more than 100 keys, or a key that does not fit the table: the whole request is refused."""
     table = engine.table()
     engine.holds(outcome(engine.dynamodb.batch_get_item, RequestItems={table: {"Keys": keys}}), "invalid")
 
 
 def test_a_batch_read_of_no_table(engine: Engine) -> None:
-    """A table that isn't there fails the call."""
+    """A table that does not exist fails the call."""
     request = {"contract-none": {"Keys": [key("a")]}}
     engine.holds(answered(engine.dynamodb.batch_get_item, RequestItems=request)[0], "ResourceNotFoundException")

@@ -1,4 +1,4 @@
-"""Condition expressions: what holds for an item, and what is refused whatever the item."""
+"""Condition expressions: which hold for an item, and which are refused for any item."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ MORE_VALUES = {":y": {"S": "y"}, ":15": {"N": "15"}, ":2": {"N": "2"}}
 
 
 def asked(expression: str) -> dict[str, Any]:
-    """The parameters of a condition: of the names and values, those that it uses."""
+    """Return the parameters of a condition, with only the names and values that it uses."""
     defined = {**VALUES, **MORE_VALUES}
     words = "".join(character if character.isalnum() or character in "#:" else " " for character in expression).split()
     found = [":" + word.rpartition(":")[2] for word in words if ":" in word]
@@ -182,7 +182,7 @@ CASES = [(HOLD, "ok"), (HOLD_NOT, FAILED), (INVALID, "invalid")]
     [pytest.param(text, truth, id=text or "empty") for texts, truth in CASES for text in texts],
 )
 def test_a_condition(engine: Engine, expression: str, truth: str) -> None:
-    """A put goes through where its condition holds, fails where it doesn't, and is refused where it is none."""
+    """A put succeeds if its condition holds, fails if it doesn't, and is refused if the condition is invalid."""
     table = engine.table()
     engine.dynamodb.put_item(TableName=table, Item=ITEM)
     engine.holds(outcome(engine.dynamodb.put_item, TableName=table, Item=ITEM, **asked(expression)), truth)
@@ -198,7 +198,7 @@ def test_a_condition(engine: Engine, expression: str, truth: str) -> None:
     ],
 )
 def test_a_placeholder_that_nothing_uses(engine: Engine, surplus: dict[str, Any]) -> None:
-    """Each name and value that is given has to be used by an expression, and an empty map of them is refused."""
+    """A name or value that no expression uses is refused, and so is an empty map of them."""
     table = engine.table()
     engine.dynamodb.put_item(TableName=table, Item=ITEM)
     request = {
@@ -212,14 +212,14 @@ def test_a_placeholder_that_nothing_uses(engine: Engine, surplus: dict[str, Any]
 
 
 def test_names_without_an_expression(engine: Engine) -> None:
-    """Names that come without any expression are refused."""
+    """Names without any expression are refused."""
     table = engine.table()
     request = {"TableName": table, "Item": ITEM, "ExpressionAttributeNames": {"#n": "n"}}
     engine.holds(outcome(engine.dynamodb.put_item, **request), "invalid")
 
 
 def test_a_condition_on_an_item_that_is_not_there(engine: Engine) -> None:
-    """A condition on a missing item is evaluated over an item without attributes."""
+    """A condition on a missing item is evaluated as if the item had no attributes."""
     table = engine.table()
     conditions = ["attribute_not_exists(pk)", "attribute_exists(pk)", "n <> :10", "n = :10"]
     observed = [
@@ -247,7 +247,7 @@ def test_a_condition_on_an_item_that_is_not_there(engine: Engine) -> None:
     ],
 )
 def test_a_query(engine: Engine, condition: str, truth: Any) -> None:
-    """A query finds one partition's items in the order of the sort key, and takes no other key condition."""
+    """A query returns one partition's items in the order of the sort key, and refuses any other key condition."""
     table = engine.table("pk", "sk")
     for partition in ("p", "q"):
         for sort in ("b", "9", "10", "a", "1", "0", "ba"):
@@ -266,7 +266,7 @@ def test_a_query(engine: Engine, condition: str, truth: Any) -> None:
 
 @pytest.mark.parametrize("forward", [True, False])
 def test_pages_of_a_query(engine: Engine, *, forward: bool) -> None:
-    """Page after page of at most Limit items, from LastEvaluatedKey on, gives each item once; a filter thins a page."""
+    """Pages of at most Limit items, continued at LastEvaluatedKey, return each item once; a filter shortens pages."""
     table = engine.table("pk", "sk", sk="N")
     for number in range(5):
         item = {"pk": {"S": "p"}, "sk": {"N": str(number * 5)}, "even": {"BOOL": number % 2 == 0}}

@@ -1,4 +1,4 @@
-"""What only the fake can be made to do: contention, lost answers, the passing of time; AWS's word is the truth."""
+"""Behaviour that only the fake can show, as AWS documents it: contention, lost responses, the passing of time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NEVER = {"ConditionExpression": "attribute_not_exists(pk)"}
 
 @pytest.fixture
 def books(fake: FakeDynamoDB) -> FakeDynamoDB:
-    """The fake, with a table of books."""
+    """Return the fake with a table of books."""
     fake.create_table(TableName=TABLE, **key_schema())
     return fake
 
@@ -33,7 +33,7 @@ def names(dynamodb: FakeDynamoDB) -> list[str]:
 
 
 def test_a_token_is_known_for_ten_minutes(books: FakeDynamoDB, clock: FakeClock) -> None:
-    """Ten minutes after its transaction a token means nothing any more: the transaction is made again."""
+    """Ten minutes after its transaction a token has expired: the same request is a new transaction."""
     request: dict[str, Any] = {"TransactItems": [update(TABLE)], "ClientRequestToken": "token"}
     books.transact_write_items(**request)
     clock.advance(timedelta(minutes=10) - timedelta(seconds=1))
@@ -45,7 +45,7 @@ def test_a_token_is_known_for_ten_minutes(books: FakeDynamoDB, clock: FakeClock)
 
 
 def test_a_cancelled_transaction_does_not_use_its_token_up(books: FakeDynamoDB) -> None:
-    """Only a transaction that went through is remembered."""
+    """Only the token of a committed transaction is remembered."""
     request: dict[str, Any] = {"TransactItems": [put(TABLE, "a", **NEVER)], "ClientRequestToken": "token"}
     books.put_item(TableName=TABLE, Item={"pk": {"S": "a"}})
     assert outcome(books.transact_write_items, **request) == "cancelled: ConditionalCheckFailed"
@@ -54,7 +54,7 @@ def test_a_cancelled_transaction_does_not_use_its_token_up(books: FakeDynamoDB) 
 
 
 def test_a_token_stands_for_what_was_sent(books: FakeDynamoDB) -> None:
-    """A request that its caller changes after it was sent is another body."""
+    """A request that the caller changes after sending it counts as another body."""
     request: dict[str, Any] = {"TransactItems": [put(TABLE)], "ClientRequestToken": "token"}
     books.transact_write_items(**request)
     request["TransactItems"][0]["Put"]["Item"]["n"] = {"N": "1"}
@@ -69,7 +69,7 @@ def test_a_token_has_at_most_36_characters(books: FakeDynamoDB) -> None:
 
 
 def test_a_transaction_that_goes_on_is_in_everybodys_way(books: FakeDynamoDB) -> None:
-    """Its token is in progress, writes to its items conflict, others go through, and reads find what was before."""
+    """A held transaction's token is in progress, its items conflict with other writes, and reads see the old data."""
     request: dict[str, Any] = {"TransactItems": [put(TABLE, "a"), put(TABLE, "b")], "ClientRequestToken": "token"}
     with books.hold_transaction(**request):
         observed = {
@@ -96,7 +96,7 @@ def test_a_transaction_that_goes_on_is_in_everybodys_way(books: FakeDynamoDB) ->
 
 
 def test_a_held_transaction_whose_block_raises_is_cancelled(books: FakeDynamoDB) -> None:
-    """It writes nothing, and is in nobody's way any more."""
+    """It writes nothing and no longer conflicts with other writes."""
     request: dict[str, Any] = {"TransactItems": [put(TABLE, "a")], "ClientRequestToken": "token"}
     with pytest.raises(ZeroDivisionError), books.hold_transaction(**request):
         raise ZeroDivisionError
@@ -105,7 +105,7 @@ def test_a_held_transaction_whose_block_raises_is_cancelled(books: FakeDynamoDB)
 
 
 def test_a_transaction_that_is_refused_cannot_be_held(books: FakeDynamoDB) -> None:
-    """A held transaction meets its conditions when it begins; one whose token is used up has nothing to do."""
+    """Conditions are checked when the hold begins, and a transaction whose token is already used can't be held."""
     books.put_item(TableName=TABLE, Item={"pk": {"S": "a"}})
     with (
         pytest.raises(ClientError, match="ConditionalCheckFailed"),
@@ -119,7 +119,7 @@ def test_a_transaction_that_is_refused_cannot_be_held(books: FakeDynamoDB) -> No
 
 
 def test_a_lost_answer_after_the_commit(books: FakeDynamoDB) -> None:
-    """The write stands though its answer is lost, and the same token again is a success without a second write."""
+    """The write is committed although its response is lost; a retry with the same token does not write again."""
     request: dict[str, Any] = {"TransactItems": [update(TABLE)], "ClientRequestToken": "token"}
     books.fail_next("transact_write_items", LOST, after_commit=True)
     with pytest.raises(ReadTimeoutError):
@@ -131,7 +131,7 @@ def test_a_lost_answer_after_the_commit(books: FakeDynamoDB) -> None:
 
 
 def test_a_lost_request_writes_nothing(books: FakeDynamoDB) -> None:
-    """A fault before the commit leaves the table as it was."""
+    """A fault before the commit leaves the table unchanged."""
     books.fail_next("put_item", EndpointConnectionError(endpoint_url="https://dynamodb.eu-west-1.amazonaws.com"))
     with pytest.raises(EndpointConnectionError):
         books.put_item(TableName=TABLE, Item={"pk": {"S": "a"}})
@@ -139,7 +139,7 @@ def test_a_lost_request_writes_nothing(books: FakeDynamoDB) -> None:
 
 
 def test_faults_come_in_order_and_for_their_operation_only(books: FakeDynamoDB) -> None:
-    """Each scripted fault meets one call of its operation; those that nothing met yet are listed."""
+    """Each scripted fault applies to one call of its operation; unused faults are listed."""
     codes = ["ThrottlingException", "ProvisionedThroughputExceededException", "TransactionInProgressException"]
     for code in codes:
         books.fail_next("transact_write_items", code)
@@ -150,7 +150,7 @@ def test_faults_come_in_order_and_for_their_operation_only(books: FakeDynamoDB) 
 
 
 def test_a_fault_can_be_a_cancellation(books: FakeDynamoDB) -> None:
-    """`error` makes whatever error response a test wants, as botocore's own class."""
+    """`error` creates any error response, as botocore's own class."""
     reasons = [{"Code": "TransactionConflict", "Message": "Transaction is ongoing for the item"}, {"Code": "None"}]
     books.fail_next(
         "transact_write_items",
@@ -162,21 +162,21 @@ def test_a_fault_can_be_a_cancellation(books: FakeDynamoDB) -> None:
 
 
 def test_a_refusal_uses_up_a_fault_after_the_commit(books: FakeDynamoDB) -> None:
-    """Where the work itself is refused there is no answer to lose: the refusal is what is raised."""
+    """If the operation itself is refused, that error is raised and the scripted fault is used up."""
     books.fail_next("put_item", LOST, after_commit=True)
     assert outcome(books.put_item, TableName="no-such-table", Item={"pk": {"S": "a"}}) == "ResourceNotFoundException"
     assert books.pending_faults == []
 
 
 def test_an_operation_that_the_fake_has_not_cannot_be_scripted(books: FakeDynamoDB) -> None:
-    """A misspelt operation is an error when it is scripted, not a fault that never comes."""
+    """An unknown operation is an error when it is scripted, not a fault that never occurs."""
     for operation in ("put_items", "batch_write_item", "expire"):
         with pytest.raises(ValueError, match=operation):
             books.fail_next(operation, LOST)
 
 
 def test_parameters_are_checked_as_botocore_does(books: FakeDynamoDB) -> None:
-    """A parameter that is missing, misspelt or of a wrong type never reaches the fake's tables."""
+    """A parameter that is missing, misspelt or of a wrong type is refused before the fake runs the call."""
     for request in ({"TableName": TABLE}, {"TableName": TABLE, "Itme": {}}, {"TableName": TABLE, "Item": {"pk": "a"}}):
         with pytest.raises(ParamValidationError):
             books.put_item(**request)
@@ -193,13 +193,13 @@ def test_parameters_are_checked_as_botocore_does(books: FakeDynamoDB) -> None:
     ],
 )
 def test_what_the_fake_does_not_know_it_says(books: FakeDynamoDB, operation: str, more: dict[str, Any]) -> None:
-    """A parameter that AWS has and the fake has not is never ignored in silence."""
+    """A parameter that the fake does not support raises an error; it is never silently ignored."""
     with pytest.raises(NotImplementedError, match=list(more)[-1]):
         getattr(books, operation)(TableName=TABLE, **more)
 
 
 def test_a_caller_cannot_change_what_is_stored(books: FakeDynamoDB) -> None:
-    """What was put and what was read are copies."""
+    """Items are copied when they are put and when they are read."""
     item: dict[str, Any] = {"pk": {"S": "a"}, "l": {"L": []}}
     books.put_item(TableName=TABLE, Item=item)
     item["l"]["L"].append({"S": "later"})
@@ -208,7 +208,7 @@ def test_a_caller_cannot_change_what_is_stored(books: FakeDynamoDB) -> None:
 
 
 def test_ttl_removes_what_is_over_and_nothing_else(books: FakeDynamoDB, clock: FakeClock) -> None:
-    """Only a number of epoch seconds in the last five years, in the attribute that TTL was told of, is over."""
+    """TTL deletes only items whose TTL attribute is a number of epoch seconds in the last five years."""
     now = int(clock.now().timestamp())
     five_years = 5 * 365 * 24 * 3600
     times: dict[str, dict[str, Any]] = {
@@ -241,18 +241,18 @@ def test_ttl_removes_what_is_over_and_nothing_else(books: FakeDynamoDB, clock: F
     ],
 )
 def test_a_table_that_cannot_be_is_refused(fake: FakeDynamoDB, change: dict[str, Any]) -> None:
-    """Key schema, attribute definitions and stream have to fit."""
+    """Key schema, attribute definitions and stream must be consistent."""
     assert outcome(fake.create_table, TableName=TABLE, **{**key_schema(), **change}) == "invalid"
 
 
 def test_a_table_is_made_and_removed_once(books: FakeDynamoDB) -> None:
-    """A second table of one name is in use, and a second removal finds nothing."""
+    """A second table with the same name is refused, and so is a second deletion."""
     assert outcome(books.create_table, TableName=TABLE, **key_schema()) == "ResourceInUseException"
     assert [outcome(books.delete_table, TableName=TABLE) for _ in range(2)] == ["ok", "ResourceNotFoundException"]
 
 
 def test_the_writer_meets_a_conflict(books: FakeDynamoDB, clock: FakeClock) -> None:
-    """The library writes its whole transaction or, where an item is held, nothing of it."""
+    """The library writes its whole transaction or, if an item is held, nothing."""
     books.create_table(TableName="events", **key_schema("pk", "sk"))
     outbox = TransactionalOutbox("events", source="Contract", client=books, clock=clock)
 
@@ -275,7 +275,7 @@ def test_the_writer_meets_a_conflict(books: FakeDynamoDB, clock: FakeClock) -> N
 
 
 def test_clock_and_stream_agree(clock: FakeClock) -> None:
-    """The fake tells the time by the clock that it was given, and by no other."""
+    """The fake uses only the clock that it was given."""
     fake = FakeDynamoDB(clock=clock)
     fake.create_table(TableName=TABLE, **key_schema())
     created: datetime = fake.describe_table(TableName=TABLE)["Table"]["CreationDateTime"]
@@ -283,7 +283,7 @@ def test_clock_and_stream_agree(clock: FakeClock) -> None:
 
 
 def test_a_batch_read_can_leave_keys_unprocessed(books: FakeDynamoDB) -> None:
-    """What is left is asked for again with what the answer says, and only the next call is cut short."""
+    """UnprocessedKeys can be sent as the next request, and only one call is limited."""
     for name in "abc":
         books.put_item(TableName=TABLE, Item={"pk": {"S": name}})
     books.limit_next_batch(1)

@@ -1,4 +1,4 @@
-"""What only the fake bus can be made to do: throttle, lose answers, repeat and reorder; and what it keeps."""
+"""Behaviour that only the fake bus can show: throttling, lost responses, repeated and reordered deliveries."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def codes(answer: dict[str, Any]) -> list[str | None]:
 
 
 def test_an_event_is_kept_as_a_consumer_gets_it(bus: FakeEventBridge) -> None:
-    """The detail is parsed, as Lambda does, and the time is cut to seconds; without one it is the clock's."""
+    """The detail is parsed, as for Lambda. The time is truncated to seconds and defaults to the clock's."""
     bus.put_events(
         Entries=[
             entry(Detail='{"x": 1.5}', Resources=["arn:x"], Time=datetime(2026, 1, 2, 3, 4, 5, 600000, tzinfo=UTC)),
@@ -53,24 +53,24 @@ def test_an_event_is_kept_as_a_consumer_gets_it(bus: FakeEventBridge) -> None:
 
 
 def test_a_bad_entry_is_not_delivered(bus: FakeEventBridge) -> None:
-    """Its neighbours are."""
+    """A bad entry is dropped, and the entries around it are delivered."""
     bus.put_events(Entries=[entry(Detail='{"n": 0}'), entry(Detail="[]"), entry(Detail='{"n": 2}')])
     assert [event["detail"] for event in bus.events] == [{"n": 0}, {"n": 2}]
 
 
 def test_a_refused_request_delivers_nothing(bus: FakeEventBridge) -> None:
-    """Eleven entries are none."""
+    """A request with eleven entries delivers none of them."""
     assert outcome(bus.put_events, Entries=[entry()] * 11) == "invalid"
     assert bus.events == []
 
 
 def test_a_detail_type_has_at_most_128_characters(bus: FakeEventBridge) -> None:
-    """A longer one fails its entry."""
+    """A longer detail type fails its entry."""
     assert codes(bus.put_events(Entries=[entry(DetailType="x" * 129), entry()])) == ["InvalidArgument", None]
 
 
 def test_an_unknown_bus_drops_its_events(clock: FakeClock) -> None:
-    """The answer is a success, and nobody gets the event; a bus may be named by its ARN."""
+    """The response reports success, but the event is dropped. A bus can be named by its ARN."""
     bus = FakeEventBridge(clock=clock, buses=["books"])
     arn = "arn:aws:events:eu-west-1:123456789012:event-bus/books"
     answer = bus.put_events(Entries=[entry(), entry(EventBusName="books"), entry(EventBusName=arn)])
@@ -78,7 +78,7 @@ def test_an_unknown_bus_drops_its_events(clock: FakeClock) -> None:
 
 
 def test_an_entry_fails_when_it_is_told_to(bus: FakeEventBridge) -> None:
-    """Each scripted entry fault meets one entry, the first that it is meant for."""
+    """Each scripted entry fault applies to the first matching entry."""
     bus.fail_next_entry("ThrottlingException")
     bus.fail_next_entry("InternalFailure", detail_type="Special")
     answer = bus.put_events(Entries=[entry(), entry(), entry(DetailType="Special"), entry(DetailType="Special")])
@@ -87,7 +87,7 @@ def test_an_entry_fails_when_it_is_told_to(bus: FakeEventBridge) -> None:
 
 
 def test_a_request_fails_when_it_is_told_to(bus: FakeEventBridge) -> None:
-    """A throttled request delivers nothing; one whose answer is lost has delivered."""
+    """A throttled request delivers nothing; a request whose response is lost has delivered its events."""
     bus.fail_next("put_events", "ThrottlingException")
     assert outcome(bus.put_events, Entries=[entry()]) == "ThrottlingException"
     assert bus.events == []
@@ -100,7 +100,7 @@ def test_a_request_fails_when_it_is_told_to(bus: FakeEventBridge) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_deliveries_repeat_and_reorder(bus: FakeEventBridge, seed: int) -> None:
-    """Every event is delivered at least once, some twice, in an order of chance that its seed repeats."""
+    """Every event is delivered at least once, some twice, in a random order that the seed determines."""
     bus.put_events(Entries=[entry(Detail=f'{{"n": {number}}}') for number in range(10)])
     delivered = [event["detail"]["n"] for event in bus.deliveries(seed=seed)]
     assert set(delivered) == set(range(10))
@@ -110,7 +110,7 @@ def test_deliveries_repeat_and_reorder(bus: FakeEventBridge, seed: int) -> None:
 
 
 def test_the_publishers_events_come_back(bus: FakeEventBridge) -> None:
-    """What the library publishes is taken, in calls that are small enough, and parses to what was published."""
+    """The library publishes in requests of at most ten entries, and the delivered events parse to the originals."""
     EventBridgePublisher("default", client=bus).publish(TOLD)
     assert [len(call.request["Entries"]) for call in bus.calls] == [10, 2]
     assert [parse_event(event).id for event in bus.events] == [event.id for event in TOLD]

@@ -1,4 +1,4 @@
-"""What only the fake's stream can be made to do: another order, delay, TTL, the passing of time."""
+"""Behaviour that only the fake's stream can show: another order, delay, TTL, the passing of time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TABLE = "events"
 
 @pytest.fixture
 def arn(fake: FakeDynamoDB) -> str:
-    """The stream of a table of events."""
+    """Create a table of events and return its stream's ARN."""
     fake.create_table(TableName=TABLE, **key_schema(stream="NEW_AND_OLD_IMAGES"))
     found: str = fake.describe_table(TableName=TABLE)["Table"]["LatestStreamArn"]
     return found
@@ -44,7 +44,7 @@ def read(streams: FakeDynamoDBStreams, arn: str) -> list[dict[str, Any]]:
 
 
 def told(records: Sequence[dict[str, Any]]) -> list[str]:
-    """Each record's item and what n became, as ``a1``."""
+    """Return each record's item and the new value of n, as ``a1``."""
     return [record["dynamodb"]["Keys"]["pk"]["S"] + record["dynamodb"]["NewImage"]["n"]["N"] for record in records]
 
 
@@ -56,7 +56,7 @@ def three_transactions(dynamodb: FakeDynamoDB) -> list[str]:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_shuffled_stream_keeps_the_order_of_each_item(fake: FakeDynamoDB, arn: str, seed: int) -> None:
-    """Every change comes once and each item's in order, whatever becomes of the order between items."""
+    """Every change occurs once and each item's changes are in order; the order between items can change."""
     committed = three_transactions(fake)
     found = told(read(FakeDynamoDBStreams(fake, arrange=shuffled(seed)), arn))
     assert sorted(found) == sorted(committed)
@@ -66,7 +66,7 @@ def test_a_shuffled_stream_keeps_the_order_of_each_item(fake: FakeDynamoDB, arn:
 
 
 def test_seeds_mix_items_and_transactions(fake: FakeDynamoDB, arn: str) -> None:
-    """Among a few seeds there are different orders, ones that mix transactions, and ones that turn one around."""
+    """Different seeds give different orders; some mix transactions, and some reverse the items of one transaction."""
     committed = three_transactions(fake)
     orders = [told(read(FakeDynamoDBStreams(fake, arrange=shuffled(seed)), arn)) for seed in range(20)]
     assert len({tuple(order) for order in orders}) > 10
@@ -76,7 +76,7 @@ def test_seeds_mix_items_and_transactions(fake: FakeDynamoDB, arn: str) -> None:
 
 
 def test_a_delayed_change_comes_later(fake: FakeDynamoDB, arn: str) -> None:
-    """What `arrange` leaves out is offered again: half a transaction can be in the stream long before the rest."""
+    """`arrange` gets omitted changes again later, so half of a transaction can reach the stream before the rest."""
     late: list[str] = ["a"]
     streams = FakeDynamoDBStreams(
         fake, arrange=lambda pending: [change for change in pending if change.key[0] not in late]
@@ -101,7 +101,7 @@ def test_a_delayed_change_comes_later(fake: FakeDynamoDB, arn: str) -> None:
 def test_an_order_that_dynamodb_never_shows_is_refused(
     fake: FakeDynamoDB, arn: str, arrange: Callable[..., Any]
 ) -> None:
-    """A hook that breaks what DynamoDB promises is a mistake of the test."""
+    """A hook that breaks DynamoDB's guarantees raises an error."""
     for _ in range(2):
         fake.update_item(**update(TABLE)["Update"])
     with pytest.raises(ValueError, match="arrange"):
@@ -109,7 +109,7 @@ def test_an_order_that_dynamodb_never_shows_is_refused(
 
 
 def test_sequence_numbers_are_not_ordered_as_text(fake: FakeDynamoDB, arn: str) -> None:
-    """The second number has a digit more than the first: a consumer that compares text finds them reversed."""
+    """The sequence numbers differ in length, so comparing them as text gives a wrong order."""
     three_transactions(fake)
     numbers = [record["dynamodb"]["SequenceNumber"] for record in read(FakeDynamoDBStreams(fake), arn)]
     assert numbers != sorted(numbers)
@@ -117,7 +117,7 @@ def test_sequence_numbers_are_not_ordered_as_text(fake: FakeDynamoDB, arn: str) 
 
 
 def test_a_removal_by_ttl_is_told_as_the_services(fake: FakeDynamoDB, arn: str, clock: FakeClock) -> None:
-    """Its identity is capitalised through boto3 and in lower case for Lambda; the library knows it in both."""
+    """The identity's keys are capitalised in boto3 and in lower case for Lambda; the library recognises both."""
     fake.update_time_to_live(TableName=TABLE, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expiresAt"})
     fake.put_item(TableName=TABLE, Item={"pk": {"S": "a"}, "expiresAt": {"N": str(int(clock.now().timestamp()))}})
     fake.put_item(TableName=TABLE, Item={"pk": {"S": "b"}})
@@ -134,7 +134,7 @@ def test_a_removal_by_ttl_is_told_as_the_services(fake: FakeDynamoDB, arn: str, 
 
 
 def test_a_repeated_token_leaves_no_record(fake: FakeDynamoDB, arn: str) -> None:
-    """Nor does a transaction that is held, until it commits."""
+    """A repeated token adds no record, and a held transaction adds none until it commits."""
     streams = FakeDynamoDBStreams(fake)
     with fake.hold_transaction(TransactItems=[put(TABLE, "a", n={"N": "1"})], ClientRequestToken="token"):
         assert read(streams, arn) == []
@@ -143,7 +143,7 @@ def test_a_repeated_token_leaves_no_record(fake: FakeDynamoDB, arn: str) -> None
 
 
 def test_records_are_kept_for_24_hours(fake: FakeDynamoDB, arn: str, clock: FakeClock) -> None:
-    """An older record is gone, and an iterator or a sequence number that points at it is refused."""
+    """An older record is removed, and an iterator or a sequence number that points to it is refused."""
     streams = FakeDynamoDBStreams(fake)
     fake.update_item(**update(TABLE)["Update"])
     first = read(streams, arn)[0]["dynamodb"]["SequenceNumber"]
@@ -159,7 +159,7 @@ def test_records_are_kept_for_24_hours(fake: FakeDynamoDB, arn: str, clock: Fake
 
 
 def test_an_iterator_lives_for_15_minutes(fake: FakeDynamoDB, arn: str, clock: FakeClock) -> None:
-    """An older iterator is expired."""
+    """An iterator older than 15 minutes is refused as expired."""
     streams = FakeDynamoDBStreams(fake)
     used = iterator(streams, arn)
     clock.advance(timedelta(minutes=15))
@@ -169,7 +169,7 @@ def test_an_iterator_lives_for_15_minutes(fake: FakeDynamoDB, arn: str, clock: F
 
 
 def test_the_shard_of_a_deleted_table_ends(fake: FakeDynamoDB, arn: str) -> None:
-    """Its records can still be read, and behind the last there is no iterator."""
+    """The records of a deleted table can still be read, and the last page has no next iterator."""
     streams = FakeDynamoDBStreams(fake)
     for _ in range(2):
         fake.update_item(**update(TABLE)["Update"])
@@ -190,13 +190,13 @@ def test_the_shard_of_a_deleted_table_ends(fake: FakeDynamoDB, arn: str) -> None
 def test_a_reading_that_cannot_be_is_refused(
     fake: FakeDynamoDB, arn: str, request_: dict[str, Any], truth: str
 ) -> None:
-    """An iterator that was never given, or more than 1000 records at once, is refused."""
+    """An unknown iterator and a limit of more than 1000 records are refused."""
     streams = FakeDynamoDBStreams(fake)
     assert outcome(streams.get_records, **{"ShardIterator": iterator(streams, arn), **request_}) == truth
 
 
 def test_a_scripted_fault_of_the_stream(fake: FakeDynamoDB, arn: str) -> None:
-    """The stream's client fails when it is told to, as the others do."""
+    """The stream's client supports scripted faults, as the other fakes do."""
     streams = FakeDynamoDBStreams(fake)
     streams.fail_next("get_records", "LimitExceededException")
     used = iterator(streams, arn)

@@ -1,4 +1,4 @@
-"""What the faults of the proxy leave behind in a real engine, seen with a bare boto3 client."""
+"""The effects of the proxy's faults on a real engine, observed with a plain boto3 client."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def table(ministack: MiniStack) -> Iterator[str]:
 
 @pytest.fixture
 def is_there(ministack: MiniStack, table: str) -> Callable[..., bool]:
-    """Whether the table holds an item of that name."""
+    """Return a function that checks whether the table contains an item with a given name."""
     dynamodb = ministack.client("dynamodb")
     return lambda name="a": "Item" in dynamodb.get_item(TableName=table, Key={"pk": {"S": name}}, ConsistentRead=True)
 
 
 @contextmanager
 def proxied(ministack: MiniStack, *faults: Fault) -> Iterator[tuple[FaultProxy, Any]]:
-    """A proxy whose first transactions meet these faults, and a client that sends each once."""
+    """Return a proxy that applies these faults to the first transactions, and a client without retries."""
     with FaultProxy(ministack.endpoint_url, script={"TransactWriteItems": faults}) as proxy:
         yield proxy, proxy.client("dynamodb", timeout=SHORT, attempts=1)
 
@@ -76,7 +76,7 @@ def proxied(ministack: MiniStack, *faults: Fault) -> Iterator[tuple[FaultProxy, 
 def test_what_a_failed_transaction_leaves(
     ministack: MiniStack, table: str, is_there: Callable[..., bool], fault: Fault, is_committed: bool
 ) -> None:
-    """The client gets an error in each case; the item is there in some."""
+    """The client gets an error for each fault; some faults commit the item and others don't."""
     with proxied(ministack, fault) as (_, client):
         with pytest.raises((ClientError, HTTPClientError)):
             client.transact_write_items(TransactItems=[put(table)])
@@ -86,7 +86,7 @@ def test_what_a_failed_transaction_leaves(
 def test_a_truncated_answer_looks_like_a_success(
     ministack: MiniStack, table: str, is_there: Callable[..., bool]
 ) -> None:
-    """Half of GetItem's answer reads as an item that isn't there, where botocore may not ask again."""
+    """A truncated response of GetItem looks like a missing item if botocore has no retries."""
     with FaultProxy(ministack.endpoint_url, script={"GetItem": [TRUNCATED, TRUNCATED]}) as proxy:
         proxy.client("dynamodb").put_item(**put(table)["Put"])
         request = {"TableName": table, "Key": {"pk": {"S": "a"}}, "ConsistentRead": True}
@@ -98,7 +98,7 @@ def test_a_truncated_answer_looks_like_a_success(
 def test_a_late_transaction_is_committed_behind_its_clients_back(
     ministack: MiniStack, table: str, is_there: Callable[..., bool]
 ) -> None:
-    """The client gave up and found nothing; then the request arrives, and the item is there."""
+    """After the client's error the item is missing; then the delayed request arrives and writes it."""
     with proxied(ministack, LATE) as (proxy, client):
         with pytest.raises(HTTPClientError):
             client.transact_write_items(TransactItems=[put(table)])
@@ -111,7 +111,7 @@ def test_a_late_transaction_is_committed_behind_its_clients_back(
 def test_botocores_retry_of_a_lost_answer_writes_nothing_twice(
     ministack: MiniStack, table: str, is_there: Callable[..., bool]
 ) -> None:
-    """botocore keeps the token over its own retries, and the engine knows it."""
+    """botocore keeps the token in its own retries, so the engine does not write twice."""
     with FaultProxy(ministack.endpoint_url, script={"TransactWriteItems": [LOST_ANSWER]}) as proxy:
         condition = {"ConditionExpression": "attribute_not_exists(pk)"}
         proxy.client("dynamodb", attempts=2).transact_write_items(TransactItems=[put(table, **condition)])
@@ -123,7 +123,7 @@ def test_botocores_retry_of_a_lost_answer_writes_nothing_twice(
 def test_a_lost_answer_to_a_single_write_is_a_condition_that_fails(
     ministack: MiniStack, table: str, is_there: Callable[..., bool]
 ) -> None:
-    """A single write has no token: its retry meets what it wrote itself."""
+    """A single write has no token, so its retry finds the item of the first attempt and its condition fails."""
     with FaultProxy(ministack.endpoint_url, script={"PutItem": [LOST_ANSWER]}) as proxy:
         client = proxy.client("dynamodb", attempts=2)
         with pytest.raises(client.exceptions.ConditionalCheckFailedException):
@@ -132,7 +132,7 @@ def test_a_lost_answer_to_a_single_write_is_a_condition_that_fails(
 
 
 def test_entries_that_fail_never_come_to_the_bus(ministack: MiniStack) -> None:
-    """The entries around a failed one are on the bus; botocore tries none again."""
+    """The entries around a failed one are delivered, and botocore does not retry the failed entry."""
     events, sqs = ministack.client("events"), ministack.client("sqs")
     name = f"faults-{uuid4().hex}"
     events.create_event_bus(Name=name)
@@ -159,6 +159,6 @@ def test_entries_that_fail_never_come_to_the_bus(ministack: MiniStack) -> None:
     bodies: list[str] = []
     while len(bodies) < 3:  # ok: polling
         messages = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=5).get("Messages")
-        assert messages, f"the bus delivered {bodies} only"
+        assert messages, f"the bus delivered only {bodies}"
         bodies += [message["Body"] for message in messages]
     assert sorted(body.replace(" ", "") for body in bodies) == ['{"n":0}', '{"n":1}', '{"n":2}']

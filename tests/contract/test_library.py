@@ -1,4 +1,4 @@
-"""The library itself, on every engine: what it builds has to mean there what it means on AWS."""
+"""The library on every engine: its requests have the same effect as on AWS."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Tables:
         self.outbox = TransactionalOutbox(self.events, source="Contract", client=engine.dynamodb, clock=FakeClock())
 
     def counts(self) -> tuple[int, int]:
-        """How many books there are, and how many events."""
+        """Return the number of books and the number of events."""
         books, events = (self.engine.dynamodb.scan(TableName=table)["Count"] for table in (self.books, self.events))
         return books, events
 
@@ -60,7 +60,7 @@ def test_entity_and_event_are_written_together(engine: Engine) -> None:
 
 
 def test_a_second_book_of_one_name_is_refused_with_the_first(engine: Engine) -> None:
-    """Where the book is there already, neither it nor an event is written, and the error has label and old item."""
+    """If the book already exists, no book and no event are written; the error has the label and the old item."""
     tables = Tables(engine)
     tables.add(BOOK)
     with pytest.raises(ConditionFailedError) as caught:
@@ -69,7 +69,7 @@ def test_a_second_book_of_one_name_is_refused_with_the_first(engine: Engine) -> 
 
 
 def test_an_exception_in_the_block_writes_nothing(engine: Engine) -> None:
-    """Nothing is sent when the block raises."""
+    """If the block raises, nothing is sent."""
     tables = Tables(engine)
 
     def fail() -> None:
@@ -120,7 +120,7 @@ def test_update_delete_and_check_mean_what_they_say(engine: Engine) -> None:
     ],
 )
 def test_a_condition_of_boto3_beside_the_librarys_own(engine: Engine, condition: Any) -> None:
-    """`must_not_exist` goes together with any condition that boto3's Attr builds: no parentheses too many."""
+    """`must_not_exist` can be combined with any condition from boto3's Attr, without redundant parentheses."""
     tables = Tables(engine)
     with tables.outbox.transaction() as tx:
         tx.put(tables.books, BOOK, must_not_exist=True, condition=condition)
@@ -128,7 +128,7 @@ def test_a_condition_of_boto3_beside_the_librarys_own(engine: Engine, condition:
 
 
 def test_what_the_stream_tells_is_the_event(engine: Engine) -> None:
-    """The event goes from the transaction through the stream and the relay onto a bus."""
+    """The relay publishes the transaction's event from the stream to a bus."""
     table = engine.table(stream="NEW_IMAGE")
     outbox = TransactionalOutbox(table, source="Contract", client=engine.dynamodb, clock=FakeClock())
     with outbox.transaction() as tx:
@@ -141,7 +141,7 @@ def test_what_the_stream_tells_is_the_event(engine: Engine) -> None:
 
 
 def test_what_is_parked_is_counted_and_sent_in_order(engine: Engine, clock: FakeClock) -> None:
-    """A refused event and its followers are parked, once however often they come, and a redrive leaves nothing."""
+    """A rejected event and its successors are parked once, even if redelivered; a redrive leaves nothing parked."""
     table = engine.table("pk", "sk")
     parking = ParkingTable(table, client=engine.dynamodb, clock=clock)
     clock.set(NOON)
@@ -162,10 +162,10 @@ def store(engine: Engine, clock: FakeClock) -> IdempotencyStore:
 
 
 def test_a_duplicate_gets_the_first_calls_result(engine: Engine, clock: FakeClock) -> None:
-    """The function runs once, and its duplicate gets what it returned."""
+    """The function runs once, and a duplicate call gets its result."""
     calls = []
 
-    @idempotent(store(engine, clock))
+    @idempotent(store(engine, clock), scope="handle")
     def handle(event: Event) -> dict[str, int]:
         calls.append(event)
         return {"shelf": 7}
@@ -175,10 +175,10 @@ def test_a_duplicate_gets_the_first_calls_result(engine: Engine, clock: FakeCloc
 
 
 def test_a_failed_call_gives_its_key_back(engine: Engine, clock: FakeClock) -> None:
-    """After an exception the next call runs."""
+    """After an exception, the next call runs the function again."""
     outcomes = iter([ZeroDivisionError(), "done"])
 
-    @idempotent(store(engine, clock))
+    @idempotent(store(engine, clock), scope="handle")
     def handle(_: Event) -> str:
         result = next(outcomes)
         if isinstance(result, Exception):
@@ -192,7 +192,7 @@ def test_a_failed_call_gives_its_key_back(engine: Engine, clock: FakeClock) -> N
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_late_holder_changes_nothing(engine: Engine, clock: FakeClock, *, fails: bool) -> None:
-    """A holder whose lease was taken over can neither complete nor release its successor's claim."""
+    """A call whose lease was taken over can neither complete nor release the successor's claim."""
     handled = store(engine, clock)
 
     @idempotent(handled, scope="one")
@@ -215,10 +215,10 @@ def test_a_late_holder_changes_nothing(engine: Engine, clock: FakeClock, *, fail
 
 
 def test_one_key_with_another_payload_is_refused(engine: Engine, clock: FakeClock) -> None:
-    """A key that was used with another payload runs nothing."""
+    """A key that was used with another payload is refused, and the function does not run."""
     calls = []
 
-    @idempotent(store(engine, clock), key="id")
+    @idempotent(store(engine, clock), scope="handle", key="id")
     def handle(payload: dict[str, Any]) -> None:
         calls.append(payload)
 

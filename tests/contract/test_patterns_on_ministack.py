@@ -1,4 +1,4 @@
-"""The same event patterns, asked of MiniStack: where the two agree, and where and why they don't."""
+"""The same event patterns on MiniStack: it agrees with this library, except for the disagreements listed here."""
 
 from __future__ import annotations
 
@@ -19,38 +19,48 @@ pytestmark = pytest.mark.engine
 
 PROJECT = Path(__file__).resolve().parents[2]
 
-LIMITS = "AWS's page has numeric matching end at 5e9 and six digits; MiniStack compares as exactly as a float can"
-TEXT = "beyond those limits AWS's engine compares the text of numbers; MiniStack compares their values"
-DOTS = "AWS's page asks for the same nesting in pattern and event; MiniStack takes a dotted name for a path"
-OR = (
-    "AWS's page knows $or only as an operator; MiniStack falls back to a field of that name, as rules of old could have"
-)
+DOTS = "AWS's engine treats a dotted name in an event as a path, too; MiniStack only one in a pattern"
+WHOLE = "in AWS's engine exists: false asks about the whole event; MiniStack asks about one member of an array"
+ADDRESS = "AWS's engine compares texts that are IP addresses as addresses; MiniStack compares the texts"
+MAPPED = "AWS's engine takes an IPv4 address in IPv6 form as the IPv4 address"
+OR = "AWS's page has $or only as an operator; MiniStack falls back to a field of that name, which old rules could have"
 DISAGREEMENTS: dict[str, tuple[bool | None, str]] = {
-    "numeric beyond 5e9": (True, LIMITS),
-    "numeric with seven digits": (False, LIMITS),
-    "numeric and a value beyond 5e9": (True, LIMITS),
-    "beyond 5e9 by its text": (True, TEXT),
-    "anything-but beyond 5e9 by its text": (False, TEXT),
     "a dotted name, found": (False, DOTS),
-    "a dotted name is no path": (True, DOTS),
+    "a path to a dotted name": (False, DOTS),
+    "dots in other places": (False, DOTS),
+    "three steps in one name": (False, DOTS),
+    "exists below a dotted name": (False, DOTS),
+    "both values of two equal paths, the second": (False, DOTS),
+    "members of two objects with one path": (False, DOTS),
+    "members of two objects with one path, deeper": (False, DOTS),
+    "text and a path through it": (False, DOTS),
+    "a field that one object lacks": (True, WHOLE),
+    "exists false below an array": (True, WHOLE),
+    "exists false below an array, the last": (True, WHOLE),
+    "exists false below an array of arrays": (True, WHOLE),
+    "exists false or a value below an array": (True, WHOLE),
+    "an address in another spelling": (False, ADDRESS),
+    "an address in an array": (False, ADDRESS),
+    "an IPv4 address in IPv6": (False, ADDRESS),
+    "an IPv4 address in IPv6, in a network": (False, MAPPED),
     "or as a field's name": (True, OR),
     "or as a parent's name": (True, OR),
-    "exactly": (True, "AWS's page doesn't list it; MiniStack knows it from AWS's open engine"),
+    "exactly": (True, "AWS's page doesn't list it; MiniStack has it from AWS's open-source engine"),
     "cidr with zeros before its octets": (True, "Python's ipaddress refuses what other parsers read as octal"),
 }
-"""What MiniStack answers, None for a refusal, and why this library answers otherwise."""
+"""MiniStack's result (None if it refuses the pattern), and the reason why this library's result differs."""
 
 
 @pytest.fixture(scope="module")
 def events() -> Iterator[Any]:
-    """A client of EventBridge on a MiniStack of this module's own."""
+    """Start a MiniStack for this module; return an EventBridge client."""
     command = os.environ.get("DYNAMO_OUTBOX_MINISTACK", str(PROJECT / ".venv-ministack" / "bin" / "ministack"))
     with MiniStack(command) as engine:
         yield engine.client("events")
 
 
 def ask_engine(events: Any, case: Case) -> bool | None:
-    """Whether MiniStack says that it matches; None where it refuses the pattern."""
+    """Return whether MiniStack matches the pattern; None if it refuses the pattern."""
     try:
         answer = events.test_event_pattern(EventPattern=json.dumps(case.pattern), Event=json.dumps(case.event))
     except events.exceptions.InvalidEventPatternException:
@@ -61,14 +71,14 @@ def ask_engine(events: Any, case: Case) -> bool | None:
 
 @pytest.mark.parametrize("name", sorted((CASES | NARROW).keys() - DISAGREEMENTS.keys()))
 def test_ministack_agrees(name: str, events: Any) -> None:
-    """MiniStack's TestEventPattern answers as this library does, or both refuse."""
+    """MiniStack's TestEventPattern gives the same result as this library, or both refuse the pattern."""
     case = (CASES | NARROW)[name]
     assert ask_engine(events, case) is ask(case.pattern, case.event)
 
 
 @pytest.mark.parametrize("name", DISAGREEMENTS)
 def test_ministack_still_disagrees(name: str, events: Any) -> None:
-    """A known disagreement is still there: where it has gone, this list is out of date."""
+    """Each known disagreement still exists; otherwise this list is out of date."""
     case = (CASES | NARROW)[name]
     theirs, _reason = DISAGREEMENTS[name]
     ours = ask(case.pattern, case.event)

@@ -1,4 +1,4 @@
-"""PutEvents: what refuses a request, what fails an entry, and the order of the results."""
+"""PutEvents: refused requests, failed entries, and the order of the results."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ MAX_REQUEST_BYTES = 1_048_576
 
 
 def entry(**changes: Any) -> dict[str, Any]:
-    """An entry that EventBridge takes, with changes; None leaves a field out."""
+    """Return a valid entry with changes; None omits a field."""
     sound = {"Source": "contract", "DetailType": "Told", "Detail": "{}"}
     return {name: value for name, value in {**sound, **changes}.items() if value is not None}
 
 
 def sized(total: int) -> dict[str, Any]:
-    """An entry of a size, by AWS's formula."""
+    """Return an entry of the given size, by AWS's formula."""
     rest = len("contract") + len("Told") + len('{"x": ""}')
     return entry(Detail='{"x": "' + "x" * (total - rest) + '"}')
 
@@ -42,7 +42,7 @@ def test_a_request_has_at_most_ten_entries(engine: Engine, count: int, truth: st
     ],
 )
 def test_a_request_is_smaller_than_1_mb(engine: Engine, sizes: list[int], truth: str) -> None:
-    """The sum of the entries' sizes stays below 1 MB, or the request is refused."""
+    """A request is refused if the sum of the entries' sizes is 1 MB or more."""
     engine.holds(outcome(engine.events.put_events, Entries=[sized(size) for size in sizes]), truth)
 
 
@@ -54,7 +54,7 @@ def test_a_request_is_smaller_than_1_mb(engine: Engine, sizes: list[int], truth:
     ],
 )
 def test_time_and_resources_count_too(engine: Engine, more: dict[str, Any]) -> None:
-    """Time counts 14 bytes, and each resource its own."""
+    """Time counts as 14 bytes, and each resource counts with its size."""
     largest = sized(MAX_REQUEST_BYTES - 14)
     happened = [outcome(engine.events.put_events, Entries=[each]) for each in (largest, {**largest, **more})]
     engine.holds(happened, ["ok", "invalid"])
@@ -78,7 +78,7 @@ def test_time_and_resources_count_too(engine: Engine, more: dict[str, Any]) -> N
     ],
 )
 def test_one_bad_entry_fails_alone(engine: Engine, changes: dict[str, Any], truth: str | None) -> None:
-    """The results stand in the order of the entries: a bad one has its code, those around it are taken."""
+    """Results are in the order of the entries: a bad entry has an error code, and the entries around it succeed."""
     happened, answer = answered(engine.events.put_events, Entries=[entry(), entry(**changes), entry()])
     observed = [result.get("ErrorCode") or ("EventId" in result) for result in answer.get("Entries", [])]
     engine.holds((happened, observed), ("ok", [True, truth or True, True]))
@@ -92,6 +92,6 @@ def test_each_event_has_an_id_of_its_own(engine: Engine) -> None:
 
 
 def test_a_bus_that_is_not_there_takes_its_events_and_drops_them(engine: Engine) -> None:
-    """An unknown bus is a success: the answer can't tell."""
+    """The response for an unknown bus reports success."""
     happened, answer = answered(engine.events.put_events, Entries=[entry(EventBusName="contract-no-such-bus")])
     engine.holds((happened, ["EventId" in result for result in answer.get("Entries", [])]), ("ok", [True]))

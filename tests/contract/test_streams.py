@@ -1,4 +1,4 @@
-"""DynamoDB Streams: a record for each change and for nothing else, with the images that its view type promises."""
+"""DynamoDB Streams: one record per change and no others, with the images of the view type."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BOTH = "NEW_AND_OLD_IMAGES"
 
 
 def told(records: Sequence[dict[str, Any]]) -> list[tuple[str, Any, Any]]:
-    """Of each record: what happened, and n before and after, or None where that image is not there."""
+    """Return each record's event name and n before and after; None if the record does not have that image."""
     return [
         (
             record["eventName"],
@@ -38,7 +38,7 @@ def item(number: int, name: str = "a") -> dict[str, Any]:
 
 
 def test_each_change_of_an_item_is_told_in_order(engine: Engine) -> None:
-    """Insertion, changes and removal of an item come as records in their order, with the images before and after."""
+    """Inserting, changing and removing an item gives records in that order, with the images before and after."""
     table = engine.table(stream=BOTH)
     engine.dynamodb.put_item(TableName=table, Item=item(1))
     engine.dynamodb.put_item(TableName=table, Item=item(2))
@@ -59,7 +59,7 @@ def test_each_change_of_an_item_is_told_in_order(engine: Engine) -> None:
     ],
 )
 def test_a_record_has_the_images_of_its_view_type(engine: Engine, view_type: str, truth: Any) -> None:
-    """The view type says which images a record has; the keys are always there."""
+    """The view type determines the images of a record; the keys are always present."""
     table = engine.table(stream=view_type)
     engine.dynamodb.put_item(TableName=table, Item=item(1))
     engine.dynamodb.put_item(TableName=table, Item=item(2))
@@ -72,7 +72,7 @@ def test_a_record_has_the_images_of_its_view_type(engine: Engine, view_type: str
 
 @pytest.mark.parametrize("write", ["an equal item", "a number written otherwise", "a set in another order"])
 def test_a_put_that_changes_nothing_is_not_told(engine: Engine, write: str) -> None:
-    """An item put over its equal is no change."""
+    """Putting an equal item writes no record."""
     table = engine.table(stream=BOTH)
     before = {**item(1), "tags": {"SS": ["x", "y"]}}
     changes: dict[str, dict[str, Any]] = {
@@ -87,7 +87,7 @@ def test_a_put_that_changes_nothing_is_not_told(engine: Engine, write: str) -> N
 
 @pytest.mark.parametrize("expression", ["SET n = n", "SET n = :same", "REMOVE absent", "DELETE absent :tags"])
 def test_an_update_that_changes_nothing_is_not_told(engine: Engine, expression: str) -> None:
-    """An update that leaves its item as it was is no change."""
+    """An update that does not change the item writes no record."""
     table = engine.table(stream=BOTH)
     engine.dynamodb.put_item(TableName=table, Item=item(1))
     values = {":same": {"N": "1"}, ":tags": {"SS": ["x"]}}
@@ -98,7 +98,7 @@ def test_an_update_that_changes_nothing_is_not_told(engine: Engine, expression: 
 
 
 def test_what_did_not_happen_is_not_told(engine: Engine) -> None:
-    """A failed condition, a cancelled transaction, a check and the removal of what isn't there leave no record."""
+    """A failed condition, a cancelled transaction, a check and the removal of a missing item write no record."""
     table = engine.table(stream=BOTH)
     engine.dynamodb.put_item(TableName=table, Item=item(1))
     never = {"ConditionExpression": "attribute_not_exists(pk)"}
@@ -114,7 +114,7 @@ def test_what_did_not_happen_is_not_told(engine: Engine) -> None:
 
 
 def test_every_change_of_a_transaction_is_told_once(engine: Engine) -> None:
-    """A transaction's changes are records of their own; in what order they come is not promised."""
+    """Each change of a transaction has its own record, in no guaranteed order."""
     table = engine.table(stream=BOTH)
     engine.dynamodb.put_item(TableName=table, Item=item(1, "b"))
     engine.dynamodb.transact_write_items(
@@ -130,7 +130,7 @@ def test_every_change_of_a_transaction_is_told_once(engine: Engine) -> None:
 
 
 def test_sequence_numbers_grow_as_numbers(engine: Engine) -> None:
-    """Sequence numbers are digits, of 21 to 40 characters, and grow with an item's changes; event ids don't repeat."""
+    """Sequence numbers have 21 to 40 digits and grow with an item's changes; event ids are unique."""
     table = engine.table(stream="KEYS_ONLY")
     for number in range(5):
         engine.dynamodb.put_item(TableName=table, Item=item(number))
@@ -145,7 +145,7 @@ def test_sequence_numbers_grow_as_numbers(engine: Engine) -> None:
 
 
 def test_a_record_has_the_shape_that_boto3_gives_it(engine: Engine) -> None:
-    """Through boto3 a record's time is an aware datetime, binary is bytes, and it names its service and a Region."""
+    """In boto3 a record's time is an aware datetime, binary is bytes, and the record names the service and a Region."""
     table = engine.table(stream=BOTH)
     image = {"pk": {"S": "a"}, "b": {"B": b"\x00\xff"}, "bs": {"BS": [b"\x01"]}, "n": {"N": "1.5"}, "l": {"L": []}}
     engine.dynamodb.put_item(TableName=table, Item=image)
@@ -160,14 +160,14 @@ def test_a_record_has_the_shape_that_boto3_gives_it(engine: Engine) -> None:
         "a size": change["SizeBytes"] > 0,
         "its service": record["eventSource"] == "aws:dynamodb",
         "a Region": bool(record["awsRegion"]),
-        "nobody's identity": "userIdentity" not in record,
+        "no identity": "userIdentity" not in record,
         "the library reads it": decode_record(record).new_image == decoded,
     }
     engine.holds([fact for fact, holds in facts.items() if not holds], [])
 
 
 def numbers_from(engine: Engine, table: str, **start: Any) -> list[str]:
-    """What n became, by each record from an iterator on; the table has one item and one shard."""
+    """Return the new value of n in each record from an iterator on; the table has one item and one shard."""
     arn = engine.stream_arn(table)
     (shard,) = engine.streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
     request = {"StreamArn": arn, "ShardId": shard["ShardId"], **start}
@@ -180,9 +180,9 @@ def numbers_from(engine: Engine, table: str, **start: Any) -> list[str]:
     ("kind", "truth"), [("AT_SEQUENCE_NUMBER", ["1", "2"]), ("AFTER_SEQUENCE_NUMBER", ["2"]), ("LATEST", [])]
 )
 def test_an_iterator_begins_where_it_is_told_to(engine: Engine, kind: str, truth: list[str]) -> None:
-    """An iterator begins at a record, after it, or after all that there is."""
+    """An iterator starts at a record, after it, or after all existing records."""
     if engine.name == "endpoint":
-        pytest.skip("an engine of one's own may have more shards, and tell changes late")
+        pytest.skip("another engine may have more shards and report changes late")
     table = engine.table(stream="NEW_IMAGE")
     for number in range(3):
         engine.dynamodb.put_item(TableName=table, Item=item(number))
@@ -195,11 +195,11 @@ def test_an_iterator_begins_where_it_is_told_to(engine: Engine, kind: str, truth
 
 
 def test_pages_of_a_stream(engine: Engine) -> None:
-    """Limit cuts a shard into pages, and NextShardIterator goes on where the last one ended."""
+    """Limit splits a shard into pages, and NextShardIterator continues after the last page."""
     table = engine.table(stream="NEW_IMAGE")
     for number in range(5):
         engine.dynamodb.put_item(TableName=table, Item=item(number))
-    engine.records(table)  # so that all are there
+    engine.records(table)  # wait for all records
     arn = engine.stream_arn(table)
     (shard, *_) = engine.streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
     answer = engine.streams.get_shard_iterator(

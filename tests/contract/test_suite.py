@@ -1,7 +1,7 @@
-"""What a fake of these services must get right, and where each point is held to the contract.
+"""The points that a fake of these services must get right, and the tests of each point.
 
-Every scenario runs on the fake, on moto and on MiniStack (and on ``--endpoint-url``) unless it says "fake" here: there
-no other engine can be made to do it, and AWS's documentation alone is the truth.
+Every scenario runs on the fake, on moto and on MiniStack (and on ``--endpoint-url``), unless this table says "fake": no
+other engine can be made to show that behaviour, so the reference is AWS's documentation.
 
 ====  =========================================================  =====================================================
 no.   point                                                      where
@@ -10,14 +10,14 @@ no.   point                                                      where
 2     all or nothing; reasons by position; Item with ALL_OLD      ``test_transactions``
 3     same token: no write, no record; other body: mismatch       ``test_transactions``; ten minutes: fake
 4     in progress; conflicts of transactions and single writes    fake, ``hold_transaction``: no engine raises them
-5     the commit went through, the answer was lost                fake, ``fail_next(after_commit=True)``
-6     interleaved, delayed, reordered; order per item             order per item: ``test_streams``; the rest: fake, for
-                                                                  the engines tell changes as they are committed
-7     no record for what changed nothing; images by view type     ``test_streams``
+5     the commit succeeded, the response was lost                 fake, ``fail_next(after_commit=True)``
+6     interleaved, delayed, reordered; order per item             order per item: ``test_streams``; the rest: fake, as
+                                                                  the engines report changes in the order of commits
+7     no record without a change; images by view type             ``test_streams``
 8     TTL's identity, capitalised and not                         fake, ``expire``: moto never deletes, and MiniStack
-                                                                  deletes once a minute and leaves no record
+                                                                  deletes once a minute and writes no record
 9     redelivery; the lowest number is the checkpoint             not here: it is Lambda's event source mapping, which
-                                                                  is no client that the library calls
+                                                                  is not a client that the library calls
 10    a poison record blocks its shard                            not here: the same
 11    Pipes: a bare array; Lambda: Records                        the shape of a record for Lambda: fake, with
                                                                   ``wire_record``; the array is the mapping's, as in 9
@@ -49,13 +49,13 @@ MODULES = (
 
 
 def test_each_deviation_names_a_scenario() -> None:
-    """A line of the table that no scenario reads any more is dead."""
+    """Every deviation belongs to an existing scenario."""
     scenarios = {name for module in MODULES for name in dir(import_module(f"{__package__}.{module}"))}
     assert {scenario.partition("[")[0] for _, scenario in DEVIATIONS} <= scenarios
 
 
 def test_the_fake_does_not_deviate() -> None:
-    """The fake is what is held to the truth: where it is wrong it is mended."""
+    """The fake has no known deviations: its errors are fixed."""
     assert {engine for engine, _ in DEVIATIONS} <= {"moto", "ministack"}
 
 
@@ -64,14 +64,14 @@ def test_the_fake_does_not_deviate() -> None:
     [
         ("sound", "truth", True),
         ("sound", "something else", False),
-        ("wrong", "its way", True),
+        ("wrong", "deviation", True),
         ("wrong", "truth", False),
         ("wrong", "something else", False),
     ],
 )
 def test_a_deviation_is_asserted(monkeypatch: pytest.MonkeyPatch, scenario: str, observed: str, *, holds: bool) -> None:
-    """A known deviation has to be as it is known: neither the truth nor anything third."""
-    monkeypatch.setitem(DEVIATIONS, ("engine", "wrong"), Instead("its way"))
+    """A known deviation must be exactly as listed: not AWS's result and not any other."""
+    monkeypatch.setitem(DEVIATIONS, ("engine", "wrong"), Instead("deviation"))
     engine = Engine(Backend("engine", None, None, None), scenario, pytest.fail)
     if holds:
         engine.holds(observed, "truth")
@@ -81,7 +81,7 @@ def test_a_deviation_is_asserted(monkeypatch: pytest.MonkeyPatch, scenario: str,
 
 
 def test_each_module_of_the_suite_says_what_it_is_about() -> None:
-    """The modules above are all, but for those of the fakes alone, of the proxy, of patterns, and this one."""
+    """MODULES lists all test modules, except this one and those of the fakes, the proxy and the patterns."""
     found = {path.stem for path in Path(__file__).parent.glob("test_*.py")}
     alone = {stem for stem in found if stem.startswith(("test_fake_", "test_fault_", "test_patterns_"))}
     assert found - alone - {"test_suite"} == set(MODULES)

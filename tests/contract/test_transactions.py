@@ -1,4 +1,4 @@
-"""TransactWriteItems: all or nothing, the reasons by position, the limits, the token."""
+"""TransactWriteItems: atomicity, cancellation reasons, limits and the token."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from botocore.exceptions import ClientError
 from .engine import outcome, put, update
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .engine import Engine
 
 KB = 1024
@@ -52,7 +54,7 @@ def test_a_transaction_commits_all_of_its_actions(engine: Engine) -> None:
 
 
 def test_a_cancelled_transaction_says_why_by_position(engine: Engine) -> None:
-    """Each action has its reason in its place: the literal None, and the old item only where ALL_OLD asks for it."""
+    """Each action has a reason at its position, "None" if it did not fail; only ALL_OLD adds the old item."""
     table = engine.table()
     old = {"pk": {"S": "there"}, "n": {"N": "7"}}
     engine.dynamodb.put_item(TableName=table, Item=old)
@@ -73,7 +75,7 @@ def test_a_cancelled_transaction_says_why_by_position(engine: Engine) -> None:
 
 
 def test_an_old_item_is_not_told_unasked(engine: Engine) -> None:
-    """Without ALL_OLD a failed condition brings no item, and a message only where something failed."""
+    """Without ALL_OLD a failed condition has no item, and only failed actions have a message."""
     table = engine.table()
     engine.dynamodb.put_item(TableName=table, Item={"pk": {"S": "there"}})
     with pytest.raises(ClientError) as caught:
@@ -85,7 +87,7 @@ def test_an_old_item_is_not_told_unasked(engine: Engine) -> None:
 
 
 def test_a_cancelled_transaction_writes_nothing(engine: Engine) -> None:
-    """One failed condition, and neither the actions before it nor those after it have happened."""
+    """If one condition fails, the actions before and after it are not applied."""
     table = engine.table()
     there = {"pk": {"S": "there"}, "n": {"N": "7"}}
     engine.dynamodb.put_item(TableName=table, Item=there)
@@ -111,7 +113,7 @@ def test_a_transaction_has_at_most_100_actions(engine: Engine, count: int, truth
 
 @pytest.mark.parametrize("second", ["put", "update", "delete", "check"])
 def test_an_item_stands_in_one_action_only(engine: Engine, second: str) -> None:
-    """Two actions for one item are refused, whatever they do."""
+    """Two actions for the same item are refused, whatever their types."""
     table = engine.table()
     actions = {
         "put": put(table),
@@ -126,7 +128,7 @@ def test_an_item_stands_in_one_action_only(engine: Engine, second: str) -> None:
 @pytest.mark.parametrize("operation", ["put_item", "transact_write_items"])
 @pytest.mark.parametrize(("surplus", "truth"), [(0, "ok"), (1, "invalid")])
 def test_an_item_has_at_most_400_kb(engine: Engine, operation: str, surplus: int, truth: str) -> None:
-    """An item of 400 KB, its attributes' names counted, is taken; one byte more is refused."""
+    """An item of 400 KB, including its attribute names, is accepted; one byte more is refused."""
     table = engine.table()
     action = put(table, "a", x={"S": "x" * (400 * KB - len("pk") - len("a") - len("x") + surplus)})
     request = action["Put"] if operation == "put_item" else {"TransactItems": [action]}
@@ -144,7 +146,7 @@ def test_an_update_can_outgrow_400_kb(engine: Engine) -> None:
 
 
 def test_a_transaction_has_at_most_4_mb(engine: Engine) -> None:
-    """Eleven items of 390 KB are more than 4 MB together, and refused."""
+    """Eleven items of 390 KB exceed 4 MB together and are refused."""
     table = engine.table()
     actions = [put(table, str(number), x={"S": "x" * 390 * KB}) for number in range(11)]
     engine.holds(outcome(engine.dynamodb.transact_write_items, TransactItems=actions), "invalid")
@@ -171,13 +173,48 @@ def test_a_table_that_is_not_there(engine: Engine) -> None:
 )
 @pytest.mark.parametrize("kind", ["Put", "Delete"])
 def test_a_key_that_is_not_the_tables(engine: Engine, kind: str, key: dict[str, Any]) -> None:
-    """A key that misses an attribute, or has one of a wrong type, empty or too long, is refused; nothing is written."""
+    """A key with a missing, empty or too long attribute or one of a wrong type is refused; nothing is written."""
     table = engine.table("pk", "sk")
     action = {"Put": {"Item": key}, "Delete": {"Key": key}}[kind]
     sound = {"Put": {"TableName": table, "Item": {"pk": {"S": "b"}, "sk": {"S": "b"}}}}
     actions = [sound, {kind: {"TableName": table, **action}}]
     happened = outcome(engine.dynamodb.transact_write_items, TransactItems=actions)
     engine.holds((happened, engine.dynamodb.scan(TableName=table)["Count"]), ("invalid", 0))
+
+
+@pytest.mark.parametrize("kind", ["Put", "Update", "Delete", "ConditionCheck"])
+@pytest.mark.parametrize("empty", ["pk", "sk"])
+def test_an_empty_key_fails_the_request(engine: Engine, kind: str, empty: str) -> None:
+    """An empty text in a key fails a transaction as a whole, and a single write, with a ValidationException."""
+    table = engine.table("pk", "sk")
+    key = {"pk": {"S": "a"}, "sk": {"S": "a"}, empty: {"S": ""}}
+    request: dict[str, Any] = {"TableName": table, "Item" if kind == "Put" else "Key": key}
+    single = {
+        "Put": engine.dynamodb.put_item,
+        "Update": engine.dynamodb.update_item,
+        "Delete": engine.dynamodb.delete_item,
+        "ConditionCheck": engine.dynamodb.get_item,
+    }[kind]
+    if kind == "Update":
+        request |= {"UpdateExpression": "SET n = :n", "ExpressionAttributeValues": {":n": {"N": "1"}}}
+    happened = [_code(single, **request)]
+    if kind == "ConditionCheck":
+        request |= {"ConditionExpression": "attribute_not_exists(pk)"}
+    sound = {"Put": {"TableName": table, "Item": {"pk": {"S": "b"}, "sk": {"S": "b"}}}}
+    happened.append(_code(engine.dynamodb.transact_write_items, TransactItems=[sound, {kind: request}]))
+    count = engine.dynamodb.scan(TableName=table)["Count"]
+    engine.holds((happened, count), (["ValidationException"] * 2, 0))
+
+
+def _code(call: Callable[..., Any], **request: Any) -> str:
+    try:
+        call(**request)
+    except ClientError as error:
+        code: str = error.response["Error"]["Code"]
+        return code
+    except Exception:
+        return "breaks"
+    return "ok"
 
 
 def test_a_key_with_too_many_attributes(engine: Engine) -> None:
@@ -188,7 +225,7 @@ def test_a_key_with_too_many_attributes(engine: Engine) -> None:
 
 
 def test_the_same_token_and_body_again_write_nothing(engine: Engine) -> None:
-    """A repeated ClientRequestToken with its body is a success, with neither a write nor a stream record."""
+    """A repeated request with the same ClientRequestToken succeeds without a write or a stream record."""
     table = engine.table(stream="NEW_IMAGE")
     request = {"TransactItems": [update(table)], "ClientRequestToken": f"again-{table[-12:]}"}
     happened = [outcome(engine.dynamodb.transact_write_items, **request) for _ in range(2)]
@@ -198,7 +235,7 @@ def test_the_same_token_and_body_again_write_nothing(engine: Engine) -> None:
 
 
 def test_the_same_token_with_another_body_is_refused(engine: Engine) -> None:
-    """A ClientRequestToken with another body than before is a mismatch, and writes nothing."""
+    """A used ClientRequestToken with another body is refused as a mismatch, and nothing is written."""
     table = engine.table()
     token = f"other-{table[-12:]}"
     happened = [
@@ -210,7 +247,7 @@ def test_the_same_token_with_another_body_is_refused(engine: Engine) -> None:
 
 
 def test_without_a_token_two_calls_are_two_transactions(engine: Engine) -> None:
-    """The token that botocore draws serves its own retries: a second call acts a second time."""
+    """botocore's generated token covers only its own retries: a second call writes again."""
     table = engine.table()
     for _ in range(2):
         engine.dynamodb.transact_write_items(TransactItems=[update(table)])
@@ -218,7 +255,7 @@ def test_without_a_token_two_calls_are_two_transactions(engine: Engine) -> None:
 
 
 def test_of_eight_at_once_each_acknowledged_write_stands(engine: Engine) -> None:
-    """Eight threads count one item up under its version: it ends at the number of the transactions that succeeded."""
+    """Eight threads increment an item conditionally; its final value is the number of successful transactions."""
     table = engine.table()
     engine.dynamodb.put_item(TableName=table, Item={"pk": {"S": "a"}, "n": {"N": "0"}})
 
@@ -243,7 +280,7 @@ def test_of_eight_at_once_each_acknowledged_write_stands(engine: Engine) -> None
 
 @pytest.mark.parametrize("wanted", ["ALL_OLD", "NONE"])
 def test_a_single_write_tells_the_old_item_when_asked(engine: Engine, wanted: str) -> None:
-    """A put whose condition fails brings the item that it met with ALL_OLD, and not otherwise."""
+    """A put whose condition fails returns the existing item only with ALL_OLD."""
     table = engine.table()
     old = {"pk": {"S": "a"}, "n": {"N": "7"}}
     engine.dynamodb.put_item(TableName=table, Item=old)
@@ -270,7 +307,7 @@ def test_a_single_write_tells_the_old_item_when_asked(engine: Engine, wanted: st
     ],
 )
 def test_an_update_returns_what_is_asked_for(engine: Engine, wanted: str, truth: Any) -> None:
-    """ReturnValues chooses between the item's images, whole or only what was updated."""
+    """ReturnValues selects the old or the new image, complete or only the updated attributes."""
     table = engine.table()
     engine.dynamodb.put_item(TableName=table, Item={"pk": {"S": "a"}, "n": {"N": "1"}, "m": {"N": "5"}})
     answer = engine.dynamodb.update_item(**update(table)["Update"], ReturnValues=wanted)

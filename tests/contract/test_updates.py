@@ -1,4 +1,4 @@
-"""Update expressions: what an item becomes, and what is refused."""
+"""Update expressions: their effects on an item, and the expressions that are refused."""
 
 from __future__ import annotations
 
@@ -121,20 +121,20 @@ INVALID = [
 
 
 def asked(expression: str) -> dict[str, Any]:
-    """The parameters of an update: of the values, those that it uses."""
+    """Return the parameters of an update, with only the values that it uses."""
     words = expression.replace(",", " ").replace(")", " ").replace("(", " ").split()
     values = {word: VALUES[word] for word in words if word in VALUES}
     return {"UpdateExpression": expression, **({"ExpressionAttributeValues": values} if values else {})}
 
 
 def changed(engine: Engine, table: str) -> dict[str, Any]:
-    """What became of the item: the attributes that are new or other than before, and None for those that are gone."""
+    """Return the item's new and changed attributes, and None for each removed one."""
     before, after = with_sorted_sets(ITEM), with_sorted_sets(engine.item(table) or {})
     return {name: after.get(name) for name in {**before, **after} if before.get(name) != after.get(name)}
 
 
 def with_sorted_sets(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The item with its sets' members sorted, for they have no order."""
+    """Return the item with its sets' members sorted, because sets have no order."""
     return {
         name: {tag: sorted(value) if tag in ("SS", "NS") else value for tag, value in typed.items()}
         for name, typed in item.items()
@@ -143,7 +143,7 @@ def with_sorted_sets(item: Mapping[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("expression", "changes"), [pytest.param(*case, id=case[0]) for case in CHANGES])
 def test_an_update(engine: Engine, expression: str, changes: dict[str, Any]) -> None:
-    """An update changes what it names and nothing else, each operand read as it was before."""
+    """An update changes only the attributes that it names, and its operands have the values before the update."""
     table = engine.table()
     engine.dynamodb.put_item(TableName=table, Item=ITEM)
     observed: Any = outcome(engine.dynamodb.update_item, TableName=table, Key={"pk": {"S": "a"}}, **asked(expression))
@@ -155,7 +155,7 @@ def test_an_update(engine: Engine, expression: str, changes: dict[str, Any]) -> 
 @pytest.mark.parametrize("expression", [pytest.param(text, id=text or "empty") for text in INVALID])
 @pytest.mark.parametrize("operation", ["update_item", "transact_write_items"])
 def test_an_update_that_is_refused(engine: Engine, operation: str, expression: str) -> None:
-    """An update that is no expression, or that its item doesn't allow, is refused and changes nothing."""
+    """An update that is not a valid expression, or does not fit its item, is refused and changes nothing."""
     table = engine.table()
     engine.dynamodb.put_item(TableName=table, Item=ITEM)
     action = {"TableName": table, "Key": {"pk": {"S": "a"}}, **asked(expression)}
@@ -165,7 +165,7 @@ def test_an_update_that_is_refused(engine: Engine, operation: str, expression: s
 
 
 def test_an_update_creates_its_item(engine: Engine) -> None:
-    """An update of an item that isn't there makes one of its key and the changes."""
+    """An update of a missing item creates it from the key and the changes."""
     table = engine.table()
     engine.dynamodb.update_item(TableName=table, Key={"pk": {"S": "a"}}, **asked("SET x = :text ADD n :one"))
     engine.holds(engine.item(table), {"pk": {"S": "a"}, "x": {"S": "new"}, "n": {"N": "1"}})

@@ -1,4 +1,4 @@
-"""Typed values: how they are kept, and which are refused."""
+"""Typed values: their stored form, and the values that are refused."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ NO_NUMBERS = [
 
 
 def nested(levels: int) -> dict[str, Any]:
-    """A list in a list in a list, so many of them, around a text."""
+    """Return a string in so many nested lists."""
     value: dict[str, Any] = {"S": "core"}
     for _ in range(levels):
         value = {"L": [value]}
@@ -81,7 +81,7 @@ REFUSED: dict[str, Any] = {
 
 
 def put(engine: Engine, typed: dict[str, Any]) -> tuple[str, Any]:
-    """How a put of a value went, and the value as it is read afterwards."""
+    """Put an item with a value; return the outcome and the stored value."""
     table = engine.table()
     happened = outcome(engine.dynamodb.put_item, TableName=table, Item={"pk": {"S": "a"}, "x": typed})
     return happened, (engine.item(table) or {}).get("x") if happened == "ok" else None
@@ -89,30 +89,30 @@ def put(engine: Engine, typed: dict[str, Any]) -> tuple[str, Any]:
 
 @pytest.mark.parametrize("given", NUMBERS)
 def test_a_number_is_kept_in_one_plain_form(engine: Engine, given: str) -> None:
-    """A number comes back without exponent, sign or zeros that say nothing, and with all its 38 digits."""
+    """A number is returned without exponent, redundant sign or zeros, and with all of its up to 38 digits."""
     engine.holds(put(engine, {"N": given}), ("ok", {"N": NUMBERS[given]}))
 
 
 @pytest.mark.parametrize("given", [pytest.param(text, id=text or "empty") for text in NO_NUMBERS])
 def test_what_is_no_number_is_refused(engine: Engine, given: str) -> None:
-    """Text that is no number, 39 digits, and magnitudes out of range are refused."""
+    """Text that is not a number, 39 digits, and magnitudes out of range are refused."""
     engine.holds(put(engine, {"N": given})[0], "invalid")
 
 
 @pytest.mark.parametrize("kind", KEPT)
 def test_a_value_is_kept(engine: Engine, kind: str) -> None:
-    """A value comes back as it was put: empty text and binary outside of keys, lists, maps, 32 levels of them."""
+    """A value is returned as it was put, including empty strings and binary outside keys, and 32 levels of nesting."""
     engine.holds(put(engine, KEPT[kind]), ("ok", KEPT[kind]))
 
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_a_value_is_refused(engine: Engine, kind: str) -> None:
-    """An empty set, a member twice, a false null, no type or two of them, 33 levels: refused, however deep it is."""
+    """Empty sets, duplicate members, a false null, no type or two types, and 33 levels are refused at any depth."""
     engine.holds(put(engine, REFUSED[kind])[0], "invalid")
 
 
 def test_the_value_of_an_expression_is_checked_too(engine: Engine) -> None:
-    """A value that no item could hold is refused in an expression."""
+    """A value that an item can't contain is refused in an expression too."""
     table = engine.table()
     happened = outcome(
         engine.dynamodb.update_item,
@@ -125,7 +125,7 @@ def test_the_value_of_an_expression_is_checked_too(engine: Engine) -> None:
 
 
 def test_a_number_is_one_key_however_it_is_written(engine: Engine) -> None:
-    """1, 1.0 and 1e0 name one item."""
+    """1, 1.0 and 1e0 are the same key."""
     table = engine.table("pk", pk="N")
     for number in ("1", "1.0"):
         engine.dynamodb.put_item(TableName=table, Item={"pk": {"N": number}})

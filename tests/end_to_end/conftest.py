@@ -1,4 +1,4 @@
-"""The example's own commands, run as a reader would run them, in a temporary folder that must be empty afterwards."""
+"""Fixtures that run the example's commands with a temporary folder, which must be empty afterwards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATIENCE = 120.0
 
 
 class Running:
-    """A command of the example that has been started."""
+    """A started command of the example."""
 
     def __init__(self, project: Path, temporary: Path, arguments: tuple[str, ...]) -> None:
         engine = os.environ.get("DYNAMO_OUTBOX_MINISTACK", str(PROJECT / ".venv-ministack" / "bin" / "ministack"))
@@ -42,25 +42,25 @@ class Running:
         self.printed = ""
 
     def read_until(self, text: str) -> str:
-        """What it has printed, once `text` is in it."""
+        """Read until `text` is printed; return all output so far."""
         assert self.process.stdout is not None
         deadline = time.monotonic() + PATIENCE
         while text not in self.printed:
             readable, _, _ = select.select([self.process.stdout], [], [], 1)
             piece = os.read(self.process.stdout.fileno(), 65536).decode() if readable else ""
             self.printed += piece
-            assert piece or not readable, f"it ended without printing {text!r}:\n{self.printed}"
-            assert time.monotonic() < deadline, f"it did not print {text!r}:\n{self.printed}"
+            assert piece or not readable, f"the command ended without printing {text!r}:\n{self.printed}"
+            assert time.monotonic() < deadline, f"the command did not print {text!r} in time:\n{self.printed}"
         return self.printed
 
     def finish(self) -> int:
-        """Its exit code, once it has ended."""
+        """Wait until the command ends; return its exit code."""
         output, _ = self.process.communicate(timeout=PATIENCE)
         self.printed += output.decode()
         return self.process.returncode
 
     def leftovers(self) -> list[str]:
-        """Files in its temporary folder, and processes that name it."""
+        """Return the files in the temporary folder and the processes with that folder in their command line."""
         processes = [
             command
             for folder in Path("/proc").glob("[0-9]*")
@@ -72,13 +72,13 @@ class Running:
 def _command_line(process: Path) -> str:
     try:
         return (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:  # it has ended meanwhile
+    except OSError:  # the process has ended
         return ""
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    """Starts commands of the example, and ends what is still running when the test is over."""
+    """Return a function that starts commands of the example; those still running are stopped after the test."""
     started: list[Running] = []
 
     def start(*arguments: str, project: Path = PROJECT) -> Running:

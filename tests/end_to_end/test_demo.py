@@ -1,4 +1,4 @@
-"""`make demo`: the whole way in all three ways, and what it says when a part of it is broken."""
+"""`make demo`: a complete run in each of the three modes, and the output when a part is broken."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REMOVED = "BookRemoved printed: Team Topologies was removed!"
     [("outbox-pipe", "pipe template"), ("outbox-relay", "OutboxRelay  "), ("cdc", "ChangeProcessor  ")],
 )
 def test_a_book_travels(start: Callable[..., Running], mode: str, carrier: str) -> None:
-    """In each mode the book is added once though its record is delivered twice, refused again, and removed."""
+    """In each mode the book is added, a second request is refused, a redelivery is ignored, and the book is removed."""
     demo = start("demo", mode)
     assert demo.finish() == 0, demo.printed
     hops = [line.strip() for line in demo.printed.splitlines() if line.startswith("  ")]
@@ -37,18 +37,18 @@ def test_a_book_travels(start: Callable[..., Running], mode: str, carrier: str) 
         "POST /book → 201",
         carrier,
         ADDED,
-        "COMPLETED: inbox#BookAdded#",
+        "COMPLETED: inbox#BookAdded#OutboxDemo.Books#",
         "books presented: 1",
         "POST /book → 409",
         "nothing written",
-        "carried once more",
+        "delivered again",
         DUPLICATE,
         "DELETE /book → 204",
         REMOVED,
-        "COMPLETED: BookRemoved#",
+        "COMPLETED: call#BookRemoved#OutboxDemo.Books#",
     ]
     if mode == "outbox-relay":
-        wanted.append("Redrive tried it again")
+        wanted.append("Redrive tried the record again")
     positions = [next((n for n, line in enumerate(hops) if text in line), -1) for text in wanted]
     assert positions == sorted(positions), demo.printed
     assert -1 not in positions, demo.printed
@@ -56,7 +56,7 @@ def test_a_book_travels(start: Callable[..., Running], mode: str, carrier: str) 
 
 
 class Break(NamedTuple):
-    """One part of the project, broken, and the hop at which the demo must say so."""
+    """A change that breaks one part of the project, and the hop at which the demo must fail."""
 
     file: str
     old: str
@@ -131,7 +131,7 @@ class Break(NamedTuple):
     ],
 )
 def test_a_broken_hop_is_named(start: Callable[..., Running], tmp_path: Path, broken: Break) -> None:
-    """With one part broken, the demo ends with 1 and names the hop at which it shows."""
+    """If one part is broken, the demo exits with 1 and names the hop that failed."""
     project = tmp_path / "project"
     for name in ("src", "examples"):
         shutil.copytree(PROJECT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -150,7 +150,7 @@ def test_a_broken_hop_is_named(start: Callable[..., Running], tmp_path: Path, br
 
 
 def test_ctrl_c_leaves_nothing(start: Callable[..., Running]) -> None:
-    """Interrupted in the middle, the demo ends with 130 and leaves neither a process nor a file."""
+    """An interrupted demo exits with 130 and leaves no process and no file."""
     demo = start("demo", "outbox-pipe")
     demo.read_until("POST /book → 201")
     demo.process.send_signal(signal.SIGINT)
@@ -159,7 +159,7 @@ def test_ctrl_c_leaves_nothing(start: Callable[..., Running]) -> None:
 
 
 def test_the_engine_ends_with_a_killed_demo(start: Callable[..., Running]) -> None:
-    """Even when the demo is killed outright, the engine, its workers and its folder go."""
+    """If the demo is killed, the engine and its workers end and the engine's folder is removed."""
     demo = start("demo", "outbox-pipe")
     demo.read_until("POST /book → 201")
     demo.process.kill()
@@ -171,7 +171,7 @@ def test_the_engine_ends_with_a_killed_demo(start: Callable[..., Running]) -> No
 
 
 def test_an_engine_that_is_missing_is_named(start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where MiniStack isn't installed, the demo says so, says what to do, and ends with 1."""
+    """If MiniStack is not installed, the demo says so, says what to do, and exits with 1."""
     monkeypatch.setenv("DYNAMO_OUTBOX_MINISTACK", "no-such-ministack")
     demo = start("demo", "outbox-pipe")
     assert demo.finish() == 1

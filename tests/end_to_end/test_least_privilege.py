@@ -1,4 +1,4 @@
-"""What each function of the example calls, recorded on its way to the engine, and what its role allows: the same."""
+"""Each function of the example calls exactly the actions that its role allows; a proxy records the calls."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ IN_TRANSACTIONS = {
 }
 """https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html"""
 BY_LAMBDA_ITSELF = {
-    # it writes what a function prints: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html
+    # to write a function's output: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html
     *("logs:CreateLogStream", "logs:PutLogEvents"),
-    # it reads the stream: https://docs.aws.amazon.com/lambda/latest/dg/services-ddb.html
+    # to read the stream: https://docs.aws.amazon.com/lambda/latest/dg/services-ddb.html
     *("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"),
-    # it keeps the records that it gives up: https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
+    # to store records that it stops retrying: https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
     *("s3:ListBucket", "s3:PutObject"),
-    # and the event: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
+    # and events that it stops retrying: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
     "sqs:SendMessage",
 }
-"""What a role allows although its function never calls it: Lambda does, in the role's name, which no engine shows."""
+"""Actions in a role that Lambda itself calls with that role; no engine shows these calls."""
 IN_DOUBT = (RESET, error_response("ValidationException"))
-"""A request that may have arrived or not, and a refusal of its repetition."""
+"""A request with an unknown outcome, and a rejection of its retry."""
 
 Allowed = set[tuple[str, str]]
-"""Actions, each with the logical id of what it is done to."""
+"""Actions, each with the logical id of its resource."""
 
 
 class Recorder:
-    """Stands between one function and the engine."""
+    """Recorder of the requests between one function and the engine."""
 
     def __init__(self, engine: MiniStack) -> None:
         self.faults: dict[str, list[Fault]] = defaultdict(list)
@@ -60,12 +60,12 @@ class Recorder:
         return self.faults[operation].pop(0) if self.faults[operation] else None
 
     def called(self, logical_ids: Mapping[str, str]) -> Allowed:
-        """The actions that its requests need."""
+        """Return the actions that the function's requests need."""
         return {(action, logical_ids[name]) for each in self.proxy.exchanges for action, name in needed(each)}
 
 
 def needed(exchange: Exchange) -> Iterator[tuple[str, str]]:
-    """The actions that a request needs, each with the physical name of what it is done to."""
+    """Yield the actions that a request needs, each with the physical name of its resource."""
     match exchange.operation:
         case "TransactWriteItems":
             for action in exchange.request["TransactItems"]:
@@ -80,7 +80,7 @@ def needed(exchange: Exchange) -> Iterator[tuple[str, str]]:
 
 
 def allowed(stage: Stage, role: str) -> Allowed:
-    """What a deployed role allows."""
+    """Return the actions that a deployed role allows."""
     found = set()
     for policy in stage.stack.resources[role]["Properties"]["Policies"]:
         for statement in policy["PolicyDocument"]["Statement"]:
@@ -101,7 +101,7 @@ def logical_id(resource: Any) -> str:
 
 
 def lambdas_own(stage: Stage, name: str) -> Allowed:
-    """What Lambda does in the name of a function's role."""
+    """Return the actions that Lambda itself calls with a function's role."""
     own = {("logs:CreateLogStream", f"{name}Log"), ("logs:PutLogEvents", f"{name}Log")}
     if f"{name}EventInvokeConfig" in stage.stack.resources:
         own.add(("sqs:SendMessage", "ConsumerDeadLetters"))
@@ -114,7 +114,7 @@ def lambdas_own(stage: Stage, name: str) -> Allowed:
 
 
 def send_through(engine: MiniStack, function: str, proxy: FaultProxy) -> None:
-    """Let a deployed function find AWS behind the proxy."""
+    """Set the proxy as the AWS endpoint of a deployed function."""
     client = engine.client("lambda")
     variables = client.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
     variables["AWS_ENDPOINT_URL"] = proxy.endpoint_url
@@ -122,7 +122,7 @@ def send_through(engine: MiniStack, function: str, proxy: FaultProxy) -> None:
 
 
 def what_fails(stage: Stage, recorders: Mapping[str, Recorder]) -> None:
-    """What the demo doesn't show: reading, commits in doubt, handlers that raise, events that are parked and sent."""
+    """Exercise what the demo leaves out: reads, uncertain commits, handlers that raise, parked and redriven events."""
     book = {"name": "Domain-Driven Design", "authors": ["Eric Evans"], "year": 2003}
     url = f"{stage.url}/book"
     assert request("POST", url, json.dumps(book).encode())[0] == 201
@@ -131,7 +131,7 @@ def what_fails(stage: Stage, recorders: Mapping[str, Recorder]) -> None:
         for name, method, body in (("AddBook", "POST", {**book, "name": "Lost"}), ("RemoveBook", "DELETE", book)):
             recorders[name].faults["TransactWriteItems"] += IN_DOUBT
             assert request(method, url, json.dumps(body).encode())[0] == 500
-            assert recorders[name].proxy.exchanges[-1].operation == "PutItem", "no void marker was put"
+            assert recorders[name].proxy.exchanges[-1].operation == "PutItem", "the function wrote no void marker"
     event = next(event for event in stage.bus_events() if event["detail-type"] == "BookAdded")
     recorders["BookAdded"].faults["TransactWriteItems"] += IN_DOUBT
     stage.invoke("BookAdded", {**event, "detail": renamed(event["detail"], "unheard")})
@@ -147,7 +147,7 @@ def renamed(detail: dict[str, Any], event_id: str) -> dict[str, Any]:
 
 
 def park_and_redrive(stage: Stage, carrier: Recorder) -> None:
-    """An event that the bus refuses is parked, which the alarm's filter sees, and sent when it is redriven."""
+    """Check that a rejected event is parked, that its log line matches the alarm's filter, and that it is redriven."""
     before = len(stage.bus_events())
     carrier.faults["PutEvents"].append(partial_failure({0: "MalformedDetail"}))
     body = {"name": "Release It", "authors": ["Michael Nygard"], "year": 2007}
@@ -165,14 +165,14 @@ def park_and_redrive(stage: Stage, carrier: Recorder) -> None:
 
 
 def table_of(calls: Mapping[str, Allowed]) -> str:
-    """Functions and what they call, for the eye."""
+    """Return a readable table of the functions and their calls."""
     rows = [(name, action, thing) for name in sorted(calls) for action, thing in sorted(calls[name])]
     return "\n".join(f"{name:<16} {action:<28} {thing}" for name, action, thing in rows)
 
 
-@pytest.mark.parametrize("name", ["outbox-relay", "cdc"])  # with the pipe it is the same without relay and redrive
+@pytest.mark.parametrize("name", ["outbox-relay", "cdc"])  # with the pipe: the same without relay and redrive
 def test_each_function_may_do_what_it_does_and_nothing_else(name: str, tmp_path: Path) -> None:
-    """Through the whole demo and its failures, each function makes every call that its role allows, and no other."""
+    """In the demo and in failures, each function makes every call that its role allows, and no other call."""
     mode = MODES[name]
     with MiniStack() as engine, HttpApi() as api, ExitStack() as proxies:
         stage = standing(engine, mode, build_zip(tmp_path / "books.zip"), api)

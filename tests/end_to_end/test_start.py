@@ -1,4 +1,4 @@
-"""`make start` and `make start-cdc`: the service stays up and answers as the README says."""
+"""`make start` and `make start-cdc`: the service runs and responds as the README says."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ INPUT = (PROJECT / "examples" / "books" / "input.json").read_bytes()
 
 @pytest.mark.parametrize("mode", ["outbox-pipe", "cdc"])
 def test_the_service_stays_up(start: Callable[..., Running], mode: str) -> None:
-    """POST answers 201 and DELETE 204, the consumers' lines appear, and Ctrl-C ends it without a trace."""
+    """POST returns 201 and DELETE 204, the consumers' output appears, and Ctrl-C stops the service and cleans up."""
     port = free_port()
     service = start("start", mode, "--port", str(port))
-    service.read_until("Ctrl-C ends it")
+    service.read_until("Press Ctrl-C to stop")
     url = f"http://localhost:{port}/book"
     assert request("POST", url, INPUT)[0] == 201
     service.read_until("BookAdded: Team Topologies (2019) by Manuel Pais, Matthew Skelton was added!")
@@ -40,7 +40,7 @@ def test_the_service_stays_up(start: Callable[..., Running], mode: str) -> None:
 
 
 def test_a_taken_port_is_said(start: Callable[..., Running]) -> None:
-    """A port that is taken is named, with what to do, and the command ends with 1."""
+    """If the port is taken, the command names it, says what to do, and exits with 1."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         service = start("start", "outbox-pipe", "--port", str(port))

@@ -1,6 +1,6 @@
-"""``python -m tests.proof [--scale short|full]``: runs every part and prints the table of faults and outcomes.
+"""Run the parts of the proof and print a table of faults and outcomes: ``python -m tests.proof [--scale short|full]``.
 
-Ends with 1 when anything was lost or applied twice, or when nothing was tried.
+Exits with 1 if anything was lost or applied twice, or if nothing was tried.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ PARTS: tuple[str, ...] = (
     "mutations",
     "comparison",
 )
-"""The parts, in the order in which they are run: modules of this package with ``run(scale) -> list[Row]``."""
+"""The parts in the order of execution: modules of this package with ``run(scale) -> list[Row]``."""
 
 
 def run(scale: Scale, parts: Sequence[str] = PARTS) -> list[Row]:
-    """The rows of all parts."""
+    """Run the parts and return their rows."""
     rows: list[Row] = []
     for part in parts:
         print(f"{part} …", file=sys.stderr, flush=True)
@@ -42,11 +42,11 @@ def run(scale: Scale, parts: Sequence[str] = PARTS) -> list[Row]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the parts, print the table, and say by the exit status whether the claims hold."""
+    """Run the parts, print the table, and return the exit status: 0 if all claims hold."""
     parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
     parser.add_argument("--scale", choices=("short", "full"), default="full")
-    parser.add_argument("parts", nargs="*", default=PARTS, help="of these parts only")
-    parser.add_argument("--write", action="store_true", help="write the table into docs/proof.md, too")
+    parser.add_argument("parts", nargs="*", default=PARTS, help="run only these parts")
+    parser.add_argument("--write", action="store_true", help="also write the table to docs/proof.md")
     given = parser.parse_args(arguments)
     rows = run(given.scale, given.parts)
     print(table(rows))

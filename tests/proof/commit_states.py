@@ -1,7 +1,7 @@
-"""Transactions whose requests are lost, late, answered wrongly or cut short, as a state machine over the commit proof.
+"""State machine: commits whose requests are lost, late, answered wrongly, or sent by killed or paused callers.
 
-Each transaction adds one to a counter of its own and emits an event. Whatever the caller was told (committed, refused,
-void, unknown and later settled) has to be so, and to stay so when late requests arrive and tokens die.
+Each transaction adds one to its own counter and emits an event. The outcome reported to the caller (committed, refused,
+void, or settled later) must be true, and stay true when late requests arrive and tokens expire.
 """
 
 from __future__ import annotations
@@ -16,25 +16,44 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from dynamo_outbox import Event, Retry, TransactionalOutbox
 from dynamo_outbox.errors import CommitUnknownError, TransactionCanceledError, TransactionVoidedError
+from dynamo_outbox.events.ids import uuid7
 
 from ..doubles import FakeClock, fake_dynamodb
 from .network import CrashError, Fate, Network
 from .report import Row
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from .report import Scale
 
 __all__ = ["CommitStates", "run"]
 
 FATES = st.lists(st.sampled_from(list(Fate)), max_size=8)
 SIGNATURE_LIFE = timedelta(minutes=5)
-"""How long after its signing AWS takes a request, less than a token lives.
+"""The time after signing during which AWS accepts a request; shorter than a token's lifetime.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_aws-signing.html"""
 RUNS = {"short": 100, "full": 1000}
+PAUSE = timedelta(minutes=11)
+"""Longer than a token's lifetime."""
+
+
+class PausedClock(FakeClock):
+    """Clock of a process that is paused during each wait: its waits take longer than a token lives."""
+
+    def __init__(self, true: FakeClock) -> None:
+        super().__init__()
+        self._true = true
+
+    def now(self) -> datetime:
+        return self._true.now()
+
+    def advance(self, duration: timedelta) -> None:
+        self._true.advance(duration + PAUSE)
 
 
 class CommitStates(RuleBasedStateMachine):
-    """Transactions, each under a key of its own, and what their callers were told."""
+    """Transactions with separate keys, and the outcomes reported to their callers."""
 
     steps = 0
     outcomes: ClassVar[Counter[str]] = Counter()
@@ -45,29 +64,36 @@ class CommitStates(RuleBasedStateMachine):
         self.fake = fake_dynamodb({"counters": ("id",), "events": ("pk", "sk")}, self.clock)
         self.network = Network(self.fake)
         self.told: dict[str, bool] = {}
-        """Committed or not, by transaction, where the caller was told."""
+        """Reported outcomes by transaction: committed or not."""
         self.unknown: dict[str, CommitUnknownError] = {}
         self.crashed: dict[str, Event] = {}
         self.begun = 0
 
-    def outbox(self, timeout: int) -> TransactionalOutbox:
+    def outbox(self, timeout: int, *, paused: bool = False) -> TransactionalOutbox:
         return TransactionalOutbox(
             "events",
             source="Proof",
             client=self.network,
-            clock=self.clock,
+            clock=PausedClock(self.clock) if paused else self.clock,
             retry=Retry(timeout=timedelta(seconds=timeout)),
         )
 
-    @rule(fates=FATES, timeout=st.sampled_from([0, 5, 500]), has_event=st.booleans())
-    def commit(self, fates: list[Fate], timeout: int, has_event: bool) -> None:
-        """A caller commits a transaction, its requests met by these fates."""
+    @rule(
+        fates=FATES,
+        timeout=st.sampled_from([0, 5, 500]),
+        has_event=st.booleans(),
+        is_dated=st.booleans(),
+        paused=st.booleans(),
+    )
+    def commit(self, fates: list[Fate], timeout: int, has_event: bool, is_dated: bool, paused: bool) -> None:
+        """Commit a transaction whose requests meet these fates; its event's id may hold the time of its creation."""
         self.begun += 1
         name = f"t{self.begun}"
         self.network.fates = list(fates)
-        event = Event("Counted", {"name": name}, time=self.clock.now())
+        created = uuid7(int(self.clock.now().timestamp()) * 1_000_000_000, self.begun.to_bytes(8))
+        event = Event("Counted", {"name": name}, id=created if is_dated else name, time=self.clock.now())
         try:
-            with self.outbox(timeout).transaction() as tx:
+            with self.outbox(timeout, paused=paused).transaction() as tx:
                 tx.update("counters", {"id": name}, add={"n": 1})
                 if has_event:
                     tx.emit(event)
@@ -84,7 +110,7 @@ class CommitStates(RuleBasedStateMachine):
             if has_event:
                 self.crashed[name] = event
         except Exception as error:
-            if "Throttling" not in str(error):  # botocore's own: it was refused before anything was done
+            if "Throttling" not in str(error):  # raised by botocore: the request was refused before the write
                 raise
             self.told[name] = False
             CommitStates.outcomes["refused"] += 1
@@ -93,33 +119,33 @@ class CommitStates(RuleBasedStateMachine):
     @precondition(lambda self: self.network.on_their_way)
     @rule(data=st.data())
     def arrive(self, data: st.DataObject) -> None:
-        """A request that was given up arrives."""
+        """Deliver a late request."""
         self._arrive(data.draw(st.integers(0, len(self.network.on_their_way) - 1)))
 
     def _arrive(self, which: int) -> None:
         late = self.network.on_their_way[which]
         has_event = late.operation == "put_item" or len(late.request["TransactItems"]) > 1
         if not has_event and self.clock.now() - late.sent_at > SIGNATURE_LIFE:
-            self.network.on_their_way.pop(which)  # without an event only this keeps it from counting again
+            self.network.on_their_way.pop(which)  # without an event, only the signature's age prevents a second write
         else:
             self.network.arrive(which)
 
     @rule(minutes=st.sampled_from([1, 5, 9, 11, 60]))
     def wait(self, minutes: int) -> None:
-        """Time passes, and tokens die."""
+        """Advance the clock; tokens expire."""
         self.clock.advance(timedelta(minutes=minutes))
 
     @precondition(lambda self: self.unknown)
     @rule(fates=FATES, data=st.data())
     def settle(self, fates: list[Fate], data: st.DataObject) -> None:
-        """A caller that was told nothing asks again."""
+        """Settle a commit whose outcome the caller does not know."""
         name = data.draw(st.sampled_from(sorted(self.unknown)))
         self._settle(name, self.unknown[name], fates)
 
     @precondition(lambda self: self.crashed)
     @rule(fates=FATES, data=st.data())
     def settle_after_a_crash(self, fates: list[Fate], data: st.DataObject) -> None:
-        """Another process, which knows the event, asks what became of a transaction whose caller died."""
+        """Settle a killed caller's transaction from another process that knows the event."""
         name = data.draw(st.sampled_from(sorted(self.crashed)))
         self._settle(name, self.crashed[name], fates)
 
@@ -132,33 +158,33 @@ class CommitStates(RuleBasedStateMachine):
         finally:
             self.network.fates = []
         CommitStates.outcomes["settled later"] += 1
-        assert self.told.setdefault(name, committed) == committed, f"{name} was settled twice, and not the same way"
+        assert self.told.setdefault(name, committed) == committed, f"{name} was settled twice, with different outcomes"
 
     @invariant()
     def what_was_told_is_so(self) -> None:
-        """What a caller was told holds now, whatever arrived since."""
+        """Every reported outcome is still true."""
         CommitStates.steps += 1
         counters = {item["id"]["S"]: int(item["n"]["N"]) for item in self.fake.scan(TableName="counters")["Items"]}
         events = [item for item in self.fake.scan(TableName="events")["Items"] if "outboxFormat" in item]
-        assert all(count == 1 for count in counters.values()), "a change was made twice"
+        assert all(count == 1 for count in counters.values()), "a change was applied twice"
         assert {f'{{"name":"{name}"}}' for name in counters} >= {item["eventData"]["S"] for item in events}
         for name, committed in self.told.items():
-            assert (name in counters) == committed, f"{name} was told {committed}"
+            assert (name in counters) == committed, f"{name}: reported committed={committed}"
 
     def teardown(self) -> None:
-        """At the end all that is on its way arrives."""
+        """Deliver all late requests and check again."""
         while self.network.on_their_way:
             self._arrive(0)
         self.what_was_told_is_so()
 
 
 def run(scale: Scale) -> list[Row]:
-    """The state machine at the proof's size."""
+    """Run the state machine at the size of the proof."""
     CommitStates.steps = 0
     CommitStates.outcomes.clear()
     run_state_machine_as_test(
         CommitStates, settings=settings(max_examples=RUNS[scale], stateful_step_count=30, deadline=None)
     )
     told = ", ".join(f"{count:,} {name}" for name, count in sorted(CommitStates.outcomes.items()))
-    fault = "requests lost, late, answered wrongly, senders killed"
-    return [Row("an uncertain commit is settled", fault, CommitStates.steps, f"it is as told, and stays so: {told}")]
+    fault = "requests lost, late or answered wrongly; callers killed or paused"
+    return [Row("an uncertain commit is settled", fault, CommitStates.steps, f"reported outcomes stay true: {told}")]

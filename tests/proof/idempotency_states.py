@@ -1,13 +1,12 @@
-"""Every order of steps that calls with one key may take, with crashes, lost answers and late copies between any two.
+"""State machine: calls with one key, in any order of steps, with kills, lost responses and late copies between them.
 
-The machine drives the real store against a DynamoDB in memory, step by step: claim, run, end. Which invariant needs
-what:
+The machine drives the real store against DynamoDB in memory, step by step: claim, run, end. Invariants:
 
-- one result, and it stays; nobody without the token changes a record; fence numbers grow with each claim: always,
-  however far the clocks are apart;
-- under ``raise`` at most one run had an effect: always, while the record's time to live goes on;
-- under ``rerun`` nobody takes the key from a holder whose lease goes on by its own clock: with clocks at most the
-  margin apart. Beyond it two runs may overlap; the fence then says whose writes are the later ones.
+- A stored result does not change, only the holder of the token changes a record, and the fence grows with each claim:
+  with any clock skew.
+- With ``raise``, at most one run has an effect: until the record's time to live.
+- With ``rerun``, no call takes the key from a holder whose lease has not expired by the holder's clock: if clocks
+  differ by at most the margin. If they differ by more, runs may overlap, and the fence shows which writes are later.
 """
 
 from __future__ import annotations
@@ -50,14 +49,14 @@ EXAMPLES = {"short": 100, "full": 2_000}
 Answer = Literal["comes", "comes late", "never comes"]
 ANSWERS: st.SearchStrategy[Answer] = st.sampled_from([*["comes"] * 4, "comes late", "never comes"])
 ENDING_ANSWERS: st.SearchStrategy[Answer] = st.sampled_from([*["comes"] * 2, "comes late", "never comes"])
-"""Fewer calls end than begin, so that a larger share of their answers is lost."""
+"""Fewer calls end than begin, so a larger share of their responses is lost."""
 ABOUT_A_LEASE = st.sampled_from([59, 60, 61, 62, 62])
 Ending = Literal["returned", "failed", "failed for good", "interrupted"]
 ENDINGS: st.SearchStrategy[Ending] = st.sampled_from(["returned", "failed", "failed for good", "interrupted"])
 
 
 class Network:
-    """Between a holder and DynamoDB: loses answers, after which botocore may send again, and keeps copies of it all."""
+    """Network that loses responses, after which botocore may send again, and keeps a copy of every request."""
 
     def __init__(self, dynamodb: Any, sent: list[dict[str, Any]]) -> None:
         self._dynamodb = dynamodb
@@ -75,7 +74,7 @@ class Network:
 
 
 def arrive(dynamodb: Any, request: dict[str, Any]) -> None:
-    """A request that nobody waits for any more."""
+    """Deliver a request whose sender no longer waits."""
     try:
         dynamodb.update_item(**request)
     except ClientError as error:
@@ -84,7 +83,7 @@ def arrive(dynamodb: Any, request: dict[str, Any]) -> None:
 
 @dataclass
 class Call:
-    """One call: its claim, how far its clock is off, and what it has done."""
+    """State of one call: its claim, clock offset and progress."""
 
     claim: Claim
     skew: timedelta
@@ -102,7 +101,7 @@ class IdempotencyStates(RuleBasedStateMachine):
 
     @initialize(policy=st.sampled_from(["rerun", "raise"]), apart=st.sampled_from([500, 500, 300_000]))
     def begin(self, policy: Literal["rerun", "raise"], apart: int) -> None:
-        """A policy for the key, and how many milliseconds a clock may be off."""
+        """Choose the policy, and the maximum clock offset in milliseconds."""
         self.policy = policy
         self.apart = apart
         self.clock = FakeClock()
@@ -114,7 +113,7 @@ class IdempotencyStates(RuleBasedStateMachine):
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """The record's time to live is over, and with it what it promised."""
+        """Forget the stored result after the record's time to live; its guarantees have ended."""
         self.stored: dict[str, Any] | None = None
         self.last = self.record()
         self.highest = getattr(self, "highest", 0)
@@ -130,29 +129,29 @@ class IdempotencyStates(RuleBasedStateMachine):
         return IdempotencyStore("handled", client=network, clock=clock, lease=LEASE, clock_margin=MARGIN, ttl=TTL)
 
     def alive(self) -> list[Call]:
-        """The calls that hold the key, as far as they know."""
+        """Return the calls whose process is alive and has not reported an ending."""
         return [each for each in self.calls if each.alive]
 
     def to_settle(self) -> list[tuple[UnknownOutcomeError, Call | None]]:
-        """The calls of which somebody can say what they did: they are dead for sure, or had their effect."""
+        """Return the unknown calls that an operator can settle: dead, or known to have had their effect."""
         known = {each.claim.token: each for each in self.calls}
         told = [(error, known.get(error.token)) for error in self.unknown]
         return [(error, call) for error, call in told if call is None or not call.alive or call.had_effect]
 
     @rule(payload=st.sampled_from("ab"), skew=st.floats(-1, 1), answer=ANSWERS)
     def claim(self, payload: str, skew: float, answer: Answer) -> None:
-        """Somebody asks for the key."""
+        """Claim the key."""
         self.drawn += 1
         claim = Claim("key", f"token {self.drawn}", payload)
         off = timedelta(milliseconds=int(skew * self.apart))
         before, holder = self.record(), self.holder()
-        self.seen[f"claim whose answer {answer}"] += 1
+        self.seen[f"response to a claim {answer}"] += 1
         try:
             told = self.store_of(off, answer).records.claim(claim, on_expired_lease=self.policy)
         except (AlreadyInProgressError, PayloadMismatchError, UnknownOutcomeError) as error:
             self.check_refusal(error, before)
             return
-        except ReadTimeoutError:  # the function doesn't run; whether the key is held, the caller doesn't know
+        except ReadTimeoutError:  # the function does not run; the caller does not know whether it holds the key
             if self.record() != before:
                 self.check_takeover(before, holder)
             return
@@ -164,31 +163,31 @@ class IdempotencyStates(RuleBasedStateMachine):
             self.check_replay(told, before)
 
     def check_refusal(self, error: Exception, before: dict[str, Any]) -> None:
-        """Who is refused changes nothing; where the outcome is unknown, it is told whose."""
+        """A refused claim changes nothing; an unknown outcome names the token of its call."""
         assert self.record() == before, "a refused claim changed the record"
         if isinstance(error, UnknownOutcomeError):
             assert (self.policy, before["claimToken"]["S"]) == ("raise", error.token)
             self.unknown.append(error)
 
     def holder(self) -> Call | None:
-        """The call whose token the record has."""
+        """Return the call whose token is in the record."""
         token = self.record().get("claimToken", {}).get("S")
         return next((each for each in self.calls if each.claim.token == token), None)
 
     def check_takeover(self, before: dict[str, Any], holder: Call | None) -> None:
-        """A key is taken from a holder only where the policy allows it, and its lease is over by its own clock."""
+        """A claim takes over a key only if the policy allows it and the lease has expired by the holder's clock."""
         if (
             before.get("status") != {"S": "IN_PROGRESS"}
             or int(before["expiresAt"]["N"]) <= self.clock.now().timestamp()
         ):
             return
-        assert self.policy == "rerun", "a key was taken from a call that never said how it ended"
+        assert self.policy == "rerun", "a key was taken from a call whose outcome is unknown"
         self.seen["takeover"] += 1
         if holder is not None and self.apart <= MARGIN / timedelta(milliseconds=2):
             assert self.clock.now() + holder.skew >= holder.lease_end, "a key was taken from a holder within its lease"
 
     def check_replay(self, told: Replay, before: dict[str, Any]) -> None:
-        """What a duplicate gets is what is stored."""
+        """A duplicate receives the stored result or failure."""
         assert self.record() == before
         name = "failure" if isinstance(told, FailureReplay) else "result"
         assert before[name] == {"S": told.text}
@@ -196,7 +195,7 @@ class IdempotencyStates(RuleBasedStateMachine):
     @precondition(lambda self: self.alive())
     @rule(number=st.integers(0, 20), ending=ENDINGS, answer=ENDING_ANSWERS)
     def step(self, number: int, ending: Ending, answer: Answer) -> None:
-        """A holder goes on: its function runs, or tells the store how it ended."""
+        """Run a holder's function, or report its ending to the store."""
         call = self.alive()[number % len(self.alive())]
         if call.ended is None:
             self.run(call, ending)
@@ -206,51 +205,54 @@ class IdempotencyStates(RuleBasedStateMachine):
     @precondition(lambda self: self.alive())
     @rule(number=st.integers(0, 20), ending=ENDINGS, answer=ENDING_ANSWERS)
     def two_steps(self, number: int, ending: Ending, answer: Answer) -> None:
-        """A holder goes on as fast as it can."""
+        """Do two steps without an interruption."""
         self.step(number, ending, answer)
         if self.alive():
             self.step(number, ending, answer)
 
     def run(self, call: Call, ending: Ending) -> None:
-        """A holder's function runs; one that returned had its effect, and one that failed says that it had none."""
+        """Run a holder's function: one that returned had its effect, and one that failed had none.
+
+        With ``raise``, only an exception that is listed as safe to retry counts as failed, any other as interrupted.
+        """
         call.ended = ending
         call.had_effect = ending in ("returned", "interrupted")
-        if ending == "interrupted":  # it can't say so
+        if ending == "interrupted":  # an interrupted function reports no ending
             call.alive = False
-            self.seen["vanished holder"] += 1
+            self.seen["holder died"] += 1
 
     def end(self, call: Call, answer: Answer) -> None:
-        """A holder whose function is done tells the store, once."""
+        """Report the ending of a holder's function to the store, once."""
         store, before = self.store_of(call.skew, answer), self.record()
         holds = before.get("claimToken") == {"S": call.claim.token} and before["status"] == {"S": "IN_PROGRESS"}
-        self.seen[f"ending whose answer {answer}"] += 1
+        self.seen[f"response to an ending {answer}"] += 1
         self.seen["late ending"] += not holds
         call.alive = False
         text = f'"{call.claim.token}"'
         try:
             match call.ended:
                 case "returned":
-                    took = store.records.complete(call.claim, StoredResult(text, by_annotation=False))
+                    took = store.records.complete(call.claim, StoredResult(text, "json"))
                 case "failed for good":
                     took = store.records.fail(call.claim, text)
                 case _:
                     took = store.records.release(call.claim)
         except ReadTimeoutError:
             took = holds
-        assert took is holds  # what was settled by hand meanwhile was settled otherwise
-        assert (self.record() != before) is holds, "a record was changed by somebody who doesn't hold it"
+        assert took is holds  # False if an operator settled the call meanwhile
+        assert (self.record() != before) is holds, "a call that does not hold the record changed it"
 
     @precondition(lambda self: len(self.alive()) > 1)
     @rule(number=st.integers(0, 20))
     def vanish(self, number: int) -> None:
-        """A holder's process dies, before its function or after it."""
+        """Kill a holder's process, before or after its function."""
         self.alive()[number % len(self.alive())].alive = False
-        self.seen["vanished holder"] += 1
+        self.seen["holder died"] += 1
 
     @precondition(lambda self: len(self.sent) > 2)
     @rule(number=st.integers(0, 200))
     def a_copy_arrives(self, number: int) -> None:
-        """A request that was sent some time ago arrives again."""
+        """Deliver a copy of an earlier request."""
         before, request = self.record(), self.sent[number % len(self.sent)]
         arrive(self.dynamodb, request)
         after, token = self.record(), request["ExpressionAttributeValues"][":token"]
@@ -260,7 +262,7 @@ class IdempotencyStates(RuleBasedStateMachine):
         assert after["claimToken"] == token
         if "UpdateExpression" in request and ":leaseExpiresAt" in request["ExpressionAttributeValues"]:
             assert before.get("status") != {"S": "COMPLETED"}
-            assert before.get("claimToken") != token, "a copy of a claim took the key anew"
+            assert before.get("claimToken") != token, "a copy of a claim took the key again"
             assert before["status"] == {"S": "RELEASED"} or self.policy == "rerun"
         else:
             assert before["claimToken"] == token, "a copy of an ending changed another's record"
@@ -268,7 +270,7 @@ class IdempotencyStates(RuleBasedStateMachine):
     @precondition(lambda self: self.to_settle())
     @rule(number=st.integers(0, 20), answer=ANSWERS, truthful_skew=st.floats(-1, 1))
     def settle(self, number: int, answer: Answer, truthful_skew: float) -> None:
-        """Somebody looks what a call did, and tells the store."""
+        """Settle an unknown call by hand, as an operator does."""
         error, call = self.to_settle()[number % len(self.to_settle())]
         before = self.record()
         store = self.store_of(timedelta(milliseconds=int(truthful_skew * self.apart)), answer)
@@ -285,20 +287,20 @@ class IdempotencyStates(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 20, 59, 61, 62, 62, 400]))
     def wait(self, seconds: int) -> None:
-        """Time passes."""
+        """Advance the clock."""
         self.clock.advance(seconds * SECOND)
 
     @rule(seconds=ABOUT_A_LEASE, payload=st.sampled_from("ab"), skew=st.floats(-1, 1), answer=ANSWERS)
     def claim_after_a_lease(self, seconds: int, payload: str, skew: float, answer: Answer) -> None:
-        """About a lease's time passes, and somebody asks for the key."""
+        """Advance the clock by about one lease, then claim the key."""
         self.wait(seconds)
         self.claim(payload, skew, answer)
 
     @precondition(lambda self: len(self.sent) > 12)
     @rule(deleted=st.booleans())
     def outlive(self, *, deleted: bool) -> None:
-        """The record's time to live passes, whether or not DynamoDB has deleted it; whoever held the key is dead."""
-        self.seen["time to live over"] += 1
+        """Let the record's time to live end, with or without its deletion; all earlier holders are dead."""
+        self.seen["time to live ended"] += 1
         self.clock.advance(TTL + timedelta(hours=1))
         if deleted:
             self.dynamodb.delete_item(TableName="handled", Key=KEY)
@@ -309,7 +311,7 @@ class IdempotencyStates(RuleBasedStateMachine):
 
     @invariant()
     def one_result_that_stays(self) -> None:
-        """Once a result or a failure is stored, it is the one that there is."""
+        """A stored result or failure does not change."""
         found = self.record()
         if self.stored is not None:
             assert found == self.stored, "a stored result changed"
@@ -318,12 +320,12 @@ class IdempotencyStates(RuleBasedStateMachine):
 
     @invariant()
     def fences_grow(self) -> None:
-        """The number grows with each change of hands, and with nothing else."""
+        """The fence grows with each new holder, and only then."""
         found = self.record()
         if found and found != self.last:
             fence = int(found["fence"]["N"])
             if found["claimToken"] != self.last.get("claimToken"):
-                assert fence > self.highest, "a later holder has no larger number"
+                assert fence > self.highest, "a later holder does not have a larger fence"
             else:
                 assert fence == self.highest
             self.highest = fence
@@ -331,13 +333,13 @@ class IdempotencyStates(RuleBasedStateMachine):
 
     @invariant()
     def at_most_once(self) -> None:
-        """Where an expired lease raises, at most one run had its effect."""
+        """With ``raise``, at most one run has its effect."""
         if self.policy == "raise":
             assert sum(call.had_effect for call in self.calls) <= 1, "an effect happened twice"
 
     @invariant()
     def one_result_counts(self) -> None:
-        """A completed record is its holder's, or was settled by hand for it."""
+        """A stored result is the holder's own, or was settled by hand for it."""
         found = self.record()
         holder = self.holder()
         if self.stored is not None and "result" in found and found["result"] != {"S": '"by hand"'}:
@@ -347,7 +349,7 @@ class IdempotencyStates(RuleBasedStateMachine):
 
 
 def settings_for(scale: Scale) -> settings:
-    """How much is tried; the shortened run tries the same each time, so that it comes past each fault."""
+    """Return Hypothesis' settings; the shortened run is deterministic, so that it meets each fault."""
     return settings(
         max_examples=EXAMPLES[scale],
         derandomize=scale == "short",
@@ -358,12 +360,12 @@ def settings_for(scale: Scale) -> settings:
 
 
 def run(scale: Scale) -> list[Row]:
-    """The machine's rows: each fault that was met, and that nothing came of it."""
+    """Run the state machine and return a row for each fault that it met."""
     IdempotencyStates.seen.clear()
     run_state_machine_as_test(IdempotencyStates, settings=settings_for(scale))
-    outcome = "one result, numbers grow, at most once where asked"
+    outcome = "one stored result; growing fences; at most one effect with raise"
     return [
-        Row("a key's calls act once", fault, times, outcome)
+        Row("calls with one key act once", fault, times, outcome)
         for fault, times in sorted(IdempotencyStates.seen.items())
-        if times and not fault.endswith("answer comes")
+        if times and not fault.endswith(("claim comes", "ending comes"))
     ]

@@ -1,9 +1,12 @@
-"""Deliveries of a few events to inbox handlers, interleaved, cut short and answered wrongly, as a state machine.
+"""State machine: inbox deliveries that are interleaved, killed, or get a wrong response.
 
-Several holders, whose clocks differ, handle the events of one account: each payment takes from its balance, which is no
-idempotent thing to do, and emits an event. A delivery may come while another one's function runs, and a holder may die
-between any two steps. Invariants: each event's effect is applied at most once, and exactly once in the end; whoever is
-told a result is told the stored one, and then the effect is there; a stale event is never handled after a later one.
+Several workers with different clocks handle the events of one account. Each payment reduces its balance, which is not
+idempotent, and emits an event. A delivery may arrive while another runs, and a worker may be killed between any two
+steps. Invariants:
+
+- each event's effect is applied at most once, and exactly once in the end;
+- a returned result is the stored one, and then the effect exists;
+- a stale event is never handled after a later one.
 """
 
 from __future__ import annotations
@@ -34,15 +37,17 @@ __all__ = ["InboxStates", "run"]
 
 RUNS = {"short": 60, "full": 1000}
 BALANCE = 5
-"""Fewer than the events, so that some are refused for good."""
+"""Lower than the number of events, so that the handler refuses some permanently."""
 EVENTS = st.integers(1, 7)
 HOLDERS = st.sampled_from([timedelta(0), timedelta(seconds=-30), timedelta(minutes=30)])
-"""The holders' clocks, by how far they are from the true one."""
-FATES = st.lists(st.sampled_from(list(Fate)), max_size=6)
+"""The workers' clock offsets from the true time."""
+OUTAGES = st.builds(lambda fate: [fate] * 13, st.sampled_from([Fate.LOST, Fate.LATE, Fate.THROTTLED, Fate.CONFLICT]))
+"""More failures of one kind than a delivery has attempts."""
+FATES = st.lists(st.sampled_from(list(Fate)), max_size=6) | OUTAGES
 
 
 class SkewedClock(FakeClock):
-    """A holder's clock: ahead of the true one, or behind it; sleeping moves both."""
+    """Worker's clock with an offset from the true clock; sleeping moves both."""
 
     def __init__(self, true: FakeClock, skew: timedelta) -> None:
         super().__init__()
@@ -57,11 +62,11 @@ class SkewedClock(FakeClock):
 
 
 class TooLowError(Exception):
-    """The handler's own error: it may be its own effect that it stumbles over."""
+    """The handler's own error, which its own earlier effect may cause."""
 
 
 class InboxStates(RuleBasedStateMachine):
-    """One account, seven payments, and who was told what."""
+    """One account, seven payments, and the results returned to callers."""
 
     steps = 0
     outcomes: ClassVar[Counter[str]] = Counter()
@@ -77,13 +82,13 @@ class InboxStates(RuleBasedStateMachine):
         self.network = Network(self.fake)
         self.network.on_write = self.note_order
         self.meanwhile: list[Callable[[], None]] = []
-        """What comes while a function runs."""
+        """Deliveries that happen while a function runs."""
         self.results: dict[int, int] = {}
         self.order: list[int] = []
-        """The payments, as their effects came."""
+        """The payments in the order of their effects."""
 
     def holder(self, skew: timedelta) -> Callable[[Event], Any]:
-        """A process with a clock of its own."""
+        """Return the handler of a worker with its own clock."""
         clock = SkewedClock(self.clock, skew)
         outbox = TransactionalOutbox("events", source="Proof", client=self.network, clock=clock)
         inbox = Inbox(IdempotencyStore("handled", client=self.network, clock=clock), outbox)
@@ -98,7 +103,7 @@ class InboxStates(RuleBasedStateMachine):
                 raise TooLowError
             tx.update("account", {"id": "a"}, set={"balance": left})
             tx.update("account", {"id": f"paid {event.sequence}"}, add={"times": 1})
-            if event.sequence != 1:  # one event's handler emits nothing, so that no void marker can settle it
+            if event.sequence != 1:  # event 1 emits nothing, so no void marker can settle its commit
                 tx.emit(Event("PaymentMade", {"n": event.sequence}))
             return left
 
@@ -109,6 +114,7 @@ class InboxStates(RuleBasedStateMachine):
             "PaymentWanted",
             {"n": number},
             id=f"payment-{number}",
+            source="Bank",
             sequence=number,
             aggregate_type="Account",
             aggregate_id="a",
@@ -116,7 +122,7 @@ class InboxStates(RuleBasedStateMachine):
 
     @rule(number=EVENTS, skew=HOLDERS, fates=FATES)
     def deliver(self, number: int, skew: timedelta, fates: list[Fate]) -> None:
-        """An event is delivered to a holder, whose writes meet these fates."""
+        """Deliver an event to a worker whose writes meet these fates."""
         self.network.fates = list(fates)
         self._deliver(number, skew)
         self.network.fates = []
@@ -126,7 +132,7 @@ class InboxStates(RuleBasedStateMachine):
     def deliver_meanwhile(
         self, first: int, then: list[tuple[int, timedelta]], skew: timedelta, fates: list[Fate]
     ) -> None:
-        """While a holder's function runs, others are handed the same event or others."""
+        """Deliver the same or other events to other workers while a function runs."""
         self.meanwhile = [lambda number=number, other=other: self._deliver(number, other) for number, other in then]  # type: ignore[misc]
         InboxStates.outcomes["interleaved"] += 1
         self.deliver(first, skew, fates)
@@ -136,65 +142,65 @@ class InboxStates(RuleBasedStateMachine):
         try:
             told = self.holder(skew)(self.event(number))
         except TooLowError:
-            assert number not in self.handled(), f"payment {number} stumbled over its own effect"
+            assert number not in self.handled(), f"payment {number} failed because of its own effect"
             outcome = "refused by the handler"
         except CrashError:
             outcome = "crashed"
         except (TransactionCanceledError, CommitUnknownError, ReadTimeoutError, ClientError):
-            outcome = "failed, to be delivered again"
+            outcome = "failed and redelivered"
         else:
             outcome = self._check(number, told, before)
         InboxStates.outcomes[outcome] += 1
 
     def _check(self, number: int, told: object, before: set[int]) -> str:
-        """What a caller was told is the stored result, and the effect is there."""
+        """Check that the returned result is the stored one and that the effect exists; return the outcome."""
         if told == "stale":
-            assert max(self.handled()) >= number, "refused as stale, but no later one was handled"
+            assert max(self.handled()) >= number, "skipped as stale, but no later event was handled"
             return "stale"
         assert isinstance(told, int)
-        assert number in self.handled(), f"payment {number} was reported as made, and is not"
+        assert number in self.handled(), f"payment {number} was reported as made, but was not made"
         assert self.results.setdefault(number, told) == told, f"payment {number} has two results"
-        return "answered again" if number in before else "handled"
+        return "answered as duplicate" if number in before else "handled"
 
     @precondition(lambda self: self.network.on_their_way)
     @rule(data=st.data())
     def arrive(self, data: st.DataObject) -> None:
-        """A request that was given up arrives."""
+        """Deliver a late request."""
         self.network.arrive(data.draw(st.integers(0, len(self.network.on_their_way) - 1)))
 
     @rule(minutes=st.sampled_from([1, 11, 600]))
     def wait(self, minutes: int) -> None:
-        """Time passes, less than the records are kept for."""
+        """Advance the clock by less than the records' time to live."""
         self.clock.advance(timedelta(minutes=minutes))
 
     def note_order(self) -> None:
-        """Something was written: is it another payment's effect?"""
+        """After a write, note the payments with a new effect."""
         self.order += sorted(self.handled() - set(self.order))
 
     def handled(self) -> set[int]:
-        """The payments whose effect is there."""
+        """Return the payments whose effect exists."""
         ids = (item["id"]["S"] for item in self.fake.scan(TableName="account")["Items"])
         return {int(name.removeprefix("paid ")) for name in ids if name.startswith("paid ")}
 
     @invariant()
     def each_effect_is_applied_at_most_once(self) -> None:
-        """Balance, marks, events and dedup records tell of the same payments."""
+        """Balance, marks, events and dedup records agree on the payments made."""
         InboxStates.steps += 1
         handled = self.handled()
         marks = [item for item in self.fake.scan(TableName="account")["Items"] if "times" in item]
         assert all(mark["times"] == {"N": "1"} for mark in marks), "an effect was applied twice"
         account = self.fake.get_item(TableName="account", Key={"id": {"S": "a"}})["Item"]
-        assert int(account["balance"]["N"]) == BALANCE - len(handled), "an effect was applied by half"
+        assert int(account["balance"]["N"]) == BALANCE - len(handled), "an effect was applied in part"
         assert not self.refuses_stale or self.order == sorted(self.order), "a stale event was handled after a later one"
         emitted = [item for item in self.fake.scan(TableName="events")["Items"] if "outboxFormat" in item]
         assert len(emitted) == len(handled - {1}), "an event without its effect, or an effect without its event"
         records = [item["pk"]["S"] for item in self.fake.scan(TableName="handled")["Items"]]
-        assert {f"inbox#account#payment-{number}" for number in handled} == {
+        assert {f"inbox#account#Bank#payment-{number}" for number in handled} == {
             record for record in records if "sequence" not in record
         }
 
     def teardown(self) -> None:
-        """In the end all that is on its way arrives, and each event is delivered once more, with nothing in its way."""
+        """Deliver all late requests, and each event once more without faults."""
         while self.network.on_their_way:
             self.network.arrive(0)
         for number in range(1, 8):
@@ -205,17 +211,18 @@ class InboxStates(RuleBasedStateMachine):
 
 
 class StaleRefusingInboxStates(InboxStates):
-    """The same where stale events are refused."""
+    """The same with stale events skipped."""
 
     refuses_stale = True
 
 
 def run(scale: Scale) -> list[Row]:
-    """The state machines at the proof's size."""
+    """Run the state machines at the size of the proof."""
     rows = []
-    for machine, fault in (
-        (InboxStates, "duplicates at once, crashes, lost and late answers, clocks apart"),
-        (StaleRefusingInboxStates, "the same, and events out of order"),
+    fault = "concurrent duplicates, crashes, lost and late responses, clock skew"
+    for machine, claim in (
+        (InboxStates, "an inbox handler's effect is applied once"),
+        (StaleRefusingInboxStates, "an inbox handler's effect is applied once, with stale events skipped"),
     ):
         InboxStates.steps = 0
         InboxStates.outcomes.clear()
@@ -223,5 +230,5 @@ def run(scale: Scale) -> list[Row]:
             machine, settings=settings(max_examples=RUNS[scale], stateful_step_count=30, deadline=None)
         )
         told = ", ".join(f"{count:,} {name}" for name, count in sorted(InboxStates.outcomes.items()))
-        rows.append(Row("an inbox handler's effect is applied once", fault, InboxStates.steps, told))
+        rows.append(Row(claim, fault, InboxStates.steps, told))
     return rows

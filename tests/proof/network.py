@@ -1,11 +1,11 @@
-"""A network between a client and DynamoDB in memory that loses, delays and delivers late what it is told to."""
+"""Network between a client and DynamoDB in memory that loses, delays and refuses requests as scripted."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.exceptions import ClientError, CredentialRetrievalError, ReadTimeoutError
 
 from ..doubles import client_error
 
@@ -21,26 +21,27 @@ WRITES = ("transact_write_items", "put_item", "update_item", "delete_item")
 
 
 class CrashError(BaseException):
-    """The process dies here: nothing in the library may catch it."""
+    """The process is killed: the library must not catch this."""
 
 
 class Fate(StrEnum):
-    """What becomes of a request."""
+    """The fate of a request."""
 
-    OK = "arrives, and its answer too"
-    LOST = "never arrives"
-    ANSWER_LOST = "arrives, and its answer is lost"
-    LATE = "arrives when the client has given up"
-    SERVER_ERROR = "is answered with a status of 500, before anything was done"
-    SERVER_ERROR_AFTER = "is answered with a status of 500, after all was done"
-    CONFLICT = "meets another transaction"
-    THROTTLED = "is throttled"
-    CRASH_BEFORE = "its sender dies before it is sent"
-    CRASH_AFTER = "its sender dies before the answer is read"
+    OK = "request and response arrive"
+    LOST = "the request is lost"
+    ANSWER_LOST = "the response is lost"
+    ANOTHER_ERROR = "the response is lost, and the client's own repetition ends in an error of another kind"
+    LATE = "the request arrives after the client has given up"
+    SERVER_ERROR = "status 500 before the write"
+    SERVER_ERROR_AFTER = "status 500 after the write"
+    CONFLICT = "conflict with another transaction"
+    THROTTLED = "throttled"
+    CRASH_BEFORE = "the sender is killed before it sends"
+    CRASH_AFTER = "the sender is killed before it reads the response"
 
 
 class LateRequest(NamedTuple):
-    """A request that its sender has given up."""
+    """Request whose sender has given up."""
 
     operation: str
     request: dict[str, Any]
@@ -48,12 +49,12 @@ class LateRequest(NamedTuple):
 
 
 class Network:
-    """A client whose writes meet the fates it is told, in turn, and then none.
+    """Client whose next writes meet the scripted fates; later writes succeed.
 
     Attributes:
-        fates: What becomes of the next writes.
+        fates: The fates of the next writes.
         on_write: Called after each write that was done.
-        on_their_way: The requests that their senders have given up and that have not arrived yet.
+        on_their_way: The requests that have not arrived and whose senders have given up.
     """
 
     def __init__(self, fake: FakeDynamoDB) -> None:
@@ -91,6 +92,8 @@ class Network:
         match fate:
             case Fate.ANSWER_LOST:
                 raise ReadTimeoutError(endpoint_url="http://dynamodb")
+            case Fate.ANOTHER_ERROR:
+                raise CredentialRetrievalError(provider="role", error_msg="expired")
             case Fate.SERVER_ERROR_AFTER:
                 raise client_error("InternalServerError", ResponseMetadata={"HTTPStatusCode": 500})
             case Fate.CRASH_AFTER:
@@ -98,10 +101,10 @@ class Network:
         return answer
 
     def arrive(self, which: int) -> None:
-        """One of the requests that were given up arrives now."""
+        """Deliver one of the late requests."""
         late = self.on_their_way.pop(which)
         try:
             getattr(self.fake, late.operation)(**late.request)
         except ClientError:
-            return  # refused, and nobody hears of it
+            return  # refused, but the sender no longer waits for the response
         self.on_write()

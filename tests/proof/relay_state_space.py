@@ -1,9 +1,12 @@
-"""The relay's state space: a shard and everything that can happen to whoever reads it, in random order.
+"""The relay's state space: a random sequence of reads, faults, kills, shard splits and redrives.
 
-A run makes a stream of some twenty records, a few of them poison, and reads it while calls fail before and after
-their work, functions are killed within any call, time goes by, the shard splits, and redrives run between and within
-batches. After every step: what lies behind the checkpoint is published or parked, the events of an order key were first
-published as the shard showed them, each under one id, and the heads count what is parked.
+A run creates a stream of some twenty records, a few of them poison. It reads the stream while calls fail before and
+after their work, functions are killed in any call, time passes, the shard splits, and redrives run between and within
+batches. After every step:
+
+- each record before the checkpoint is published or parked;
+- the events of an order key were first published in the shard's order, each under one id;
+- the heads' counts agree with the parked records.
 """
 
 from __future__ import annotations
@@ -48,15 +51,15 @@ LAYOUT = ParkingLayout("parking", TableKeys())
 
 
 class Killed(BaseException):
-    """The process ends here: nothing of the library gets to see it and go on."""
+    """The process is killed: the library must not catch this."""
 
 
 class PassingError(Exception):
-    """What a mapper raises when something that it asks is out of order for a while."""
+    """Temporary failure in a mapper."""
 
 
 class WaitlessClock(FakeClock):
-    """A clock that waits do not move, and whose jitter is drawn by chance."""
+    """Clock with random jitter; a sleep does not move it."""
 
     def __init__(self, chance: Random) -> None:
         super().__init__()
@@ -70,10 +73,10 @@ class WaitlessClock(FakeClock):
 
 
 class Faults:
-    """What goes wrong, by chance, for as long as there is a budget for it.
+    """Random faults, up to a budget.
 
     Attributes:
-        met: How many faults there were.
+        met: The number of faults so far, by kind.
     """
 
     def __init__(self, chance: Random, budget: int, likely: float) -> None:
@@ -83,7 +86,7 @@ class Faults:
         self.met: dict[str, int] = {}
 
     def draw(self, *kinds: str) -> str | None:
-        """One of these faults, or mostly none."""
+        """Return one of these faults, or more often None."""
         if self.budget <= 0 or self._chance.random() >= self._likely:
             return None
         self.budget -= 1
@@ -97,12 +100,12 @@ class Faults:
 
 
 class Faulty:
-    """A client whose calls fail before or after their work, or end the process there.
+    """Client whose calls fail or are killed before or after their work.
 
     Args:
-        client: Does the work.
-        faults: What goes wrong.
-        meanwhile: Called before each call: what others do at that moment.
+        client: The client that does the work.
+        faults: The faults to draw from.
+        meanwhile: Called before each call, for concurrent work.
     """
 
     def __init__(self, client: Any, faults: Faults, meanwhile: Callable[[], None]) -> None:
@@ -113,13 +116,13 @@ class Faulty:
     def __getattr__(self, operation: str) -> Callable[..., Any]:
         def call(**request: Any) -> Any:
             self._meanwhile()
-            fault = self._faults.draw("call refused", "answer lost", "killed before", "killed after")
+            fault = self._faults.draw("call refused", "response lost", "killed before", "killed after")
             if fault == "call refused":
                 raise client_error("InternalServerError")
             if fault == "killed before":
                 raise Killed
             answer = getattr(self._client, operation)(**request)
-            if fault == "answer lost":
+            if fault == "response lost":
                 raise client_error("RequestTimeout")
             if fault == "killed after":
                 raise Killed
@@ -129,10 +132,10 @@ class Faulty:
 
 
 class Bus:
-    """Takes events, refuses those of poison for good until it is mended, and throttles by chance or in an outage.
+    """Bus that refuses poison events until they are repaired, and throttles at random or in an outage.
 
     Attributes:
-        taken: Detail type and id of what it took, in order.
+        taken: Detail type and id of each accepted event, in order.
     """
 
     def __init__(self, faults: Faults) -> None:
@@ -144,7 +147,7 @@ class Bus:
     def put_events(self, **request: Any) -> dict[str, Any]:
         if self.is_out:
             raise client_error("ThrottlingException")
-        if self._faults.draw("caller refused"):
+        if self._faults.draw("access denied"):
             raise client_error("AccessDeniedException")
         return {"Entries": [self._outcome(entry) for entry in request["Entries"]]}
 
@@ -159,7 +162,7 @@ class Bus:
 
 
 class Queue:
-    """SQS in memory, with a visibility timeout that ends when a redrive does."""
+    """SQS in memory; its visibility timeout lasts as long as a redrive."""
 
     def __init__(self) -> None:
         self.messages: dict[str, str] = {}
@@ -181,7 +184,7 @@ class Queue:
 
 
 class Context:
-    """Lambda's context with so much time left, whenever it is asked."""
+    """Lambda context with a constant remaining time."""
 
     def __init__(self, milliseconds: int) -> None:
         self._milliseconds = milliseconds
@@ -191,7 +194,7 @@ class Context:
 
 
 class MendedRelay(OutboxRelay):
-    """The next version: it reads format 2 as well."""
+    """The relay's next version, which also reads format 2."""
 
     def __init__(self, publisher: EventBridgePublisher) -> None:
         super().__init__(publisher)
@@ -207,16 +210,16 @@ class MendedRelay(OutboxRelay):
         self._events_of = events_of_any_format
 
 
-MendedRelay.__name__ = "OutboxRelay"  # it is that, in its next version
+MendedRelay.__name__ = "OutboxRelay"  # parked records name the class that may redrive them
 
 
 class World:
-    """A stream, what reads it, where that parks, and what must hold of them.
+    """A stream, its reader, its parking place, and their invariants.
 
     Args:
-        chance: Decides everything.
-        mode: What the records are.
-        place: Where they are parked.
+        chance: The source of every random decision.
+        mode: The kind of records.
+        place: The kind of parking place.
     """
 
     def __init__(self, chance: Random, mode: Mode, place: Place) -> None:
@@ -228,10 +231,10 @@ class World:
         self.table = fake_dynamodb({"parking": ["pk", "sk"]}, self.clock)
         self.queue = Queue()
         self.bus = Bus(self.faults)
-        self.mended = mode == "relay" and chance.random() < 0.5  # whoever redrives may be ahead of whoever reads
+        self.mended = mode == "relay" and chance.random() < 0.5  # the redriver may run newer code than the reader
         self.poison: dict[str, str] = {}
         self._poisonous = chance.choice((0.1, 0.3))
-        self.wanted: dict[str, list[str]] = {}  # by order key, the events in the order of the stream
+        self.wanted: dict[str, list[str]] = {}  # events in stream order, by order key
         self.events: dict[str, list[str]] = {}  # by sequence number
         self.records: dict[str, dict[str, Any]] = {}
         self.stream = self._stream()
@@ -270,16 +273,16 @@ class World:
         number = str(record.sequence_number)
         if self.poison.get(number) == "unmappable" and not self.mended:
             raise ZeroDivisionError
-        if self.faults.draw("mapper fails"):
+        if self.faults.draw("mapper failed"):
             raise PassingError
         return [Event(name, {}) for name in self.events.get(number, ())]
 
     # --- The stream -------------------------------------------------------------------------------------------------
 
     def _stream(self) -> Stream:
-        """Some transactions' records, interleaved with their neighbours', an item's in its order."""
+        """Return the records of some transactions, interleaved with neighbours, in order for each item."""
         chance = self.chance
-        drafts = []  # of each record: transaction, item
+        drafts = []  # (transaction, item) of each record
         items = chance.choice(("a", "ac", "abcd"))
         for transaction in range(chance.randint(1, 9)):
             drafts += [(transaction, chance.choice(items)) for _ in range(chance.randint(1, 3))]
@@ -288,7 +291,7 @@ class World:
             (before, first), (after, second) = drafts[at - 1], drafts[at]
             if at and first != second and abs(before - after) <= 1:
                 drafts[at - 1 : at + 1] = [drafts[at], drafts[at - 1]]
-        number = 10 ** chance.choice((20, 21, 39)) - chance.randint(1, 20)  # the digits may become one more
+        number = 10 ** chance.choice((20, 21, 39)) - chance.randint(1, 20)  # may gain a digit
         records = []
         for _, item in drafts:
             number += chance.randint(1, 9)
@@ -297,7 +300,7 @@ class World:
         return Stream(records, split_at, lambda record: self._shelf_of(record) == "2")
 
     def _record(self, number: str, item: str) -> dict[str, Any]:
-        """A record, which may be poison, and what it is to become."""
+        """Return a record, which may be poison, and note its expected events."""
         shelf = "1" if item in "ab" else "2"
         names = [f"E{number}"] + ([f"E{number}b"] if self.mode != "relay" and self.chance.random() < 0.2 else [])
         key = shelf if self.mode == "cdc by partition" else item
@@ -336,10 +339,10 @@ class World:
         item = image.get("aggregateId") or image["name"]
         return "1" if item["S"] in "ab" else "2"
 
-    # --- What happens -----------------------------------------------------------------------------------------------
+    # --- Steps ------------------------------------------------------------------------------------------------------
 
     def step(self) -> None:
-        """One thing happens."""
+        """Do one random step and check the invariants."""
         what = self.chance.choices(("deliver", "redrive", "time", "mend", "outage"), (12, 4, 2, 0.3, 0.4))[0]
         if what == "deliver":
             self.deliver()
@@ -354,27 +357,27 @@ class World:
         self.check()
 
     def deliver(self) -> None:
-        """An invocation of the reader; where nothing went wrong in it, nothing of its batch comes again."""
+        """Invoke the reader; if nothing failed, no record of its batch is delivered again."""
         shard = self.stream.open_shard(self.chance)
         if shard is None or "reader" in self._busy:
             return
         self._busy.add("reader")
         self.deliveries += 1
         faults = self.faults.count
-        hurry = self.faults.draw("little time")
+        hurry = self.faults.draw("little time left")
         context = Context(self.chance.choice((200, 900, 1200)) if hurry else 60_000)
         try:
             asked, moved = shard.deliver(lambda batch: self.reader(batch, context), self.chance.randint(1, 12))
         finally:
             self._busy.discard("reader")
         if self.faults.count == faults and not self.bus.is_out:
-            least = asked if self.keeps_order else 1  # without order, what was held back comes again once
-            assert moved >= least, "a batch came again although nothing was out of order"
+            least = asked if self.keeps_order else 1  # without order, records held back are redelivered once
+            assert moved >= least, "a batch was redelivered although nothing failed"
         for each in self.stream.shards:
             each.drop_old(self.clock.now())
 
     def redrive(self) -> None:
-        """A run of the redrive, killed perhaps."""
+        """Run the redrive, which may be killed."""
         if "redriver" in self._busy:
             return
         self._busy.add("redriver")
@@ -384,18 +387,18 @@ class World:
             self.parking.redrive(redriver, limit=limit, context=Context(60_000))
         except AssertionError:
             raise
-        except (Killed, Exception):  # noqa: S110  # whatever it was, another run goes on
+        except (Killed, Exception):  # noqa: S110  # a later run continues
             pass
         finally:
             self._busy.discard("redriver")
 
     def mend(self) -> None:
-        """Code and events are in order now; what can't even be decoded stays so."""
+        """Repair code and events; records that cannot be decoded stay broken."""
         self.mended = True
         self.bus.refused.clear()
 
     def outage(self) -> None:
-        """The bus takes nothing for a while, at times for longer than the stream would keep a record."""
+        """Make the bus refuse everything for a while, sometimes longer than the stream keeps a record."""
         self.bus.is_out = True
         for _ in range(self.chance.choice((3, 10, 80))):
             self.clock.advance(timedelta(minutes=20))
@@ -404,12 +407,12 @@ class World:
         self.bus.is_out = False
 
     def _meanwhile(self) -> None:
-        """Another's turn, in the middle of a call: a redrive within a delivery, or a delivery within a redrive."""
+        """Sometimes redrive within a delivery, or deliver within a redrive."""
         if self.chance.random() < 0.03:
             self.chance.choice((self.redrive, self.deliver))()
 
     def settle(self) -> None:
-        """Everything gets well, and is sent."""
+        """End all faults, drain the stream, redrive everything and check that it was sent."""
         self.faults.budget = 0
         self.bus.is_out = False
         left = sum(len(shard.pending) for shard in self.stream.shards)
@@ -425,12 +428,12 @@ class World:
             unsendable = next((at for at, name in enumerate(names) if self._is_broken(name)), len(names))
             sent = {name for name, _ in self.bus.taken}
             wanted = names[:unsendable] if self.keeps_order else [name for name in names if not self._is_broken(name)]
-            assert sent.issuperset(wanted), f"of {key} {wanted} should have been sent by the end"
+            assert sent.issuperset(wanted), f"{key}: not all of {wanted} were sent by the end"
 
-    # --- What must hold ---------------------------------------------------------------------------------------------
+    # --- Invariants -------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """All of it."""
+        """Check all invariants."""
         published = list(dict.fromkeys(name for name, _ in self.bus.taken))
         parked = self._parked()
         for record in self.stream.passed:
@@ -443,10 +446,10 @@ class World:
         if self.keeps_order:
             for key, names in self.wanted.items():
                 first = [name for name in published if name in set(names)]
-                assert first == names[: len(first)], f"of {key} {first} were published, and the shard showed {names}"
+                assert first == names[: len(first)], f"{key}: published {first}, but the shard's order is {names}"
 
     def _parked(self) -> dict[str, Any]:
-        """What is parked, by sequence number; the heads have to agree."""
+        """Return the parked records by sequence number, after checking that the heads agree."""
         messages = [json.loads(body) for body in self.queue.messages.values()]
         items = self.table.scan(TableName="parking")["Items"]
         heads = {item["orderKey"]["S"]: int(item["parked"]["N"]) for item in items if "parked" in item}
@@ -480,10 +483,10 @@ def _record(
 
 
 def explore(chance: Random, mode: Mode, place: Place) -> World:
-    """One run, to its end.
+    """Do one whole run.
 
     Raises:
-        AssertionError: Something that must hold did not.
+        AssertionError: An invariant was broken.
     """
     world = World(chance, mode, place)
     for _ in range(40):
@@ -500,10 +503,10 @@ def _runs(scale: Scale) -> Iterator[tuple[int, Mode, Place]]:
 
 
 def run(scale: Scale) -> list[Row]:
-    """All modes and places, many times, by seed; a seed that fails is named in the outcome."""
+    """Run all modes and places with many seeds; the outcome names a seed that failed."""
     met: dict[tuple[Place, str], int] = {}
     broken: dict[Place, list[str]] = {place: [] for place in PLACES}
-    logging.disable(logging.CRITICAL)  # what goes wrong here is meant to
+    logging.disable(logging.CRITICAL)  # the failures are intended
     try:
         for seed, mode, place in _runs(scale):
             try:
@@ -511,14 +514,14 @@ def run(scale: Scale) -> list[Row]:
             except AssertionError as error:
                 broken[place].append(f"seed {seed}, {mode}: {error}")
                 continue
-            for fault, count in {**world.faults.met, "a record of poison": len(world.poison)}.items():
+            for fault, count in {**world.faults.met, "poison record": len(world.poison)}.items():
                 met[place, fault] = met.get((place, fault), 0) + count
     finally:
         logging.disable(logging.NOTSET)
     rows = []
     for place in PLACES:
-        order = ", each key's first in order" if place == "table" else ""
-        claim = f"published or parked{order} ({place})"
+        order = ", in order for each key" if place == "table" else ""
+        claim = f"each record is published or parked{order} ({place})"
         outcome = broken[place][0] if broken[place] else "held"
         rows += [
             Row(claim, fault, count, outcome, lost=len(broken[place]))

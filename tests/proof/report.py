@@ -1,4 +1,4 @@
-"""What the parts of the proof hand in, and the table that is printed of it."""
+"""Rows that the parts of the proof return, and the tables made of them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ if TYPE_CHECKING:
 __all__ = ["Row", "Scale", "holds", "table", "written"]
 
 Scale: TypeAlias = Literal["short", "full"]
-"""``short``: what `make test` can afford. ``full``: what the proof is."""
+"""``short``: a part of `make check`. ``full``: the whole proof."""
 HEADINGS = ("claim", "fault", "runs", "outcome", "lost", "twice")
+MOST_LISTED = 3
+"""The page lists up to this many faults or outcomes of a claim; `make proof` prints all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What became of a claim under a fault.
+    """Outcome of a claim under a fault.
 
     Attributes:
-        claim: What the library says: ``effects once``.
-        fault: What was done to it: ``answer lost after the commit``.
-        runs: How often the fault was met.
-        outcome: What was seen, in a few words.
-        lost: How many events or effects are missing.
-        twice: How many were applied more than once.
+        claim: The claim: ``each event has its effect once``.
+        fault: The fault: ``response lost after the commit``.
+        runs: How often the fault occurred.
+        outcome: The observation, in a few words.
+        lost: The number of missing events or effects.
+        twice: The number of events or effects applied more than once.
     """
 
     claim: str
@@ -37,27 +39,43 @@ class Row:
 
 
 def holds(rows: Sequence[Row]) -> bool:
-    """Whether something was tried, and nothing of it was lost or applied twice."""
+    """Return whether something was tried, and nothing was lost or applied twice."""
     return any(row.runs for row in rows) and not any(row.lost or row.twice for row in rows)
 
 
 def written(page: str, rows: Sequence[Row]) -> str:
-    """A page with the rows between its markers, as a table."""
+    """Return a page with one line for each claim between its markers."""
     start, end = "<!-- proved -->\n", "<!-- /proved -->"
     before, _, rest = page.partition(start)
     lines = [f"| {' | '.join(HEADINGS)} |", "|---|---|--:|---|--:|--:|"]
-    lines += [
-        f"| {row.claim} | {row.fault} | {row.runs:,} | {row.outcome} | {row.lost:,} | {row.twice:,} |" for row in rows
-    ]
+    by_claim: dict[str, list[Row]] = {}
+    for row in rows:
+        by_claim.setdefault(row.claim, []).append(row)
+    lines += [f"| {' | '.join(_cells(_summary(same)))} |" for same in by_claim.values()]
     return f"{before}{start}{chr(10).join(lines)}\n{end}{rest.partition(end)[2]}"
 
 
+def _summary(rows: Sequence[Row]) -> Row:
+    """Return one row for all faults of a claim; its numbers are sums."""
+    faults = list(dict.fromkeys(row.fault for row in rows))
+    outcomes = list(dict.fromkeys(row.outcome for row in rows))
+    return Row(
+        claim=rows[0].claim,
+        fault="; ".join(faults) if len(faults) <= MOST_LISTED else f"{len(faults)} kinds",
+        runs=sum(row.runs for row in rows),
+        outcome="; ".join(outcomes) if len(outcomes) <= MOST_LISTED else "—",
+        lost=sum(row.lost for row in rows),
+        twice=sum(row.twice for row in rows),
+    )
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return row.claim, row.fault, f"{row.runs:,}", row.outcome, f"{row.lost:,}", f"{row.twice:,}"
+
+
 def table(rows: Sequence[Row]) -> str:
-    """The rows as text, in columns: text to the left, numbers to the right."""
-    lines = [
-        HEADINGS,
-        *((row.claim, row.fault, f"{row.runs:,}", row.outcome, f"{row.lost:,}", f"{row.twice:,}") for row in rows),
-    ]
+    """Return the rows as columns of text: words aligned left, numbers aligned right."""
+    lines = [HEADINGS, *map(_cells, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
     numbers = {HEADINGS.index(name) for name in ("runs", "lost", "twice")}
     return "\n".join(

@@ -1,4 +1,4 @@
-"""A stream in memory, read as Lambda's event source mapping reads it.
+"""Stream in memory, read as Lambda's event source mapping reads it.
 
 https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
 https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Shard", "Stream"]
 
 KEPT = timedelta(hours=24)
-"""How long a stream keeps a record."""
+"""The time for which a stream keeps a record."""
 
 
 def number_of(record: dict[str, Any]) -> str:
@@ -26,11 +26,11 @@ def number_of(record: dict[str, Any]) -> str:
 
 
 class Shard:
-    """Records in their order, and how far they were read.
+    """Records in order, with a checkpoint.
 
     Attributes:
-        pending: What is not behind the checkpoint yet.
-        passed: What is, or was given up.
+        pending: The records after the checkpoint.
+        passed: The records before it, including those dropped by age.
     """
 
     def __init__(self, records: Sequence[dict[str, Any]], parent: Shard | None = None) -> None:
@@ -41,25 +41,25 @@ class Shard:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is something to read: a child begins when its parent is drained."""
+        """Return whether there are records to read; a child shard opens when its parent is drained."""
         return bool(self.pending) and (self.parent is None or not self.parent.pending)
 
     def drop_old(self, now: datetime) -> None:
-        """Give up what is older than the stream keeps it."""
+        """Drop the records that are older than the retention time."""
         while self.pending and now.timestamp() - written_at(self.pending[0]) >= KEPT.total_seconds():
             self.passed.append(self.pending.pop(0))
 
     def deliver(self, handler: Callable[[Any], Any], size: int) -> tuple[int, int]:
-        """Invoke a handler with the next batch, and move the checkpoint as its answer says.
+        """Invoke a handler with the next batch, and move the checkpoint according to its response.
 
-        After an exception the batch is halved, until one goes well; so it is behind a reported failure.
+        After an exception the batch is halved until one succeeds, and likewise after a reported failure.
 
         Args:
-            handler: What is invoked; an exception of it, of any kind, fails the batch as a whole.
-            size: The batch's size, at most.
+            handler: The handler; any exception from it fails the whole batch.
+            size: The maximum batch size.
 
         Returns:
-            How many records were delivered, and by how many the checkpoint moved.
+            The number of records delivered, and the number by which the checkpoint moved.
         """
         batch = self.pending[: size if self._most is None else min(size, self._most)]
         try:
@@ -77,7 +77,7 @@ class Shard:
 
 
 def _lowest_failed(batch: Sequence[dict[str, Any]], failures: Sequence[dict[str, str]]) -> int:
-    """The position of the lowest number that was reported; a name that is none fails the batch."""
+    """Return the position of the lowest reported number; an unknown number fails the batch."""
     numbers = [number_of(record) for record in batch]
     reported = [failure["itemIdentifier"] for failure in failures]
     return min(numbers.index(each) for each in reported) if set(reported) <= set(numbers) else 0
@@ -89,12 +89,12 @@ def written_at(record: dict[str, Any]) -> float:
 
 
 class Stream:
-    """Shards, of which one may be split into two children while it is read.
+    """A shard that may split into two children while it is read.
 
     Args:
-        records: Everything, in the order in which one shard would show it.
-        split_at: From which record on the children have it; None where there is no split.
-        side: Which child a record belongs to: 0 or 1.
+        records: All records, in the order in which a single shard would show them.
+        split_at: The index of the first record of the children; None for no split.
+        side: Returns the child of a record: 0 or 1.
     """
 
     def __init__(
@@ -114,6 +114,6 @@ class Stream:
         return [record for shard in self.shards for record in shard.passed]
 
     def open_shard(self, chance: Random) -> Shard | None:
-        """One of those that can be read."""
+        """Return a random readable shard, or None."""
         shards = [shard for shard in self.shards if shard.is_open]
         return chance.choice(shards) if shards else None

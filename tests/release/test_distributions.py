@@ -1,4 +1,4 @@
-"""What is in the wheel and the source distribution: those that ``DYNAMO_OUTBOX_DIST`` names, or else built here."""
+"""The content of the wheel and the sdist in the folder ``DYNAMO_OUTBOX_DIST``; without it, the tests build both."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Distributions(NamedTuple):
 
 
 def project() -> Mapping[str, Any]:
-    """The project's table in pyproject.toml."""
+    """Return the project's table in pyproject.toml."""
     found: Mapping[str, Any] = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return found
 
 
 def build(source: Path, target: Path, *, epoch: str) -> Distributions:
-    """Build both with hatchling, as it is installed here; no network."""
+    """Build both with the installed hatchling, without network access."""
     environment = {**os.environ, "SOURCE_DATE_EPOCH": epoch}
     command = [sys.executable, "-m", "hatchling", "build", "-d", str(target)]
     subprocess.run(command, cwd=source, env=environment, check=True, capture_output=True)  # noqa: S603  # hatchling
@@ -49,14 +49,14 @@ def distributions_in(folder: Path) -> Distributions:
 
 
 def epoch_of(sdist: Path) -> str:
-    """The time that a source distribution was told to name."""
+    """Return the timestamp with which a source distribution was built."""
     with tarfile.open(sdist) as archive:
         return str(int(max(member.mtime for member in archive.getmembers())))
 
 
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
-    """The distributions under test."""
+    """Return the distributions under test."""
     if named := os.environ.get("DYNAMO_OUTBOX_DIST"):
         return distributions_in(Path(named))
     return build(PROJECT, tmp_path_factory.mktemp("dist"), epoch="1764000000")
@@ -64,20 +64,20 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
 
 @pytest.fixture
 def metadata(distributions: Distributions) -> Message:
-    """The wheel's metadata."""
+    """Return the wheel's metadata."""
     with ZipFile(distributions.wheel) as archive:
         (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         return message_from_bytes(archive.read(name))
 
 
 def sources() -> dict[str, bytes]:
-    """The library's files, by their names in a wheel."""
+    """Return the content of the library's files by their names in a wheel."""
     paths = [path for path in SOURCE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     return {path.relative_to(SOURCE.parent).as_posix(): path.read_bytes() for path in paths}
 
 
 def test_the_wheel_holds_the_library_and_nothing_else(distributions: Distributions) -> None:
-    """Every module as it stands in src, py.typed among them; no tests, no example, no stray file."""
+    """The wheel contains every file in src, including py.typed, and no tests, examples or other files."""
     with ZipFile(distributions.wheel) as archive:
         found = {name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name}
         info = {name.partition(".dist-info/")[2] for name in archive.namelist() if ".dist-info/" in name}
@@ -87,7 +87,7 @@ def test_the_wheel_holds_the_library_and_nothing_else(distributions: Distributio
 
 
 def test_the_source_distribution_holds_the_project(distributions: Distributions) -> None:
-    """Every file that the project's commands need, and nothing that a command has created."""
+    """The sdist contains every file that the project's commands need, and no files that a command created."""
     with tarfile.open(distributions.sdist) as archive:
         names = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
     folders = {name.partition("/")[0] for name in names if "/" in name}
@@ -105,7 +105,7 @@ def test_the_source_distribution_holds_the_project(distributions: Distributions)
 def test_the_commands_of_the_readme_run_from_the_source_distribution(
     distributions: Distributions, tmp_path: Path, command: str
 ) -> None:
-    """`make demo` and `make test` pass in an unpacked sdist; only the environments are those that exist already."""
+    """`make demo` and `make test` pass in an unpacked sdist; they use the existing environments."""
     with tarfile.open(distributions.sdist) as archive:
         archive.extractall(tmp_path, filter="data")
     (unpacked,) = tmp_path.iterdir()
@@ -126,7 +126,7 @@ def test_the_commands_of_the_readme_run_from_the_source_distribution(
 
 
 def test_the_source_distribution_builds_the_same_wheel(distributions: Distributions, tmp_path: Path) -> None:
-    """Byte for byte: what is built from an unpacked sdist is the wheel of the release."""
+    """A wheel built from an unpacked sdist is identical, byte for byte, to the wheel of the release."""
     with tarfile.open(distributions.sdist) as archive:
         archive.extractall(tmp_path, filter="data")
     (unpacked,) = tmp_path.iterdir()
@@ -136,7 +136,7 @@ def test_the_source_distribution_builds_the_same_wheel(distributions: Distributi
 
 
 def test_a_build_can_be_repeated(tmp_path: Path) -> None:
-    """Two builds of one source at one time are the same files; the time is in them."""
+    """Two builds of the same source with the same timestamp are identical; another timestamp gives another wheel."""
     first, second, later = (
         build(PROJECT, tmp_path / str(at), epoch=epoch)
         for at, epoch in enumerate(("1764000000", "1764000000", "1765000000"))

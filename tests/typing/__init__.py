@@ -1,5 +1,5 @@
-"""Calls of every public signature, for mypy and pyright to read; nobody runs them.
+"""Calls of every public signature, checked by mypy and pyright and never run.
 
-A line that has to be refused carries an ignore for each checker that refuses it, and both checkers report an ignore
-that nothing needs: so what is refused stays refused.
+A line that must be an error has an ignore comment for each checker that reports it. Both checkers report unused ignore
+comments, so a line that stops being an error fails the check.
 """

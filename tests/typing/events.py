@@ -1,4 +1,4 @@
-"""Events: made, modelled, and read from what a consumer is given."""
+"""Events: creation, models, and parsing of a consumer's input."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def made() -> None:
 
 
 def refused_fields() -> None:
-    # The data are no option.
+    # The data are required.
     Event("BookAdded")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # The data are a map, not its text.
+    # The data are a mapping, not JSON text.
     Event("BookAdded", '{"year": 2019}')  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # A time is no text.
+    # A time is a datetime, not text.
     Event("BookAdded", {}, time="2026-11-23")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     # A version is a number.
     Event("BookAdded", {}, version="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # What isn't type or data goes by its name.
+    # All arguments except type and data are keyword arguments.
     Event("BookAdded", {}, "0190")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # There is no such field.
+    # This field does not exist.
     Event("BookAdded", {}, aggregate="Book#1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
@@ -64,7 +64,7 @@ def fields(event: Event) -> None:
     assert_type(event.traceparent, str | None)
     assert_type(event.replace(source="books"), Event)
     assert_type({event: event.id}, dict[Event, str])
-    # What is computed can't be set.
+    # A computed attribute can't be set.
     event.data_json = "{}"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -101,13 +101,13 @@ def modelled(book: BookAdded, rome: BookAddedInRome, event: Event) -> None:
 def refused_models(book: BookAdded, payload: dict[str, Any]) -> None:
     # A field is missing.
     BookAdded(name="Team Topologies")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # A field is of another type; mypy, with pydantic's plugin, lets pass what pydantic may convert.
+    # A field has another type; mypy with pydantic's plugin accepts values that pydantic can convert.
     BookAdded(name=2019, year=2019)  # pyright: ignore[reportArgumentType]
-    # The class says the version.
+    # The class defines the version.
     book.to_event(version=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # The event is parsed first.
+    # A payload must be parsed first.
     BookAdded.from_event(payload)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # A model is no Event; its to_event() is.
+    # A model is not an Event; to_event() returns one.
     _: Event = book  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
 
@@ -125,13 +125,13 @@ def parsed(payload: object, document: dict[str, Any]) -> None:
 
 
 def refused_parsing(payload: object, on_error: str) -> None:
-    # There is no such way to treat an error.
+    # on_error does not have this value.
     parse_events(payload, on_error="skip")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
-    # Only the literal says what comes out.
+    # The result's type depends on the literal.
     parse_events(payload, on_error=on_error)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
-    # How errors are treated goes by its name.
+    # on_error is a keyword argument.
     parse_events(payload, "collect")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
-    # What was collected may be an error.
+    # A collected element can be an error.
     parse_events(payload, on_error="collect")[0].event  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
 
@@ -141,5 +141,5 @@ def messages(message: Message, event: Event) -> None:
     assert_type(message.group_id, str | None)
     assert_type(Message(event, "1"), Message)
     assert_type(Message(event=event, message_id="1", group_id=None), Message)
-    # A message has an id.
+    # A message requires an id.
     Message(event)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

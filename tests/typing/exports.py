@@ -1,4 +1,4 @@
-"""The package's names, which load on first use: a type checker sees these and no others."""
+"""The package's names, which are loaded on first use: a type checker knows these and no others."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def by_attribute() -> None:
         dynamo_outbox.PublishResult,
         dynamo_outbox.ChangeProcessor,
         dynamo_outbox.OutboxRelay,
+        dynamo_outbox.AtMostOnce,
         dynamo_outbox.IdempotencyStore,
         dynamo_outbox.Key,
         dynamo_outbox.Inbox,
@@ -65,5 +66,5 @@ def in_a_transaction(tx: dynamo_outbox.Transaction) -> dynamo_outbox.Transaction
 
 
 def no_others() -> None:
-    # A misspelt name is found before it runs.
+    # A misspelt name is a type error.
     dynamo_outbox.Evnt  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]

@@ -1,4 +1,4 @@
-"""What can go wrong: each error's facts, and what it is a kind of."""
+"""Exceptions: their attributes and base classes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dynamo_outbox.errors import (
     EncodeError,
     IdempotencyError,
     InvalidEventError,
+    InvalidIdempotencyKeyError,
     InvalidPatternError,
     LeaseLostError,
     MissingIdempotencyKeyError,
@@ -56,6 +57,7 @@ def kinds(
         AlreadyInProgressError("key", "is held"),
         PayloadMismatchError("key", "had another payload"),
         MissingIdempotencyKeyError("key", "is missing"),
+        InvalidIdempotencyKeyError("key", "is a list"),
         ResultError("key", "can't be stored"),
     ]
     exceptions: list[Exception] = [*one_by_one]
@@ -63,9 +65,9 @@ def kinds(
     of_calls: list[IdempotencyError] = [lost]
     of_types: list[TypeError] = [encode]
     assert_type((exceptions, of_transactions, of_calls, of_types)[3], list[TypeError])
-    # A limit is met before DynamoDB can cancel anything.
+    # A limit error is not a cancellation by DynamoDB.
     _: TransactionCanceledError = TransactionLimitError("actions", "100", "too many")  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
-    # A reason is no error by itself.
+    # A reason is not an exception.
     raise reason  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
 
 
@@ -82,7 +84,7 @@ def of_values(invalid: InvalidEventError, encode: EncodeError, decode: DecodeErr
     assert_type(decode.sequence_number, str | None)
     assert_type(decode.within("dynamodb.NewImage"), DecodeError)
     assert_type(DecodeError("year", "has no type", index=1, sequence_number="111"), DecodeError)
-    # Where it is goes by its name.
+    # The index is a keyword argument.
     DecodeError("year", "has no type", 1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
@@ -96,11 +98,11 @@ def of_transactions(outbox: TransactionalOutbox) -> None:
         assert_type(error.label, str | None)
         assert_type(error.item, Mapping[str, Any] | None)
         assert_type(error.is_stale, bool)
-        # The item may not be there.
+        # The item can be None.
         error.item["year"]  # type: ignore[index]  # pyright: ignore[reportOptionalSubscript]
     except TransactionConflictError as error:
         assert_type(error.reasons, tuple[CancellationReason, ...])
-        # Contention is no condition's.
+        # A conflict has no is_stale.
         error.is_stale  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     except TransactionLimitError as error:
         assert_type(error.limit, str)

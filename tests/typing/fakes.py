@@ -1,4 +1,4 @@
-"""What tests of an outbox stand on."""
+"""The testing kit: fakes, faults, the proxy and the engine."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def clocks() -> None:
     clock.advance(timedelta(hours=1))
     clock.set(datetime.now(UTC))
     _: Clock = clock
-    # A duration is no bare number.
+    # A duration is not a plain number.
     clock.advance(60)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -74,13 +74,13 @@ def tables(clock: Clock) -> None:
     with dynamodb.hold_transaction(TransactItems=[]) as held:
         assert_type(held, None)
     assert_type(list(dynamodb.streams), list[str])
-    # A function is no clock.
+    # A clock is not a function.
     FakeDynamoDB(clock=lambda: datetime.now(UTC))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # The time is told by somebody.
+    # The clock is required.
     FakeDynamoDB()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # Parameters go by their names.
+    # Parameters are keyword arguments.
     dynamodb.put_item("books", {})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # There is no such operation here.
+    # The fake does not support this operation.
     dynamodb.batch_write_item()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
 
@@ -94,9 +94,9 @@ def faults(dynamodb: FakeDynamoDB) -> None:
     dynamodb.fail_next(operation="put_item", error=TimeoutError(), after_commit=True)
     assert_type(dynamodb.error("put_item", "ThrottlingException"), Exception)
     assert_type(dynamodb.error("put_item", code="X", message="scripted", Item={}), Exception)
-    # An error is raised, and so no class.
+    # An error is an instance, not a class.
     dynamodb.fail_next("put_item", TimeoutError)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # When it fails goes by its name.
+    # after_commit is a keyword argument.
     dynamodb.fail_next("put_item", "X", True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
@@ -114,9 +114,9 @@ def streams(dynamodb: FakeDynamoDB) -> None:
 
 
 def refused_streams(dynamodb: FakeDynamoDB, stubbed: DynamoDBClient) -> None:
-    # Only the fake's changes can be read.
+    # The fake streams read only the fake's changes.
     FakeDynamoDBStreams(stubbed)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # An order is a function.
+    # arrange is a function.
     FakeDynamoDBStreams(dynamodb, arrange="shuffled")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     # A seed is a number.
     FakeDynamoDBStreams(dynamodb, arrange=shuffled("7"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -135,9 +135,9 @@ def buses(clock: Clock) -> None:
     events.fail_next_entry("ThrottlingException")
     events.fail_next_entry(code="X", message="scripted", detail_type="BookAdded")
     events.fail_next("put_events", "ThrottlingException")
-    # Chance is told where to begin.
+    # The seed is required.
     events.deliveries()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # Whose entry fails goes by its name.
+    # detail_type is a keyword argument.
     events.fail_next_entry("X", "scripted", "BookAdded")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
@@ -151,7 +151,7 @@ def engines() -> None:
     MiniStack("ministack", region="eu-west-1", start_timeout=10)
     MiniStack(command=None, start_timeout=1.5)
     _: Exception = EngineError("is not there")
-    # What isn't the command goes by its name.
+    # All arguments except the command are keyword arguments.
     MiniStack("ministack", "eu-west-1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
@@ -175,7 +175,7 @@ def proxies(url: str) -> None:
     assert_type(by_chance("PutItem", 0), Fault | None)
     # A timeout is a duration.
     proxy.client("events", timeout=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # A fault is no name.
+    # A fault is an object, not its name.
     FaultProxy(url, script={"PutItem": ["LATE"]})  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 
 
@@ -205,7 +205,7 @@ def pipes_of_clients(
     definition: PipeDefinition, streams: DynamoDBStreamsClient, events: EventBridgeClient, tables: DynamoDBClient
 ) -> None:
     PipeRunner(definition=definition, stream_arn="arn", bus="books", streams=streams, events=events)
-    # The tables' client reads no streams.
+    # The DynamoDB client does not read streams.
     PipeRunner(definition, stream_arn="arn", bus="b", streams=tables, events=events)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # A pipe leads to a bus.
+    # The bus is required.
     PipeRunner(definition, stream_arn="arn", streams=streams, events=events)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

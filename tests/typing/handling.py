@@ -1,4 +1,4 @@
-"""Functions that handle an event: once, and out of a batch of messages."""
+"""Functions that handle an event once, or handle a batch of messages."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, assert_type
 import boto3
 
 from dynamo_outbox import (
+    AtMostOnce,
     Clock,
     Event,
     IdempotencyStore,
@@ -49,29 +50,29 @@ def stores(stubbed: DynamoDBClient, fake: FakeDynamoDB) -> None:
     )
     IdempotencyStore("calls", client=stubbed, table_keys=TableKeys(sort_key="sk"))
     IdempotencyStore("calls", client=fake)
-    # boto3's stubs leave unknown the services whose own stubs aren't installed.
+    # boto3's stubs have unknown types for services whose stubs are not installed.
     IdempotencyStore("calls", client=boto3.client("dynamodb"))  # pyright: ignore[reportUnknownMemberType]
 
 
 def refused_stores(events: EventBridgeClient) -> None:
-    # EventBridge's client stores nothing.
+    # An EventBridge client can't be a store's client.
     IdempotencyStore("calls", client=events)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # The calls have to be remembered somewhere.
+    # The table is required.
     IdempotencyStore()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # What isn't the table goes by its name.
+    # All arguments except the table are keyword arguments.
     IdempotencyStore("calls", timedelta(days=8))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # A duration is no bare number.
+    # A duration is not a plain number.
     IdempotencyStore("calls", lease=900)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # A function is no clock.
+    # A clock is not a function.
     IdempotencyStore("calls", clock=lambda: datetime.now(UTC))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # The names of a table's keys are one value.
+    # The names of a table's keys are a TableKeys.
     IdempotencyStore("calls", table_keys="pk")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def calls(store: IdempotencyStore, claim: Claim) -> None:
     assert_type(store.records.claim(claim), Claimed | Replay)
     assert_type(store.records.claim(claim, lease=timedelta(minutes=1), on_expired_lease="raise"), Claimed | Replay)
-    assert_type(store.records.complete(claim, StoredResult("{}", by_annotation=False)), bool)
+    assert_type(store.records.complete(claim, StoredResult("{}", "json")), bool)
     assert_type(store.records.complete(claim, None), bool)
     assert_type(store.records.fail(claim, "{}"), bool)
     assert_type(store.records.release(claim), bool)
@@ -85,10 +86,10 @@ def settled_by_hand(store: IdempotencyStore, error: UnknownOutcomeError) -> None
     assert_type(store.forget(error.key, token=error.token), bool)
     assert_type(store.resolve(error.key, {"charged": True}, token=error.token), bool)
     assert_type(store.resolve(error.key, Decimal(5), token=error.token, function=charge), bool)
-    # Nothing is settled without the token.
+    # The token is required.
     store.forget(error.key)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     store.resolve(error.key, 5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # And it goes by its name.
+    # The token is a keyword argument.
     store.forget(error.key, error.token)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
@@ -100,23 +101,23 @@ def attributes(store: IdempotencyStore) -> None:
 
 
 def functions(store: IdempotencyStore, event: Event, context: LambdaContext) -> None:
-    @idempotent(store)
+    @idempotent(store, scope="charge")
     def charge(event: Event, amount: Decimal = Decimal(1), *, note: str | None = None) -> Decimal:
         return amount + len(event.type) + len(note or "")
 
     assert_type(charge(event), Decimal)
     assert_type(charge(event, Decimal(2), note="twice"), Decimal)
     assert_type(charge(event=event, amount=Decimal(2)), Decimal)
-    # The parameters are as they were.
+    # The parameters are unchanged.
     charge()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     charge({"detail": {}})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     charge(event, 2.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     charge(event, note=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     charge(event, currency="EUR")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # And so is the result.
+    # The result is unchanged.
     _: str = charge(event)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
-    @idempotent(store)
+    @idempotent(store, scope="handler")
     def handler(payload: dict[str, Any], context: LambdaContext) -> None:
         charge(Event(payload["type"], {}), Decimal(context.get_remaining_time_in_millis()))
 
@@ -124,33 +125,33 @@ def functions(store: IdempotencyStore, event: Event, context: LambdaContext) -> 
 
 
 async def coroutines(store: IdempotencyStore, event: Event) -> None:
-    @idempotent(store)
+    @idempotent(store, scope="charge")
     async def charge(event: Event, *, amount: int) -> list[str]:
         return [event.type] * amount
 
     assert_type(await charge(event, amount=2), list[str])
-    # The parameters are as they were.
+    # The parameters are unchanged.
     await charge(event)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await charge(event, amount="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # It is awaited.
+    # The result must be awaited.
     _: list[str] = charge(event, amount=2)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
 
 def methods(store: IdempotencyStore, event: Event) -> None:
     class Till:
-        @idempotent(store)
+        @idempotent(store, scope="charge")
         def charge(self, event: Event) -> int:
             return len(event.type)
 
         @staticmethod
-        @idempotent(store)
+        @idempotent(store, scope="refund")
         def refund(event: Event) -> bytes:
             return event.type.encode()
 
     assert_type(Till().charge(event), int)
     assert_type(Till().charge(event=event), int)
     assert_type(Till.refund(event), bytes)
-    # The parameters are as they were.
+    # The parameters are unchanged.
     Till().charge(event, event)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
@@ -176,52 +177,67 @@ def options(store: IdempotencyStore) -> None:
     def key_of(order: dict[str, Any], *, shop: str) -> str:
         return f"{shop}#{order['id']}"
 
-    @idempotent(store=store, key=key_of, on_missing_key="raise", scope=None, on_duplicate=None)
+    def members_of(order: dict[str, Any]) -> list[object]:
+        return [order["shop"], order["number"]]
+
+    @idempotent(store=store, key=key_of, on_missing_key="raise", scope="send", on_duplicate=None)
     def send(order: dict[str, Any], *, shop: str) -> str:
         return f"{shop} {order}"
 
     assert_type(send({}, shop="Rome"), str)
-    # Both parts of a key are optional, and each is an expression or a function.
-    idempotent(store, key=Key())
-    idempotent(store, key=Key(fingerprint="detail.lines"))
-    idempotent(store, key=Key(find=key_of, fingerprint=None))
+    # Both parts of a key are optional; each is an expression or a function.
+    idempotent(store, scope="call", key=Key())
+    idempotent(store, scope="call", key=Key(fingerprint="detail.lines"))
+    idempotent(store, scope="call", key=Key(find=key_of, fingerprint=None))
 
     @idempotent(
-        store, on_expired_lease="raise", wait_for=timedelta(seconds=5), permanent_errors=(ZeroDivisionError, KeyError)
+        store,
+        scope="charge",
+        on_expired_lease="raise",
+        wait_for=timedelta(seconds=5),
+        permanent_errors=(ZeroDivisionError, KeyError),
     )
     def charge(event: Event) -> int:
         return fence_number() + len(event.type)
 
     assert_type(charge(Event("OrderPlaced", {})), int)
-    idempotent(store, on_expired_lease="rerun", wait_for=None, permanent_errors=())
+    idempotent(store, scope="call", on_expired_lease="rerun", wait_for=None, permanent_errors=())
+    idempotent(store, scope="call", on_expired_lease=AtMostOnce(safe_to_retry=(KeyError, ZeroDivisionError)))
+    # A key's function may return any usable key: text, a number, a date, a UUID, an enum, or a list of these.
+    idempotent(store, scope="call", key=len)
+    idempotent(store, scope="call", key=members_of)
 
 
 def refused_options(store: IdempotencyStore, client: DynamoDBClient) -> None:
-    # A client alone knows no table.
-    idempotent(client)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # A store is needed.
+    # A client is not a store.
+    idempotent(client, scope="call")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # The store is required.
     idempotent()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # What isn't the store goes by its name.
-    idempotent(store, "order.id")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # All arguments except the store are keyword arguments.
+    idempotent(store, "order.id", scope="call")  # type: ignore[misc]  # pyright: ignore[reportCallIssue]
     # A key is an expression or a function.
-    idempotent(store, key=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    idempotent(store, scope="call", key=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Key(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # So is a fingerprint, which belongs to the key.
+    # A fingerprint is an expression or a function, and a part of the key.
     Key(fingerprint=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    idempotent(store, fingerprint="order.lines")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # A key's function gives text.
-    idempotent(store, key=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # There is no such way to treat an expired lease.
-    idempotent(store, on_expired_lease="wait")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # A duration is no bare number.
-    idempotent(store, wait_for=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # An interruption is no failure.
-    idempotent(store, permanent_errors=(SystemExit,))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # There is no such way to treat a call without a key.
-    idempotent(store, on_missing_key="skip")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    idempotent(store, scope="call", fingerprint="order.lines")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    # The scope is required, and a text.
+    idempotent(store)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    idempotent(store, scope=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # on_expired_lease does not have this value.
+    idempotent(store, scope="call", on_expired_lease="wait")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # A duration is not a plain number.
+    idempotent(store, scope="call", wait_for=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # Only exceptions are safe to retry.
+    AtMostOnce(safe_to_retry=("KeyError",))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    AtMostOnce(safe_to_retry=(SystemExit,))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # SystemExit is not an Exception.
+    idempotent(store, scope="call", permanent_errors=(SystemExit,))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # on_missing_key does not have this value.
+    idempotent(store, scope="call", on_missing_key="skip")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
-    # The decorator is called.
-    @idempotent  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    # The decorator must be called.
+    @idempotent  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue, reportUntypedFunctionDecorator]
     def uncalled(event: Event) -> str:
         return event.type
 
@@ -241,7 +257,7 @@ def batches(store: IdempotencyStore, context: LambdaContext) -> None:
     assert_type(handle_with_result({"Records": []}, None), dict[str, Any])
 
     @batch_handler
-    @idempotent(store)
+    @idempotent(store, scope="once")
     def once(event: Event, context: LambdaContext) -> str:
         return f"{event.type} {context}"
 
@@ -257,11 +273,11 @@ def of_a_message(message: Message, _context: Any) -> str:
 
 
 def refused_batches() -> None:
-    # The function takes the context too.
+    # The function must also take the context.
     batch_handler(of_an_event_alone)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # It gets the event and not its message.
+    # The function gets the event, not the message.
     batch_handler(of_a_message)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # A handler is called with a batch.
+    # The batch is required.
     handle()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
@@ -269,7 +285,7 @@ def inboxes(store: IdempotencyStore, outbox: TransactionalOutbox) -> None:
     assert_type(Inbox(store), Inbox)
     assert_type(Inbox(store, outbox), Inbox)
     Inbox(store=store, outbox=None)
-    # Its records need a store, and its events an outbox.
+    # The first argument is a store, the second an outbox.
     Inbox(outbox)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Inbox(store, store)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
@@ -282,17 +298,17 @@ def inbox_handlers(inbox: Inbox, event: Event, context: LambdaContext, payload: 
         return 0 if book is None else int(book["copies"])
 
     assert_type(count, InboxHandler[int])
-    # Called with an event it returns what the function does; with what Lambda passes, what that takes.
+    # For an event it returns the function's result; for Lambda's payload, Lambda's response.
     assert_type(count(event), int)
     assert_type(count(event, context), int)
     assert_type(count(payload=event, context=None), int)
     assert_type(count({"Records": []}, context), Any)
     assert_type(count(payload), Any)
     _: str = count(event)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
-    # It is called with what came, and the transaction is its own to make.
+    # The event or payload is required; the handler creates the transaction.
     count()  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 
-    # A function of any transaction will do.
+    # The function can also accept any Transaction.
     @inbox.handler(consumer="names")
     def name(event: Event, tx: Transaction) -> str | None:
         tx.delete("books", {"name": event.id})
@@ -318,22 +334,22 @@ def inbox_options(inbox: Inbox, event: Event) -> None:
 
 
 def refused_inbox_options(inbox: Inbox, stale: str) -> None:
-    # Every handler is some consumer's.
+    # The consumer is required.
     inbox.handler()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # And it goes by its name.
+    # The consumer is a keyword argument.
     inbox.handler("catalogue")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # There is no such way to treat a stale event, and only the literal says which.
+    # on_stale does not have this value, and a plain str is not a literal.
     inbox.handler(consumer="catalogue", on_stale="refuse")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     inbox.handler(consumer="catalogue", on_stale=stale)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # A stale event has no result.
+    # The function for stale events takes an event.
     inbox.handler(consumer="a", on_stale=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
-    # The function takes the transaction too.
+    # The function must also take the transaction.
     @inbox.handler(consumer="catalogue")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     def alone(event: Event) -> str:
         return event.type
 
-    # It is called with the event, parsed.
+    # The function gets the parsed event.
     @inbox.handler(consumer="catalogue")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     def of_a_payload(payload: dict[str, Any], _tx: InboxTransaction) -> str:
         return str(payload)

@@ -1,4 +1,4 @@
-"""Where records wait, and how they are sent again."""
+"""Parking: storage for failed records, and their redrive."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def places(fake: FakeDynamoDB, stubbed: mypy_boto3_dynamodb.DynamoDBClient, sqs:
         assert_type(head, ParkedHead)
         assert_type((head.order_key, head.parked), tuple[str, int])
     ParkingQueue("url", client=queues[0])
-    # A queue keeps no order.
+    # A queue does not keep an order.
     ParkingQueue("url", in_order=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # SQS has no tables.
+    # A table needs a DynamoDB client.
     ParkingTable("parking", client=sqs)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -51,9 +51,9 @@ def parking_handlers(publisher: EventBridgePublisher, table: ParkingTable, queue
     OutboxRelay(publisher, parking=table, park_after=timedelta(hours=6))
     OutboxRelay(publisher, parking=queue)
     ChangeProcessor(publisher, change, parking=table, retry_on=(TimeoutError,), order_by="pk")
-    # Names are no places.
+    # parking is a ParkingTable or ParkingQueue, not a name.
     OutboxRelay(publisher, parking="parking")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # Exceptions are named by their classes.
+    # retry_on takes exception classes, not instances.
     ChangeProcessor(publisher, change, retry_on=(TimeoutError(),))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -63,5 +63,5 @@ def redrives(table: ParkingTable, queue: ParkingQueue, relay: OutboxRelay, conte
     assert_type(queue.redrive(relay), RedriveResult)
     assert_type((result.sent, result.finished), tuple[int, bool])
     assert_type(result.failures, tuple[RedriveFailure, ...])
-    # A publisher alone can't read what is parked.
+    # A redrive needs a relay or processor, not a publisher.
     table.redrive(EventBridgePublisher("bus"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -1,4 +1,4 @@
-"""The pipe: its definition, and what it makes of a record."""
+"""The pipe: its definition, and rendering of a record."""
 
 from __future__ import annotations
 
@@ -20,19 +20,24 @@ def defined() -> None:
         batch_size=5,
         maximum_retry_attempts=3,
         maximum_record_age=timedelta(hours=1),
+        time="$.dynamodb.NewImage.eventTime.S",
+        resources=("$.eventSourceARN",),
+        maximum_batching_window=timedelta(seconds=20),
+        parallelization_factor=2,
+        on_partial_batch_item_failure="AUTOMATIC_BISECT",
     )
     assert_type(definition, PipeDefinition)
     PipeDefinition(patterns=(), input_template=None, detail_type="BookChanged", source="books")
 
 
 def refused_definitions(definition: PipeDefinition) -> None:
-    # A pipe names its events' source.
+    # The source is required.
     PipeDefinition(patterns=(), input_template=None, detail_type="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # Everything goes by its name.
+    # All arguments are keyword arguments.
     PipeDefinition((), None, "x", "books")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # A pattern is an object and not its text.
+    # A pattern is a mapping, not JSON text.
     PipeDefinition(patterns=("{}",), input_template=None, detail_type="x", source="x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # A definition that was checked stays as it is.
+    # A definition is immutable.
     definition.source = "shelves"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -44,7 +49,12 @@ def fields(definition: PipeDefinition) -> None:
     assert_type(definition.starting_position, str)
     assert_type(definition.batch_size, int)
     assert_type(definition.maximum_retry_attempts, int)
-    assert_type(definition.maximum_record_age, timedelta)
+    assert_type(definition.maximum_record_age, timedelta | None)
+    assert_type(definition.maximum_batching_window, timedelta | None)
+    assert_type(definition.parallelization_factor, int | None)
+    assert_type(definition.on_partial_batch_item_failure, str | None)
+    assert_type(definition.time, str | None)
+    assert_type(definition.resources, tuple[str, ...])
 
 
 def deployed(definition: PipeDefinition, template: dict[str, Any]) -> None:
@@ -57,9 +67,9 @@ def deployed(definition: PipeDefinition, template: dict[str, Any]) -> None:
     definition.create_pipe_request(name="n", role_arn="r", source_arn="s", target_arn="t", dead_letter_arn="d")
     assert_type(definition.cloudformation("role", {"Ref": "Stream"}, "target", "dead"), dict[str, Any])
     definition.cloudformation(role="r", source="s", target="t", dead_letter="d")
-    # CreatePipe takes ARNs and no CloudFormation functions.
+    # CreatePipe takes ARNs, not CloudFormation functions.
     definition.create_pipe_request("n", {"Ref": "Role"}, "s", "t", "d")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # Dead letters go somewhere.
+    # The dead-letter ARN is required.
     definition.source_parameters()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
@@ -68,8 +78,11 @@ def rendered(record: Mapping[str, Any], definition: PipeDefinition) -> None:
     render(record, definition)
     render(record, definition=definition, variables={"aws.pipes.pipe-name": "books"})
     render(record, None, None)
-    # The filter may have dropped the record.
+    render(record, escapes=False)
+    # The result is None if the filter dropped the record.
     render(record)["Detail"]  # type: ignore[index]  # pyright: ignore[reportOptionalSubscript]
+    # The reading of AWS's page is a keyword argument.
+    render(record, None, None, False)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     # The definition comes before the variables.
     render(record, {"aws.pipes.pipe-name": "books"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
@@ -78,12 +91,12 @@ def matched(pattern: Mapping[str, Any], event: Mapping[str, Any], service: str) 
     assert_type(matches(pattern, event), bool)
     matches(pattern, event, service="rule")
     matches(pattern=pattern, event=event, service="pipe")
-    # A pattern is an object and not its text.
+    # A pattern is a mapping, not JSON text.
     matches('{"source": ["books"]}', event)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # There are two services with patterns.
+    # The service is one of two literals.
     matches(pattern, event, service="bus")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     matches(pattern, event, service=service)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # The service goes by its name.
+    # The service is a keyword argument.
     matches(pattern, event, "pipe")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 

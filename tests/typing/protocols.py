@@ -1,4 +1,4 @@
-"""What the library asks of what it is given, and what meets that."""
+"""The library's protocols, and the types that implement them."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def of_clocks(clock: Clock) -> None:
     clocks: list[Clock] = [Clock(), StoppedClock(), FakeClock(), FakeClock(datetime.now(UTC), random=0.5)]
     assert_type(clocks[0].now(), datetime)
     assert_type(FakeClock().slept, list[float])
-    # A clock also waits, so a function is none.
+    # A function is not a clock, because a clock can also sleep.
     _: Clock = time.time  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
-    # It is asked, and so not a datetime itself.
+    # A datetime is not a clock.
     _ = datetime.now(UTC)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
 
@@ -53,9 +53,9 @@ def of_dynamodb(client: DynamoDBClient, stubbed: mypy_boto3_dynamodb.DynamoDBCli
     assert_type(client.update_item(), Any)
     assert_type(client.delete_item(), Any)
     assert_type(client.describe_table(TableName="books"), Any)
-    # It writes more than events.
+    # OwnBus does not have DynamoDB's operations.
     _: DynamoDBClient = OwnBus()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
-    # Nothing more is asked of it.
+    # The protocol has no other operations.
     client.scan()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
 
@@ -65,7 +65,7 @@ def of_eventbridge(
     clients: list[EventBridgeClient] = [stubbed, fake, OwnBus()]
     assert_type(clients[0].put_events(), Any)
     assert_type(client.put_events(Entries=[]), Any)
-    # It takes events.
+    # An EventBridge client must have put_events.
     _: EventBridgeClient = OwnContext()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
 
@@ -80,7 +80,7 @@ def of_streams(
 
 
 def not_of_streams(dynamodb: mypy_boto3_dynamodb.DynamoDBClient) -> None:
-    # The tables' client reads no streams.
+    # The DynamoDB client does not read streams.
     _: StreamsClient = dynamodb  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
 
@@ -88,5 +88,5 @@ def of_contexts(context: LambdaContext) -> None:
     assert_type(context.get_remaining_time_in_millis(), int)
     contexts: list[LambdaContext] = [OwnContext()]
     assert_type(contexts[0].get_remaining_time_in_millis(), int)
-    # A context tells the remaining time.
+    # A context must have get_remaining_time_in_millis.
     _: LambdaContext = StoppedClock()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]

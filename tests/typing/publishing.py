@@ -1,4 +1,4 @@
-"""The publisher, and the functions between a stream and the bus."""
+"""The publisher, and the Lambda handlers between a stream and the bus."""
 
 from __future__ import annotations
 
@@ -56,24 +56,24 @@ def clients(stubbed: EventBridgeClient, fake: FakeEventBridge, unknown: Any) -> 
     EventBridgePublisher("books", client=stubbed)
     EventBridgePublisher("books", client=fake)
     EventBridgePublisher("books", client=unknown)
-    # boto3's stubs leave unknown the services whose own stubs aren't installed.
+    # boto3's stubs have unknown types for services whose stubs are not installed.
     EventBridgePublisher("books", client=boto3.client("events"))  # pyright: ignore[reportUnknownMemberType]
 
 
 def refused(dynamodb: DynamoDBClient, fake: FakeDynamoDB, detail: str) -> None:
-    # DynamoDB's client puts no events.
+    # A DynamoDB client can't put events.
     EventBridgePublisher("books", client=dynamodb)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     EventBridgePublisher("books", client=fake)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # The detail has one of three forms.
+    # The detail is one of three literals.
     EventBridgePublisher("books", detail="bare")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     EventBridgePublisher("books", detail=detail)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # What isn't the bus goes by its name.
+    # All arguments except the bus are keyword arguments.
     EventBridgePublisher("books", "books")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # A duration is no bare number.
+    # A duration is not a plain number.
     Retry(timeout=10)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # A number of attempts is no policy.
+    # retry is a Retry, not a number of attempts.
     EventBridgePublisher("books", retry=4)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # A function is no clock.
+    # A clock is not a function.
     EventBridgePublisher("books", clock=lambda: datetime.now(UTC))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -92,15 +92,15 @@ def published(
 
 
 def refused_publishing(publisher: EventBridgePublisher, event: Event, context: dict[str, Any]) -> None:
-    # Events come in several.
+    # publish takes an iterable of events, not one event.
     publisher.publish(event)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # And are events.
+    # The elements must be events.
     publisher.publish(["BookAdded"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
-    # There is no such way to treat a failure.
+    # on_failure does not have this value.
     publisher.publish([event], on_failure="log")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # Options go by their names.
+    # Options are keyword arguments.
     publisher.publish([event], True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # A context tells the remaining time.
+    # A context must have get_remaining_time_in_millis.
     publisher.publish([event], context=context)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -116,9 +116,9 @@ def results(result: PublishResult) -> None:
     assert_type(result.failed[0].message, str)
     assert_type(result.failed[0].retryable, bool)
     assert_type(PublishResult(published=(), failed=()), PublishResult)
-    # EventBridge gives no id to what it did not take.
+    # A failed event has no id from EventBridge.
     result.failed[0].event_id  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
-    # What happened stays as it is.
+    # A result is immutable.
     result.failed = ()  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -147,7 +147,7 @@ def no_event(record: StreamRecord) -> dict[str, Any]:
 
 
 def of_two(record: StreamRecord, other: StreamRecord) -> Event:
-    return one_event(record if record.time < other.time else other)
+    return one_event(record if record.time and other.time and record.time < other.time else other)
 
 
 def handlers(publisher: EventBridgePublisher, payload: object, context: LambdaContext) -> None:
@@ -169,13 +169,13 @@ def handlers(publisher: EventBridgePublisher, payload: object, context: LambdaCo
 
 
 def refused_handlers(publisher: EventBridgePublisher, client: EventBridgeClient) -> None:
-    # A client alone knows no bus.
+    # A client is not a publisher.
     OutboxRelay(client)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # The relay maps nothing.
+    # The relay does not take a mapping function.
     OutboxRelay(publisher, one_event)  # type: ignore[call-arg, arg-type]  # pyright: ignore[reportCallIssue]
-    # The changes have to be mapped by something.
+    # to_events is required.
     ChangeProcessor(publisher)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # To events.
+    # to_events must return events.
     ChangeProcessor(publisher, no_event)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # One record at a time.
+    # to_events takes one record.
     ChangeProcessor(publisher, of_two)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

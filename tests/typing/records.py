@@ -1,4 +1,4 @@
-"""Stream records and items, decoded."""
+"""Decoding of stream records and items."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ def decoded(payload: object, record: Mapping[str, Any], answer: GetRecordsOutput
 
 
 def refused_decoding(payload: object, on_error: str) -> None:
-    # There is no such way to treat an error.
+    # on_error does not have this value.
     decode_records(payload, on_error="skip")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
-    # Only the literal says what comes out.
+    # The result's type depends on the literal.
     decode_records(payload, on_error=on_error)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
-    # How errors are treated goes by its name.
+    # on_error is a keyword argument.
     decode_records(payload, "collect")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
-    # What was collected may be an error.
+    # A collected element can be an error.
     decode_records(payload, on_error="collect")[0].keys  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
-    # One record is a map; anything goes into decode_records only.
+    # decode_record takes a mapping; only decode_records takes any object.
     decode_record(payload)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def fields(record: StreamRecord) -> None:
-    assert_type(record.event_id, str)
+    assert_type(record.event_id, str | None)
     assert_type(record.event_name, str)
     assert_type(record.is_known, bool)
     assert_type(record.table, str | None)
     assert_type(record.region, str | None)
     assert_type(record.event_source_arn, str | None)
-    assert_type(record.time, datetime)
+    assert_type(record.time, datetime | None)
     assert_type(record.sequence_number, SequenceNumber | None)
     assert_type(record.stream_view_type, str | None)
     assert_type(record.size_bytes, int | None)
@@ -66,7 +66,7 @@ def fields(record: StreamRecord) -> None:
     assert_type(record.new_image, dict[str, Any] | None)
     assert_type(record.old_image, dict[str, Any] | None)
     assert_type(record.index, int | None)
-    assert_type({record: record.event_id}, dict[StreamRecord, str])
+    assert_type({record: record.event_id}, dict[StreamRecord, str | None])
     raw: Mapping[str, Any] = record.raw
     assert_type(record.delivered, Any)
     assert_type(StreamRecord(raw), StreamRecord)
@@ -74,9 +74,9 @@ def fields(record: StreamRecord) -> None:
 
 
 def refused_use_of_fields(record: StreamRecord) -> None:
-    # An image may not be there.
+    # An image can be None.
     record.new_image["name"]  # type: ignore[index]  # pyright: ignore[reportOptionalSubscript]
-    # What is computed can't be set.
+    # A computed attribute can't be set.
     record.keys = {}  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -90,11 +90,11 @@ def changes(record: StreamRecord) -> None:
     assert_type(after is ABSENT, bool)
     assert_type(Change(2018, ABSENT), Change)
     assert_type(Change(old=2018, new=2019), Change)
-    # A change has two sides.
+    # A change requires both values.
     Change(2018)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # And no third one.
+    # A change has no other attributes.
     change.newer  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
-    # It is a tuple.
+    # A change is immutable.
     change.old = 1  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -107,9 +107,9 @@ def sequence_numbers(one: SequenceNumber, other: SequenceNumber) -> None:
     assert_type(SequenceNumber("111"), SequenceNumber)
     texts: list[str] = [one, other]
     assert_type(texts[0], str)
-    # It is text, and so has its place among texts.
+    # A sequence number is a str and compares only with text.
     assert one < 111  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue]
-    # Text is no sequence number by itself.
+    # Text is not a SequenceNumber.
     _: SequenceNumber = "111"  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
 
@@ -119,7 +119,7 @@ def items(item: Mapping[str, Any], answer: GetItemOutputTypeDef) -> None:
     assert_type(decode_item(item), dict[str, Any])
     assert_type(decode_item(encode_item(item)), dict[str, Any])
     assert_type(decode_item(answer.get("Item", {})), dict[str, Any])
-    # An item is a map.
+    # An item is a mapping.
     encode_item(["Team Topologies"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # It may not be there.
+    # An item can't be None.
     decode_item(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

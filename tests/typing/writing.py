@@ -1,4 +1,4 @@
-"""The writer: clients that it takes, transactions, decorated functions, and the calls that do all in one."""
+"""The writer: its clients, transactions, decorated functions and one-call methods."""
 
 from __future__ import annotations
 
@@ -48,35 +48,35 @@ def clients(stubbed: DynamoDBClient, fake: FakeDynamoDB, unknown: Any) -> None:
     TransactionalOutbox("events", client=stubbed)
     TransactionalOutbox("events", client=fake)
     TransactionalOutbox("events", client=unknown)
-    # boto3's stubs leave unknown the services whose own stubs aren't installed.
+    # boto3's stubs have unknown types for services whose stubs are not installed.
     TransactionalOutbox("events", client=boto3.client("dynamodb"))  # pyright: ignore[reportUnknownMemberType]
 
 
 def refused_clients(events: EventBridgeClient, resource: DynamoDBServiceResource, streams: FakeDynamoDBStreams) -> None:
-    # EventBridge's client writes no items.
+    # An EventBridge client can't write items.
     TransactionalOutbox("events", client=events)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # A resource is not low-level.
+    # A resource is not a low-level client.
     TransactionalOutbox("events", client=resource)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # The streams' fake reads only.
+    # The fake streams client can't write.
     TransactionalOutbox("events", client=streams)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def refused_options() -> None:
-    # The events have to go somewhere.
+    # The table is required.
     TransactionalOutbox()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # What isn't the table goes by its name.
+    # All arguments except the table are keyword arguments.
     TransactionalOutbox("events", "books")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # A duration is no bare number.
+    # A duration is not a plain number.
     TransactionalOutbox("events", ttl=604800)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # A clock is an object, which also waits.
+    # A clock is an object that can also sleep, not a function.
     TransactionalOutbox("events", clock=time.time)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # The number of attempts and their timeout are one value.
+    # Attempts and timeout are one Retry.
     TransactionalOutbox("events", retry=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Retry(timeout=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # So are the events table's names.
+    # The names of the table's keys are one TableKeys.
     TransactionalOutbox("events", table_keys="pk")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     TableKeys(sort_key=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # A key is named in text.
+    # A key's name is text.
     TransactionalOutbox("events", keys={"books": 1})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
 
 
@@ -113,38 +113,38 @@ def actions(tx: Transaction) -> None:
 def reads(tx: Transaction, key: dict[str, str]) -> None:
     assert_type(tx.get("books", key, version="version"), dict[str, Any] | None)
     assert_type(tx.get(table="books", key={"name": "x"}, version="version"), dict[str, Any] | None)
-    # A read that the commit checks needs the version's name.
+    # version is a required keyword argument: the attribute's name.
     tx.get("books", key)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     tx.get("books", key, "version")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     tx.get("books", key, version=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # There may be no such item.
+    # The item can be None.
     tx.get("books", key, version="version")["name"]  # type: ignore[index]  # pyright: ignore[reportOptionalSubscript]
 
 
 def refused_actions(tx: Transaction, key: dict[str, Any]) -> None:
-    # A condition is what a check is for.
+    # A check requires a condition.
     tx.check("shelves", key)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # A condition is an expression, not its outcome.
+    # A condition is an expression, not a bool.
     tx.put("books", {}, condition=True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # Nor its bare text, apart from the one condition that has a name.
+    # Plain text is not a condition, except for "must_exist".
     tx.put("books", {}, condition="attribute_exists(year)")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     tx.put("books", {}, condition="must_exist")
-    # A delete sets nothing.
+    # A delete has no set argument.
     tx.delete("books", key, set={"year": 1})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # What is set has names.
+    # set is a mapping of attributes.
     tx.update("books", key, set=["year"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # A version is named by its attribute.
+    # A version is an attribute's name or a Version.
     tx.update("books", key, version=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # An event is an Event or a DomainEvent.
+    # An event must be an Event or a DomainEvent.
     tx.emit({"type": "BookAdded"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # The result is the transaction's to say.
+    # The result can't be set.
     tx.result = TransactionResult(())  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
-    # And what was written stays written.
+    # A result is immutable.
     tx.result.events = ()  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 async def refused_awaiting(outbox: TransactionalOutbox) -> None:
-    # boto3 has no calls that could be awaited.
+    # A transaction is not an async context manager, because boto3 is not async.
     async with outbox.transaction():  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
         pass
 
@@ -158,10 +158,10 @@ def decorated(outbox: TransactionalOutbox) -> None:
     assert_type(add_book("Team Topologies"), Event)
     assert_type(add_book("Team Topologies", 2019, shelf="A1"), Event)
     assert_type(add_book(name="Team Topologies", year=2019), Event)
-    # The transaction is not the caller's to give.
+    # The caller does not pass the transaction.
     with outbox.transaction() as tx:
         add_book(tx, "Team Topologies")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # The other parameters are as they were.
+    # The other parameters are unchanged.
     add_book()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     add_book(2019)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     add_book("Team Topologies", shelf=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -185,17 +185,17 @@ def decorated_otherwise(outbox: TransactionalOutbox) -> None:
 
 
 def refused_decoration(outbox: TransactionalOutbox) -> None:
-    # The first parameter is the transaction.
+    # The first parameter must be the transaction.
     @outbox.transactional()  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     def without_it(name: str) -> str:
         return name
 
-    # The decorator is called.
+    # The decorator must be called.
     @outbox.transactional  # type: ignore[call-arg, arg-type]  # pyright: ignore[reportCallIssue, reportUntypedFunctionDecorator]
     def uncalled(tx: Transaction) -> None:
         tx.delete("books", {"name": "x"})
 
-    # Attempts are counted.
+    # attempts is a number.
     outbox.transactional(attempts="5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -217,17 +217,17 @@ def in_one_call(outbox: TransactionalOutbox, event: Event, model: BookAdded, key
 
 
 def refused_in_one_call(outbox: TransactionalOutbox, event: Event, key: dict[str, Any]) -> None:
-    # Without an event it is no work for an outbox.
+    # The event is required.
     outbox.put("books", {})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     outbox.update("books", key)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     outbox.delete("books", key)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # The event goes by its name.
+    # The event is a keyword argument.
     outbox.put("books", {}, event)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # Each call has the options of the action that it makes.
+    # Each method has only the options of its action.
     outbox.put("books", {}, event=event, remove="year")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     outbox.update("books", key, event=event, must_not_exist=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     outbox.delete("books", key, event=event, set={"year": 1})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    # And their types.
+    # The options have the types of the action's options.
     outbox.put("books", {}, event=event, version=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     outbox.update("books", key, event=event, set=["year"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     outbox.delete("books", key, event=event, condition=True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -240,7 +240,7 @@ def of_the_users_own(outbox: TransactionalOutbox, client: DynamoDBClient, event:
     assert_type(outbox.source, str | None)
     assert_type(outbox.ttl, timedelta)
     client.transact_write_items(TransactItems=[{"Delete": {"TableName": "books", "Key": {}}}])
-    # An event is an Event or a DomainEvent.
+    # An event must be an Event or a DomainEvent.
     outbox.transact_item({"type": "BookAdded"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -250,7 +250,7 @@ def settled(outbox: TransactionalOutbox, error: CommitUnknownError, event: Event
     assert_type(outbox.settle(uncertain=model.to_event(id="0190", time=datetime.now(UTC))), bool)
     assert_type(error.token, str)
     assert_type(error.sent_at, datetime | None)
-    # A model makes another event each time.
+    # A model creates a new event each time.
     outbox.settle(model)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    # What was made void is settled already.
+    # A voided transaction is settled already.
     outbox.settle(TransactionVoidedError())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -1,4 +1,4 @@
-"""The rules that the source keeps."""
+"""Rules for the source code."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ PURE = (
     "pipes.patterns",
     *("aws.backoff", "aws.lambda_context", "aws.limits"),
 )
-"""The modules that decide: from data, the time, tokens and random numbers to data."""
+"""Pure modules: they take data, the time, tokens and random numbers, and return data."""
 EFFECTS = {"boto3", "botocore", "pydantic", "time", "random", "os", "secrets", "uuid", "asyncio", "socket"}
 CLOCKS = {"now", "utcnow", "today"}
 KIT = "dynamo_outbox.testing"
 
 
 def library() -> dict[str, ast.Module]:
-    """Return the library's modules by name, without its kit for tests."""
+    """Return the library's modules by name, without its test kit."""
     modules: dict[str, ast.Module] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
@@ -48,7 +48,7 @@ PACKAGES = {name.rpartition(".")[0] for name in LIBRARY}
 
 
 def effects(tree: ast.AST) -> Iterator[str]:
-    """What in a module reaches outside: imports of effectful modules, and readings of the clock."""
+    """Return a module's imports of effectful modules and its uses of a clock."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.partition(".")[0] in EFFECTS)
@@ -60,7 +60,7 @@ def effects(tree: ast.AST) -> Iterator[str]:
 
 @pytest.mark.parametrize("module", PURE)
 def test_decisions_know_no_clock_no_randomness_and_no_client(module: str) -> None:
-    """A pure module imports nothing that reaches outside, and reads no clock."""
+    """A pure module imports no effectful module and reads no clock."""
     source = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
     assert list(effects(ast.parse(source.read_text(encoding="utf-8")))) == []
 
@@ -75,32 +75,32 @@ def test_decisions_know_no_clock_no_randomness_and_no_client(module: str) -> Non
     ],
 )
 def test_the_check_for_effects_finds_them(source: str, found: list[str]) -> None:
-    """The check finds an effect wherever it stands, and lets the package's own modules pass."""
+    """The check finds an effect at any depth and ignores the package's own modules."""
     assert list(effects(ast.parse(source))) == found
 
 
 def test_every_public_name_has_a_home() -> None:
-    """The names of __all__ are those of the table of homes, each once, and dir() shows them."""
+    """`__all__` and the table of homes have the same names, each once, and `dir` lists them."""
     assert sorted(dynamo_outbox.__all__) == sorted(dynamo_outbox._HOME)
     assert set(dynamo_outbox.__all__) <= set(dir(dynamo_outbox))
 
 
 @pytest.mark.parametrize("name", dynamo_outbox.__all__)
 def test_every_public_name_resolves_to_its_home(name: str) -> None:
-    """A public name loads from the module that makes it public."""
+    """A public name is loaded from the module that defines it as public."""
     home = importlib.import_module(f"dynamo_outbox.{dynamo_outbox._HOME[name]}")
     assert getattr(dynamo_outbox, name) is getattr(home, name)
     assert name in home.__all__
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    """What the package doesn't have is refused as by any module."""
+    """An unknown name raises AttributeError."""
     with pytest.raises(AttributeError, match="module 'dynamo_outbox' has no attribute 'Outbox'"):
         dynamo_outbox.Outbox  # type: ignore[attr-defined]  # noqa: B018  # reading raises
 
 
 def imported(module: str, tree: ast.AST, *, is_package: bool) -> Iterator[str]:
-    """The full names that a module imports, or may mean as modules, wherever the import stands."""
+    """Return the full names of what a module imports, at any depth, including names that may be modules."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -114,7 +114,7 @@ def imported(module: str, tree: ast.AST, *, is_package: bool) -> Iterator[str]:
 
 
 def import_graph(modules: Mapping[str, ast.AST], packages: Collection[str]) -> dict[str, set[str]]:
-    """Return the modules that each module imports; without the root package, which names every module lazily."""
+    """Return the modules that each module imports, without the root package, which loads names lazily."""
     root = "dynamo_outbox"
     graph: dict[str, set[str]] = {}
     for name, tree in modules.items():
@@ -153,7 +153,7 @@ def cycles(graph: Mapping[str, Collection[str]]) -> list[list[str]]:
 
 
 def test_no_modules_import_each_other() -> None:
-    """The library without its kit has no import cycle, imports for type checkers included."""
+    """The library without its test kit has no import cycle, type-only imports included."""
     assert cycles(import_graph(LIBRARY, PACKAGES)) == []
 
 
@@ -174,7 +174,7 @@ def test_the_check_for_cycles_finds_them() -> None:
 
 
 def private_accesses(tree: ast.AST) -> Iterator[str]:
-    """The accesses to private members of anything but the object or class itself and its base class."""
+    """Return accesses to private members other than through self, cls or super()."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
             owner = node.value
@@ -186,7 +186,7 @@ def private_accesses(tree: ast.AST) -> Iterator[str]:
 
 @pytest.mark.parametrize("module", LIBRARY)
 def test_no_code_reaches_into_another_object(module: str) -> None:
-    """A member whose name begins with an underscore is used only by its own object or class."""
+    """A private member is used only by its own object or class."""
     assert list(private_accesses(LIBRARY[module])) == []
 
 
@@ -201,5 +201,5 @@ def test_no_code_reaches_into_another_object(module: str) -> None:
     ],
 )
 def test_the_check_for_private_accesses_finds_them(source: str, found: list[str]) -> None:
-    """The check finds an access at any depth, and lets an object's own members and Python's special names pass."""
+    """The check finds an access at any depth and ignores own members and special names."""
     assert list(private_accesses(ast.parse(source))) == found

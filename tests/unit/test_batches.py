@@ -1,4 +1,4 @@
-"""Events are split into PutEvents calls."""
+"""Splitting events into PutEvents calls."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from dynamo_outbox.publishing.batches import MAX_ENTRIES, MAX_REQUEST_BYTES, Bat
 
 @st.composite
 def plans(draw: st.DrawFn) -> list[tuple[int, str | None, bool]]:
-    """Entries as their size, their order key, and whether the bus refuses them."""
+    """Return entries as size, order key, and whether the bus rejects them."""
     sizes = st.integers(0, 100) | st.integers(0, MAX_REQUEST_BYTES + 1) | st.sampled_from([MAX_REQUEST_BYTES - 1])
     return draw(st.lists(st.tuples(sizes, st.none() | st.sampled_from("abc"), st.booleans()), max_size=60))
 
 
 @given(plan=plans())
 def test_batches_are_the_input_minus_what_is_held_back_or_too_large(plan: list[tuple[int, str | None, bool]]) -> None:
-    """Every entry has one outcome, batches keep order and limits, and nothing follows a failed entry of its key."""
+    """Each entry has one outcome, batches keep order and limits, and no entry follows a failed one of its key."""
     sizes, keys = [size for size, _, _ in plan], [key for _, key, _ in plan]
     batches = BatchPlan(sizes, keys)
     sent: list[int] = []
@@ -65,13 +65,13 @@ def test_batches_are_the_input_minus_what_is_held_back_or_too_large(plan: list[t
 def test_a_batch_is_as_full_as_the_limits_allow(
     sizes: list[int], keys: list[str | None], expected: list[list[int]]
 ) -> None:
-    """A call takes 10 entries, stays below 1 MB, and holds one entry of an order key."""
+    """A call has at most 10 entries, less than 1 MB, and one entry per order key."""
     batches = BatchPlan(sizes, keys)
     assert list(iter(batches.next_batch, [])) == expected
 
 
 def test_a_failed_entry_holds_back_its_followers_and_no_others() -> None:
-    """What stands behind a failed entry under its key has no turn; without a key, nothing follows it."""
+    """A failed entry holds back later entries of its order key only."""
     batches = BatchPlan([1] * 5, ["a", None, "a", "b", None])
     assert batches.next_batch() == [0, 1, 3, 4]
     batches.block(0)
@@ -81,14 +81,14 @@ def test_a_failed_entry_holds_back_its_followers_and_no_others() -> None:
 
 
 def test_an_entry_that_is_too_large_holds_back_its_followers() -> None:
-    """An entry that no call takes counts as failed."""
+    """An oversized entry counts as failed and holds back later entries of its order key."""
     batches = BatchPlan([MAX_REQUEST_BYTES, 1], ["a", "a"])
     assert batches.next_batch() == []
     assert (batches.too_large, batches.held_back) == ([0], [1])
 
 
 def test_giving_up_leaves_what_had_no_turn() -> None:
-    """After abandon there are no more batches."""
+    """`abandon` returns the entries not attempted, and there are no more batches."""
     batches = BatchPlan([1] * 12, [None] * 12)
     batches.next_batch()
     assert batches.abandon() == [10, 11]
@@ -108,7 +108,7 @@ def test_giving_up_leaves_what_had_no_turn() -> None:
     ],
 )
 def test_an_entry_counts_as_aws_says(entry: dict[str, Any], size: int) -> None:
-    """14 for a Time, and the UTF-8 bytes of source, detail type, detail and resources."""
+    """An entry's size is 14 bytes for Time plus the UTF-8 bytes of source, detail type, detail and resources."""
     assert entry_size(entry) == size
 
 
@@ -122,13 +122,13 @@ def test_an_entry_counts_as_aws_says(entry: dict[str, Any], size: int) -> None:
     ],
 )
 def test_what_is_not_known_to_be_final_is_worth_a_retry(code: str, *, final: bool) -> None:
-    """Only documented codes count as final."""
+    """Only documented error codes count as permanent."""
     assert is_final(code) is final
 
 
 @pytest.mark.parametrize("apart", [[0, 1], [1, 2], [1]])
 def test_what_is_sent_apart_shares_no_call_with_what_is_before_or_behind(apart: list[int]) -> None:
-    """An entry that was in a refused call has its next one for itself, whether what is beside it was refused, too."""
+    """An entry from a refused call is resent in its own call."""
     batches = BatchPlan([1, 1, 1], [None] * 3, attempts=2)
     assert batches.next_batch() == [0, 1, 2]
     batches.separate(apart)

@@ -1,4 +1,4 @@
-"""The benchmarks' own arithmetic: costs are passed in, and nothing is timed."""
+"""The benchmarks' arithmetic. Costs are passed in; nothing is timed."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SIZES = (1, 10, 100, 1_000, 10_000)
 
 
 def costing(*costs: float) -> Measure:
-    """A measure that returns these, one after the other, and again."""
+    """Return a measure that yields these costs in turn, repeatedly."""
     following = cycle(costs)
     return lambda: next(following)
 
 
 def noting(name: str, order: list[str]) -> Measure:
-    """A measure that notes when it was taken."""
+    """Return a measure that appends its name to `order` when it is taken."""
 
     def once() -> float:
         order.append(name)
@@ -37,28 +37,28 @@ def noting(name: str, order: list[str]) -> Measure:
 
 
 def benchmark(sense: Any = "≥", target: float = 2.0, **measures: Measure) -> Benchmark:
-    """A benchmark of what costs so much."""
+    """Return a benchmark of these measures."""
     return Benchmark(
         what="reading", against="a peer", target=target, sense=sense, measures=measures, check=lambda: None
     )
 
 
 def growth(cost: Callable[[int], float], claim: Any = 1) -> Grown:
-    """What comes of a cost by size."""
+    """Return the measured growth of a cost that depends on the size."""
     series = [{size: noise * cost(size) for size in SIZES} for noise in (1.0, 1.02, 0.98)]
     return grow(Growth(what="reading", per="records", claim=claim, check=lambda: None, series=lambda: series))
 
 
 @pytest.mark.parametrize(("count", "low", "high"), [(6, 0, 5), (15, 3, 11), (21, 5, 15)])
 def test_the_interval_is_of_the_ranks_that_hold_the_median(count: int, low: int, high: int) -> None:
-    """The ranks are those of the binomial tables, for as many values, in whatever order."""
+    """The interval's ranks are those of the binomial tables, whatever the order of the values."""
     values = [float(value) for value in range(count)]
     assert spread_of([*values[::2], *values[1::2]]) == ((count - 1) / 2, low, high)
 
 
 @pytest.mark.parametrize("count", range(6, 40))
 def test_the_interval_is_the_narrowest_that_holds_the_median_with_95_percent(count: int) -> None:
-    """At most 2.5 % lie outside on each side, and a rank further in it would be more."""
+    """At most 2.5 % lie outside on each side; with the next narrower rank it would be more."""
     _, low, high = spread_of([float(value) for value in range(count)])
     outside = [sum(comb(count, below) for below in range(rank + 1)) / 2**count for rank in range(count)]
     assert outside[int(low)] <= 0.025 < outside[int(low) + 1]
@@ -66,29 +66,29 @@ def test_the_interval_is_the_narrowest_that_holds_the_median_with_95_percent(cou
 
 
 def test_few_values_have_all_of_them_for_an_interval() -> None:
-    """Where no interval holds the median with 95 %, it is from the least to the most."""
+    """If there are too few values for a 95 % interval, it spans all of them."""
     assert spread_of([3.0, 1.0, 2.0]) == (2.0, 1.0, 3.0)
 
 
 def test_at_least_is_how_many_times_faster() -> None:
-    """≥ is the peer's cost over ours."""
+    """With ≥ the ratio is the peer's cost divided by ours."""
     assert measure(benchmark("≥", ours=costing(1), peer=costing(3))).got == 3
 
 
 def test_at_most_is_a_part_of_the_peers_cost() -> None:
-    """≤ is our cost over the peer's."""
+    """With ≤ the ratio is our cost divided by the peer's."""
     assert measure(benchmark("≤", ours=costing(1), peer=costing(4))).got == 0.25
 
 
 def test_the_ratio_is_of_each_round() -> None:
-    """A machine that gets slower from round to round changes no ratio."""
+    """The ratio is computed per round, so a machine that slows down does not change it."""
     slower = [float(round_) for round_ in range(1, 23)]
     result = measure(benchmark(ours=costing(*slower), peer=costing(*(2 * cost for cost in slower))))
     assert (result.got, result.low, result.high) == (2, 2, 2)
 
 
 def test_a_ratio_of_its_own_takes_the_place_of_the_plain_one() -> None:
-    """What a benchmark says that its ratio is, counts, for the floor too."""
+    """A benchmark's own `ratio` replaces the default one, for the floor too."""
     less_hand = Benchmark(
         what="deciding",
         against="a peer",
@@ -119,13 +119,13 @@ def test_a_ratio_of_its_own_takes_the_place_of_the_plain_one() -> None:
 def test_a_row_is_met_or_has_its_floor_or_neither(
     sense: str, target: float, ours: float, floor: float | None, met: str
 ) -> None:
-    """A target that isn't reached counts as explained only within 5 % of the floor, the peer costing 10."""
+    """A missed target counts as explained only within 5 % of the floor (the peer costs 10)."""
     measures = {"ours": costing(ours), "peer": costing(10)} | ({} if floor is None else {"floor": costing(floor)})
     assert measure(benchmark(sense, target, **measures)).met == met
 
 
 def test_nothing_is_measured_where_the_contenders_do_different_work() -> None:
-    """The check comes before the first measurement, and what it raises goes through."""
+    """The check runs before the first measurement, and its exception is raised."""
     order: list[str] = []
 
     def check() -> None:
@@ -138,7 +138,7 @@ def test_nothing_is_measured_where_the_contenders_do_different_work() -> None:
 
 
 def orders(names: str, rounds: int) -> list[str]:
-    """The orders in which the contenders run, after the one that doesn't count."""
+    """Return the orders in which the contenders run, after the warm-up round."""
     order: list[str] = []
     alternate({name: noting(name, order) for name in names}, rounds)
     text = "".join(order)
@@ -147,19 +147,19 @@ def orders(names: str, rounds: int) -> list[str]:
 
 
 def test_few_contenders_run_in_each_of_their_orders() -> None:
-    """None is always the first, and none comes always after the same one."""
+    """Two or three contenders run in all their orders, so that none is always first or always after the same one."""
     assert orders("ab", 4) == ["ab", "ba", "ab", "ba"]
     assert sorted(orders("abc", 6)) == ["abc", "acb", "bac", "bca", "cab", "cba"]
 
 
 def test_of_many_contenders_each_is_the_first_in_turn() -> None:
-    """Where there are too many orders, the order turns."""
+    """With many contenders the order rotates."""
     assert orders("abcde", 3) == ["abcde", "bcdea", "cdeab"]
 
 
 @pytest.mark.parametrize("measured", [timed, lambda work: timed_on(lambda: None, lambda _: work())])
 def test_the_collector_is_off_while_timing_and_on_again(measured: Callable[[Any], Measure]) -> None:
-    """No collection falls into what is timed, and after it they go on."""
+    """The garbage collector is off during the timed region and on again after it."""
     seen: list[bool] = []
     measured(lambda: seen.append(gc.isenabled()))()
     assert seen == [False]
@@ -167,7 +167,7 @@ def test_the_collector_is_off_while_timing_and_on_again(measured: Callable[[Any]
 
 
 def test_the_collector_is_on_again_after_an_error() -> None:
-    """What is timed may raise."""
+    """The garbage collector is on again after the timed work raised."""
 
     def fail() -> None:
         raise LookupError
@@ -178,7 +178,7 @@ def test_the_collector_is_on_again_after_an_error() -> None:
 
 
 def test_a_collector_that_was_off_stays_off() -> None:
-    """Who turned it off wants it so."""
+    """A garbage collector that was off before stays off."""
     gc.disable()
     try:
         with collector_off():
@@ -189,15 +189,15 @@ def test_a_collector_that_was_off_stays_off() -> None:
 
 
 def test_what_there_is_when_the_rounds_begin_is_given_back_to_the_collector() -> None:
-    """Also where a measurement raises, nothing stays frozen."""
-    costs = iter([1.0])  # enough for the run that doesn't count
+    """No object stays frozen for the garbage collector, also if a measurement raises."""
+    costs = iter([1.0])  # enough for the warm-up round
     with pytest.raises(StopIteration):
         alternate({"ours": lambda: next(costs)}, 1)
     assert gc.get_freeze_count() == 0
 
 
 def test_each_run_has_an_input_of_its_own_whose_making_is_not_timed() -> None:
-    """The clock is read around the work alone: here it moves while an input is made, too."""
+    """Each run gets its own input, and creating the input is not timed."""
     now = [0.0]
     made: list[int] = []
 
@@ -214,7 +214,7 @@ def test_each_run_has_an_input_of_its_own_whose_making_is_not_timed() -> None:
 
 
 def test_the_cost_is_of_one_run() -> None:
-    """However often it is repeated."""
+    """The cost is that of one run, however often the run is repeated."""
     now = [0.0]
 
     def work() -> None:
@@ -236,41 +236,41 @@ def test_the_cost_is_of_one_run() -> None:
     ids=["linear", "with a fixed part", "hardly bent", "bent at the end", "n log n", "quadratic"],
 )
 def test_linear_is_told_from_what_grows_faster(cost: Callable[[int], float], met: str) -> None:
-    """A cost is linear if, at the end, ten times as many cost at most 12.6 times as much."""
+    """A cost is linear if, at the end, ten times the size costs at most 12.6 times as much."""
     assert growth(cost).met == met
 
 
 @pytest.mark.parametrize(("cost", "met"), [(lambda _: 5.0, "yes"), (lambda size: 1_000.0 + size, "no")])
 def test_what_must_not_grow_is_held_to_that(cost: Callable[[int], float], met: str) -> None:
-    """Where nothing is to grow, ten times as many need at most 1.26 times as much."""
+    """If a cost must not grow, ten times the size costs at most 1.26 times as much."""
     assert growth(cost, claim=0).met == met
 
 
 def test_the_power_is_the_exponent() -> None:
-    """The power of a power of the size is its exponent, from a tenth of the largest size on."""
+    """The power is the exponent of the growth, measured from a tenth of the largest size on."""
     assert power({1: 77.0, 10: 100.0, 30: 5.0, 100: 10_000.0}) == pytest.approx(2)
 
 
 def test_sizes_that_span_too_little_are_refused() -> None:
-    """From 50 to 100, noise would be a power."""
+    """Sizes from 50 to 100 are refused: over so small a range, noise would dominate the exponent."""
     with pytest.raises(ValueError, match="empty"):
         power({50: 1.0, 100: 2.0})
 
 
 def test_points_are_what_one_costs_as_a_multiple_of_the_smallest_sizes() -> None:
-    """Absolute times are the machine's, and appear nowhere."""
+    """Points are the cost per unit relative to the smallest size; absolute times are not shown."""
     assert growth(lambda size: 4.0 + size).points == pytest.approx(
         {1: 1.0, 10: 0.28, 100: 0.208, 1_000: 0.2008, 10_000: 0.20008}
     )
 
 
 def test_sizes_alternate_like_contenders() -> None:
-    """The series of sizes has each round's costs."""
+    """A series by size holds each round's costs, without the warm-up round."""
     assert by_size({1: costing(1, 2, 3), 10: costing(10, 20, 30)}, rounds=2) == [{1: 2, 10: 20}, {1: 3, 10: 30}]
 
 
 def test_a_table_goes_between_its_markers_and_nothing_else_changes() -> None:
-    """What was between them before is gone, and other markers are left alone."""
+    """A table replaces the text between its own markers and leaves other markers alone."""
     page = "before\n<!-- a -->\nold\n<!-- /a -->\nbetween\n<!-- b -->\nold\n<!-- /b -->\nafter\n"
     written = report.written(page, "b", "new\n")
     assert written == page.replace("<!-- b -->\nold", "<!-- b -->\nnew")
@@ -278,13 +278,13 @@ def test_a_table_goes_between_its_markers_and_nothing_else_changes() -> None:
 
 
 def test_a_page_without_the_markers_is_refused() -> None:
-    """A table that would go nowhere is an error, not a page without it."""
+    """A page without the table's markers raises an error."""
     with pytest.raises(ValueError, match="no marker"):
         report.written("a page", "measured", "table")
 
 
 def test_tables_have_a_row_for_each_result() -> None:
-    """In the docs' table, numbers are set to the right; in the terminal's, columns line up."""
+    """Each result has a row: numbers are right-aligned in Markdown, columns are aligned in the terminal."""
     result = Result(benchmark(), 2.5, 2.25, 2.75, floor=2.6, above_floor=1.04)
     row = ("reading", "a peer", "≥ 2.00", "2.50 [2.25, 2.75]", "2.60 (+4%)", "yes")
     assert report.cells(result) == row
@@ -295,7 +295,7 @@ def test_tables_have_a_row_for_each_result() -> None:
 
 
 def test_growth_has_a_table_of_its_own() -> None:
-    """From which size to which, what the power may be, and what it is."""
+    """A row of the growth table has the sizes, the allowed power and the measured one."""
     assert growth_report.cells(growth(lambda size: float(size))) == (
         "reading",
         "1 to 10,000 records",
@@ -307,13 +307,13 @@ def test_growth_has_a_table_of_its_own() -> None:
 
 @pytest.mark.parametrize("costs", [(1.0, 1.0), (1.0, 1e5), (1e5, 1.0), (0.001, 0.001)])
 def test_the_pictures_are_well_formed_and_hold_all_within_them(costs: tuple[float, float]) -> None:
-    """Text is escaped, and no mark lies outside of its picture, whatever the numbers are."""
+    """Text is escaped, and all marks are inside the picture, whatever the numbers are."""
     ours, peer = costs
     row = Benchmark(what="<&>", against="a & b", target=2, sense="≥", measures={}, check=lambda: None)
     result = Result(row, peer / ours, peer / ours / 2, peer / ours * 2)
     steep = growth(lambda size: float(size) ** 3)
     for picture in (report.plot([result]), growth_report.panels([growth(lambda size: float(size)), steep])):
-        root = ElementTree.fromstring(picture)  # noqa: S314  # our own
+        root = ElementTree.fromstring(picture)  # noqa: S314  # made by the report
         width, height = float(root.attrib["width"]), float(root.attrib["height"])
         for element in root.iter():
             assert all(0 <= float(element.get(name, 0)) <= width for name in ("x", "x1", "x2", "cx"))
@@ -321,7 +321,7 @@ def test_the_pictures_are_well_formed_and_hold_all_within_them(costs: tuple[floa
 
 
 def test_what_is_not_met_is_measured_again_and_all_its_rounds_count() -> None:
-    """A bad while is outweighed by two better ones, and stays in the count; what is met has one turn."""
+    """A missed target is measured again and all its rounds count; a reached target is measured once."""
     rounds, turns = 21, 0
 
     def ours() -> float:
@@ -335,7 +335,7 @@ def test_what_is_not_met_is_measured_again_and_all_its_rounds_count() -> None:
 
 
 def test_what_is_never_met_ends() -> None:
-    """After its last turn a row is what it is, of comparisons and of growth."""
+    """Measuring stops after the last turn, for comparisons and for growth."""
     series = [{size: float(size**2) for size in SIZES}] * 4
     quadratic = Growth(what="reading", per="records", check=lambda: None, series=lambda: series)
     results, all_grown = run([benchmark(ours=costing(1), peer=costing(1)), quadratic])

@@ -1,4 +1,4 @@
-"""The idempotency table: each of its rows, and its promises under random schedules."""
+"""The idempotency table: each row of its decision table, and its guarantees under random schedules."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ REQUESTS = RecordRequests("handled", TableKeys(sort_key=None), ttl=timedelta(day
 
 
 def record(**changes: Any) -> dict[str, Any]:
-    """A record in progress, of another call with the same payload, whose lease goes on for a minute."""
+    """Return another call's record in progress, with the same payload and a lease of one more minute."""
     attributes = {
         "pk": CLAIM.key,
         "status": "IN_PROGRESS",
@@ -87,7 +87,7 @@ ROWS = [
 
 @pytest.mark.parametrize(("found", "state"), ROWS)
 def test_each_record_has_its_row(found: dict[str, Any], state: RecordState) -> None:
-    """What a call meets is decided by token, fingerprint, status, lease and time to live, in the table's order."""
+    """Token, fingerprint, status, lease and time to live determine a record's state, in the table's order."""
     assert record_state(CLAIM, found, REQUESTS, milliseconds(0 * SECOND)) is state
 
 
@@ -100,8 +100,8 @@ RULES = {
     RecordState.OVERDUE: Claimed(8),
     RecordState.OTHER_PAYLOAD: PayloadMismatchError,
     RecordState.HELD: AlreadyInProgressError,
-    RecordState.FAILED: FailureReplay("{}", by_annotation=False),
-    RecordState.DONE: Replay('"a"', by_annotation=False),
+    RecordState.FAILED: FailureReplay("{}"),
+    RecordState.DONE: Replay('"a"', "json"),
     RecordState.DONE_WITHOUT_RESULT: ResultError,
 }
 POLICIES: list[OnExpiredLease] = ["rerun", "raise"]
@@ -112,13 +112,13 @@ POLICIES: list[OnExpiredLease] = ["rerun", "raise"]
 def test_the_claim_takes_what_the_table_lets_it_take(
     found: dict[str, Any], state: RecordState, policy: OnExpiredLease
 ) -> None:
-    """The claim's condition lets through just the records whose row says so; any other ends as its row says."""
+    """The claim's condition accepts exactly the records whose row allows it; others get their row's outcome."""
     store = new_store(dynamodb := new_table())
     if found:
         dynamodb.put_item(TableName="handled", Item=found)
     expected: Any = UnknownOutcomeError if (state, policy) == (RecordState.OVERDUE, "raise") else RULES[state]
     if found and expected is FIRST:
-        expected = Claimed(8)  # a forgotten record's fence goes on
+        expected = Claimed(8)  # the fence continues after a forgotten record
     if isinstance(expected, type):
         with pytest.raises(expected):
             store.records.claim(CLAIM, on_expired_lease=policy)
@@ -131,7 +131,7 @@ def test_the_claim_takes_what_the_table_lets_it_take(
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize(("found", "state"), ROWS)
 def test_peek_says_what_the_claim_would_do(found: dict[str, Any], state: RecordState, policy: OnExpiredLease) -> None:
-    """Reading the record changes nothing, and gives what a claim would: the key may be taken, a replay, or an error."""
+    """`peek` changes nothing and returns or raises what a claim would; None means that the key can be claimed."""
     store = new_store(dynamodb := new_table())
     if found:
         dynamodb.put_item(TableName="handled", Item=found)
@@ -148,9 +148,9 @@ def test_peek_says_what_the_claim_would_do(found: dict[str, Any], state: RecordS
 
 
 def test_a_taken_record_keeps_nothing_of_its_last_holder() -> None:
-    """A claim leaves no result, failure or token of an earlier call behind."""
+    """A claim removes the result, the failure and the token of an earlier call."""
     store = new_store(dynamodb := new_table())
-    over = {"expiresAt": int(NOW.timestamp()), "failure": "{}", "result": "1", "resultByAnnotation": "1"}
+    over = {"expiresAt": int(NOW.timestamp()), "failure": "{}", "result": "1", "resultForm": "1"}
     dynamodb.put_item(TableName="handled", Item=record(**over))
     store.records.claim(CLAIM, 60 * SECOND)
     (taken,) = dynamodb.scan(TableName="handled")["Items"]
@@ -158,7 +158,7 @@ def test_a_taken_record_keeps_nothing_of_its_last_holder() -> None:
 
 
 def test_a_long_lease_outlives_a_short_memory() -> None:
-    """A call whose lease is longer than the store's ttl is not forgotten while it may still run."""
+    """A call whose lease is longer than the store's ttl is kept until the lease has ended."""
     clock = FakeClock()
     store = new_store(new_table(clock), clock, ttl=120 * SECOND)
     assert isinstance(store.records.claim(CLAIM, 600 * SECOND), Claimed)
@@ -170,22 +170,22 @@ def test_a_long_lease_outlives_a_short_memory() -> None:
 
 
 def test_every_row_is_reached() -> None:
-    """The rows above are all that the table has."""
+    """The rows above cover each state of the decision table."""
     assert {state for _, state in ROWS} == set(RecordState) == set(ON_MEETING) == set(AT_MOST_ONCE)
 
 
 def test_a_record_that_went_meanwhile_is_tried_again_later() -> None:
-    """A refused claim that brings no record back is answered like a key in progress: the next try takes it."""
+    """A refused claim that returns no record raises AlreadyInProgressError."""
     with pytest.raises(AlreadyInProgressError):
         resolve_refused_claim(CLAIM, {}, REQUESTS, milliseconds(0 * SECOND))
 
 
 @pytest.mark.parametrize("sort_key", [None, "sk"])
-@pytest.mark.parametrize("result", [('"a"', False), ('"a"', True)])
+@pytest.mark.parametrize("result", [('"a"', "json"), ('"a"', "dynamodb"), ('"a"', "annotation")])
 def test_a_record_of_a_call_that_is_done_is_as_completion_leaves_it(
-    result: tuple[str, bool], sort_key: str | None
+    result: tuple[str, str], sort_key: str | None
 ) -> None:
-    """The item to be put in a transaction of its own answers a duplicate, and is found, like a completed claim's."""
+    """An item for the caller's own transaction is read like the record of a completed claim."""
     keys = TableKeys(sort_key=sort_key, prefix="calls/")
     requests = RecordRequests("handled", keys, ttl=60 * SECOND, margin=SECOND)
     dynamodb = fake_dynamodb({"handled": ["pk", "sk"] if sort_key else ["pk"]})
@@ -201,18 +201,18 @@ def test_a_record_of_a_call_that_is_done_is_as_completion_leaves_it(
 
 
 def test_a_record_is_read_as_it_is_now() -> None:
-    """A read for a decision is consistent."""
+    """A read for a decision is strongly consistent."""
     assert REQUESTS.read(CLAIM)["ConsistentRead"] is True
 
 
 def test_a_duration_is_cut_to_milliseconds() -> None:
-    """What is less than a millisecond doesn't count; nothing is lost of what is more, however long."""
+    """A duration is rounded down to whole milliseconds, however long it is."""
     assert whole_milliseconds(timedelta(days=400, microseconds=1999)) == 400 * 86_400_000 + 1
 
 
 @pytest.mark.parametrize("microseconds", [1000, 1999])
 def test_a_records_times_are_whole_milliseconds(microseconds: int) -> None:
-    """A store reads its clock in milliseconds, rounded down, and reads it each time."""
+    """A store reads its clock on each call, in milliseconds rounded down."""
     clock = FakeClock(datetime(1970, 1, 1, 0, 0, 5, microseconds, tzinfo=UTC))
     records = new_store(new_table(), clock).records
     assert records.now() == 5001
@@ -220,7 +220,7 @@ def test_a_records_times_are_whole_milliseconds(microseconds: int) -> None:
     assert records.now() == 5008
 
 
-TIMES = st.datetimes(datetime(1990, 1, 1), datetime(2190, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # it has one
+TIMES = st.datetimes(datetime(1990, 1, 1), datetime(2190, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # zone: UTC
 DURATIONS = st.timedeltas(timedelta(microseconds=1), timedelta(days=400))
 KEYS = st.builds(
     TableKeys,
@@ -234,9 +234,9 @@ KEYS = st.builds(
 def test_a_claims_request(
     keys: TableKeys, now: datetime, lease: timedelta, margin: timedelta, ttl: timedelta, policy: OnExpiredLease
 ) -> None:
-    """A claim writes the ends of lease and time to live, in whole milliseconds and seconds from the time of the call.
+    """A claim sets the end of the lease in milliseconds and the time to live in seconds.
 
-    The record lives for the store's ttl, or for lease and margin if these are longer.
+    The record lives for the store's ttl, or for lease plus margin if that is longer.
     """
     milliseconds = int(now.timestamp() * 1000)
     request = RecordRequests("handled", keys, ttl=ttl, margin=margin).claim(CLAIM, milliseconds, lease, policy)
@@ -257,7 +257,7 @@ def test_a_claims_request(
         "leaseExpiresAt",
         "fence",
         "result",
-        "resultByAnnotation",
+        "resultForm",
         "failure",
     ]
     assert request == {
@@ -277,10 +277,10 @@ def test_a_claims_request(
     ("ending", "attributes"),
     [
         (lambda requests, now: requests.complete(CLAIM, now, None), {}),
-        (lambda requests, now: requests.complete(CLAIM, now, ("1", False)), {"result": {"S": "1"}}),
+        (lambda requests, now: requests.complete(CLAIM, now, ("1", "json")), {"result": {"S": "1"}}),
         (
-            lambda requests, now: requests.complete(CLAIM, now, ("1", True)),
-            {"result": {"S": "1"}, "resultByAnnotation": {"BOOL": True}},
+            lambda requests, now: requests.complete(CLAIM, now, ("1", "annotation")),
+            {"result": {"S": "1"}, "resultForm": {"S": "annotation"}},
         ),
         (lambda requests, now: requests.fail(CLAIM, now, "{}"), {"failure": {"S": "{}"}}),
         (None, {}),
@@ -295,7 +295,7 @@ def test_an_endings_request(
     now: datetime,
     ttl: timedelta,
 ) -> None:
-    """An ending sets the outcome and the time to live, a release the status alone; each on the claim's token."""
+    """An ending sets the outcome and the time to live, a release only the status; both require the claim's token."""
     requests = RecordRequests("handled", keys, ttl=ttl, margin=SECOND)
     milliseconds = int(now.timestamp() * 1000)
     expiry = {"N": str((milliseconds + ttl // timedelta(milliseconds=1)) // 1000)}
@@ -326,14 +326,14 @@ def test_an_endings_request(
     [
         lambda claim: REQUESTS.claim(claim, 1, SECOND, "rerun"),
         lambda claim: REQUESTS.complete(claim, 1, None),
-        lambda claim: REQUESTS.complete(claim, 1, ("1", True)),
+        lambda claim: REQUESTS.complete(claim, 1, ("1", "annotation")),
         lambda claim: REQUESTS.fail(claim, 1, "{}"),
         lambda claim: REQUESTS.release(claim),
     ],
     ids=["claim", "completion", "result", "failure", "release"],
 )
 def test_no_request_changes_another(make: Callable[[Claim], dict[str, Any]]) -> None:
-    """A request keeps its key and its token when the store's next request is made."""
+    """A request keeps its key and token when the store makes its next request."""
     first = make(CLAIM)
     second = make(CLAIM._replace(key="catalogue#2", token="another's"))
     for request, key, token in ((first, "catalogue#1", "mine"), (second, "catalogue#2", "another's")):
@@ -357,7 +357,7 @@ def new_store(dynamodb: Any, clock: FakeClock | None = None, ttl: timedelta = ti
 
 
 class Schedules(RuleBasedStateMachine):
-    """Holders with clocks up to the margin apart claim, complete, release, lose answers, or just vanish."""
+    """Holders with clocks up to the margin apart claim, complete, release, lose responses or stop."""
 
     holders = Bundle("holders")
 
@@ -376,7 +376,7 @@ class Schedules(RuleBasedStateMachine):
 
     @rule(target=holders, payload=st.sampled_from(["a", "b"]), skew=st.integers(-500, 500), repeated=st.booleans())
     def claim(self, payload: str, skew: int, *, repeated: bool) -> tuple[Claim, int] | None:
-        """Somebody asks for the key; with a lost answer the request goes out twice."""
+        """Claim the key; a lost response means that the request is sent twice."""
         self._drawn += 1
         claim = Claim("key", f"token {self._drawn}", payload)
         for _ in range(1 + repeated):
@@ -394,14 +394,14 @@ class Schedules(RuleBasedStateMachine):
 
     @rule(holder=holders, repeated=st.booleans())
     def complete(self, holder: tuple[Claim, int] | None, *, repeated: bool) -> None:
-        """A holder is done: its result counts if, and only if, it still holds the key."""
+        """Complete a holder's call: the result is stored if and only if the holder still has the key."""
         if holder is None:
             return
         claim, skew = holder
         holds = claim.token in self.running
         already = self.results[-1:] == [f'"{claim.token}"'] and self.stored().get("claimToken") == {"S": claim.token}
         for _ in range(1 + repeated):
-            took = self.store_of(skew).records.complete(claim, StoredResult(f'"{claim.token}"', by_annotation=False))
+            took = self.store_of(skew).records.complete(claim, StoredResult(f'"{claim.token}"', "json"))
             assert took is (holds or already)
         if holds:
             self.results.append(f'"{claim.token}"')
@@ -409,7 +409,7 @@ class Schedules(RuleBasedStateMachine):
 
     @rule(holder=holders, repeated=st.booleans())
     def release(self, holder: tuple[Claim, int] | None, *, repeated: bool) -> None:
-        """A holder fails and gives the key back: nobody else's hold is touched."""
+        """Release the key after a failure; no other holder's claim is affected."""
         if holder is None or self.results[-1:] == [f'"{holder[0].token}"']:
             return  # a call either completes or releases
         before = self.stored()
@@ -420,12 +420,12 @@ class Schedules(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 30, 59, 61, 120]))
     def wait(self, seconds: int) -> None:
-        """Time passes."""
+        """Advance the clock."""
         self.clock.advance(seconds * SECOND)
 
     @invariant()
     def one_result(self) -> None:
-        """Within the time to live there is one result, and it stays."""
+        """Within the time to live there is at most one result, and it does not change."""
         assert len(self.results) <= 1
         if self.results:
             assert self.stored()["result"] == {"S": self.results[0]}

@@ -1,4 +1,4 @@
-"""The command: what it prints, how it exits, and what it says of what a user got wrong."""
+"""The command `dynamo-outbox`: its output, its exit status, and its messages for mistakes in the call."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ ARN = "arn:aws:iam::123456789012:role/pipe"
 
 @pytest.fixture
 def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Runs the command; gives its exit status, its JSON lines and what it said on standard error."""
+    """Return a function that runs the command and returns exit status, JSON lines and standard error."""
 
     def run(*arguments: str, given: object = None) -> tuple[int, list[Any], str]:
         text = given if isinstance(given, str) else json.dumps(given)
         monkeypatch.setattr(sys, "stdin", io.StringIO(text))
         try:
             status = main(arguments)
-        except SystemExit as exit_:  # argparse's
+        except SystemExit as exit_:  # raised by argparse
             status = int(str(exit_.code))
         out, err = capsys.readouterr()
         return status, [json.loads(line) for line in out.splitlines()] if status < 2 else [], err
@@ -43,31 +43,31 @@ def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_pipe_is_printed_for_a_template(capsys: pytest.CaptureFixture[str]) -> None:
-    """The resource is the library's own definition, with functions where the ends are resources of the template."""
+    """`pipe` prints the library's own definition, with Fn::GetAtt for attributes of the template's resources."""
     assert main(["pipe", *ENDS]) == 0
     functions = [{"Fn::GetAtt": [*end.split(".")]} for end in ENDS[1::2]]
     assert json.loads(capsys.readouterr().out) == outbox_pipe().cloudformation(*functions)
 
 
 def test_a_resource_is_named_by_its_ref(capsys: pytest.CaptureFixture[str]) -> None:
-    """An end without an attribute is a Ref, and an ARN stays one."""
+    """An end without an attribute becomes a Ref, and an ARN is unchanged."""
     assert main(["pipe", *ENDS, "--role", ARN, "--target", "BusArn"]) == 0
     properties = json.loads(capsys.readouterr().out)["Properties"]
     assert (properties["RoleArn"], properties["Target"]) == (ARN, {"Ref": "BusArn"})
 
 
 def test_a_pipe_is_printed_for_create_pipe(capsys: pytest.CaptureFixture[str]) -> None:
-    """With a name it is the request, for which each end is an ARN."""
+    """With `--name`, `pipe` prints a CreatePipe request; each end must be an ARN."""
     ends = [part if part.startswith("--") else ARN for part in ENDS]
     assert main(["pipe", "--name", "orders", *ends]) == 0
     assert json.loads(capsys.readouterr().out) == outbox_pipe().create_pipe_request("orders", ARN, ARN, ARN, ARN)
 
 
 def test_a_request_needs_arns(said: Callable[..., Any]) -> None:
-    """A template's resource in a request is a mistake in the call."""
+    """A resource of a template is refused in a CreatePipe request."""
     status, _, err = said("pipe", "--name", "orders", *ENDS)
     assert status == 2
-    assert "each end is an ARN, and these are none: PipeRole.Arn" in err
+    assert "each end must be an ARN; not an ARN: PipeRole.Arn" in err
 
 
 DELIVERIES = [f"eventbridge_{way}" for way in ("from_relay", "from_templated_pipe", "from_bare_pipe", "cloudevents")]
@@ -75,14 +75,14 @@ DELIVERIES = [f"eventbridge_{way}" for way in ("from_relay", "from_templated_pip
 
 @pytest.mark.parametrize("name", DELIVERIES)
 def test_what_a_consumer_gets_is_decoded(name: str, said: Callable[..., Any], load_event: Callable[..., Any]) -> None:
-    """However the event came, its metadata and its data are shown on one line."""
+    """`decode` prints metadata and data on one line, for each form of delivery."""
     status, [line], err = said("decode", given=load_event(name))
     assert (status, err) == (0, "")
     assert line["event"].keys() >= {"id", "type", "version", "time", "source", "aggregate_type", "data"}
 
 
 def test_messages_are_decoded_one_by_one(said: Callable[..., Any], load_event: Callable[..., Any]) -> None:
-    """A message that holds no event is an error on its own line, and the exit status says so."""
+    """A message without an event becomes an error line, and the exit status is 1."""
     body = json.dumps(load_event("eventbridge_from_relay"))
     status, lines, _ = said("decode", given={"Records": [{"messageId": "1", "body": body}, {"body": "no JSON"}]})
     assert status == 1
@@ -91,7 +91,7 @@ def test_messages_are_decoded_one_by_one(said: Callable[..., Any], load_event: C
 
 
 def test_stream_records_are_events_or_changes(said: Callable[..., Any]) -> None:
-    """An inserted outbox item is its event, anything else a change, and what can't be read is named by its place."""
+    """An inserted outbox item is printed as an event, another record as a change, an unreadable one as an error."""
     change = {**outbox_record("A", "3", "a"), "eventName": "REMOVE"}
     records = [outbox_record("A", "1", "a"), outbox_record("A", "2", "a", **UNREADABLE), change]
     status, lines, _ = said("decode", given=batch(*records))
@@ -103,7 +103,7 @@ def test_stream_records_are_events_or_changes(said: Callable[..., Any]) -> None:
 
 
 def test_a_change_is_shown_in_jsons_types(said: Callable[..., Any]) -> None:
-    """Numbers keep their digits; sets are lists, in order, and binary is base64."""
+    """A change is printed as JSON: sets become sorted lists, binary becomes base64."""
     image = {"n": {"N": "0.12345678901234567890"}, "s": {"SS": ["b", "a"]}, "b": {"B": "AAE="}, "l": {"L": []}}
     record = {
         "eventID": "e",
@@ -118,7 +118,7 @@ def test_a_change_is_shown_in_jsons_types(said: Callable[..., Any]) -> None:
 
 
 def test_an_image_that_cannot_be_read_is_an_error(said: Callable[..., Any]) -> None:
-    """Images are read here and not when somebody looks."""
+    """An unreadable image is an error line, because `decode` reads all images."""
     change = {"ApproximateCreationDateTime": 1764000000, "Keys": {"n": {"N": "abc"}}}
     record = {"eventID": "e", "eventName": "MODIFY", "dynamodb": change}
     status, [line], _ = said("decode", given=record)
@@ -128,7 +128,7 @@ def test_an_image_that_cannot_be_read_is_an_error(said: Callable[..., Any]) -> N
 
 @pytest.mark.parametrize("wrapped", [True, False])
 def test_an_outbox_item_is_decoded(tmp_path: Path, said: Callable[..., Any], *, wrapped: bool) -> None:
-    """An item as GetItem shows it, or bare, out of a file; its data are shown as they were written."""
+    """An outbox item is decoded from a file, with or without GetItem's wrapper; its data are unchanged."""
     outbox = TransactionalOutbox("events", source="Orders")
     item = outbox.transact_item(Event("OrderPlaced", {"total": "1.10", "n": 3}))["Put"]["Item"]
     file = tmp_path / "item.json"
@@ -138,14 +138,14 @@ def test_an_outbox_item_is_decoded(tmp_path: Path, said: Callable[..., Any], *, 
 
 
 def test_a_broken_outbox_item_is_named(said: Callable[..., Any]) -> None:
-    """The path says which attribute is wrong."""
+    """An error line has the path of the wrong attribute."""
     status, [line], _ = said("decode", given={"outboxFormat": {"N": "1"}})
     assert (status, line["error"]["path"]) == (1, "eventType")
 
 
 @pytest.mark.parametrize("given", ["no JSON", {"books": 1}, 7, {"Records": 1}, "[" * 100_000])
 def test_what_is_no_payload_is_refused_without_a_traceback(said: Callable[..., Any], given: object) -> None:
-    """A document that is none of the shapes is one line on standard error."""
+    """An unknown document causes one line on standard error and no traceback."""
     status, lines, err = said("decode", given=given)
     assert (status, lines) == (1, [])
     assert err.startswith("dynamo-outbox: DecodeError: ")
@@ -153,13 +153,13 @@ def test_what_is_no_payload_is_refused_without_a_traceback(said: Callable[..., A
 
 
 def test_an_event_that_is_none_is_an_error_line(said: Callable[..., Any]) -> None:
-    """A detail without metadata is named where it is missing."""
+    """A detail without metadata is an error line with the path of the missing field."""
     status, [line], _ = said("decode", given={"source": "Orders", "detail": {}})
     assert (status, line["error"]["path"]) == (1, "detail.metadata")
 
 
 def test_a_missing_file_is_a_failure(said: Callable[..., Any], tmp_path: Path) -> None:
-    """It is named, without a traceback."""
+    """A missing file is named on standard error, without a traceback."""
     status, _, err = said("decode", str(tmp_path / "none.json"))
     assert status == 1
     assert err.startswith("dynamo-outbox: FileNotFoundError: ")
@@ -167,14 +167,14 @@ def test_a_missing_file_is_a_failure(said: Callable[..., Any], tmp_path: Path) -
 
 @pytest.fixture
 def lot(monkeypatch: pytest.MonkeyPatch) -> Lot:
-    """A parking table, which the command's own clients find too."""
+    """A parking table that the command's own clients use too."""
     made = Lot()
     monkeypatch.setitem(_clients, "dynamodb", made.dynamodb)
     return made
 
 
 def test_what_is_parked_is_listed(said: Callable[..., Any], lot: Lot) -> None:
-    """One line for each order key: how many wait, and the first with its reason."""
+    """`parked` prints a line per order key with the number of parked records, the first one and its reason."""
     OutboxRelay(lot.publisher, parking=lot.parking)(
         batch(outbox_record("A", "1", "a", **UNREADABLE), outbox_record("A", "2", "a"))
     )
@@ -184,12 +184,12 @@ def test_what_is_parked_is_listed(said: Callable[..., Any], lot: Lot) -> None:
 
 
 def test_nothing_parked_is_nothing_listed(said: Callable[..., Any], lot: Lot) -> None:
-    """An empty table is no failure."""
+    """An empty parking table prints nothing, with exit status 0."""
     assert said("parked", lot.parking.table) == (0, [], "")
 
 
 def test_what_a_newer_version_parked_is_an_error_line(said: Callable[..., Any], lot: Lot) -> None:
-    """One record that can't be read doesn't hide the others."""
+    """A record that can't be read is an error line; the other order keys are still listed."""
     OutboxRelay(lot.publisher, parking=lot.parking)(
         batch(outbox_record("A", "1", "a", **UNREADABLE), outbox_record("B", "2", "b", **UNREADABLE))
     )
@@ -202,7 +202,7 @@ def test_what_a_newer_version_parked_is_an_error_line(said: Callable[..., Any], 
 
 @pytest.mark.usefixtures("lot")
 def test_a_table_that_is_not_there_is_a_failure(said: Callable[..., Any]) -> None:
-    """What AWS answers is said on one line."""
+    """An error from AWS is reported without a traceback."""
     status, lines, err = said("parked", "nowhere")
     assert (status, lines) == (1, [])
     assert "ResourceNotFoundException" in err
@@ -213,7 +213,7 @@ def test_a_table_that_is_not_there_is_a_failure(said: Callable[..., Any]) -> Non
 def test_a_wrong_region_is_said_on_a_line(
     said: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, region: str
 ) -> None:
-    """What botocore says of the surroundings comes without a traceback, whichever of its exceptions it takes."""
+    """A missing or invalid region is reported without a traceback."""
     monkeypatch.delitem(_clients, "dynamodb", raising=False)
     for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
         monkeypatch.setenv(name, region)
@@ -225,7 +225,7 @@ def test_a_wrong_region_is_said_on_a_line(
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Modules of the user's, in the working folder."""
+    """Write two of the user's modules to the working folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "shop_relay.py").write_text(RELAY)
@@ -247,7 +247,7 @@ settings = None
 
 @pytest.mark.usefixtures("module")
 def test_what_is_parked_is_sent_again(said: Callable[..., Any], lot: Lot, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The processor comes from the working folder; once its bus takes the event, nothing is parked."""
+    """`redrive` imports the processor from the working folder and publishes the parked records."""
     monkeypatch.setitem(_clients, "events", lot.bus)
     lot.bus._refused = {"A": "MalformedDetail"}
     lot.relay(batch(outbox_record("A", "1", "a"), outbox_record("B", "2", "a")))
@@ -267,17 +267,17 @@ def test_what_is_parked_is_sent_again(said: Callable[..., Any], lot: Lot, monkey
     [
         ([], "required: command"),
         (["redrive", "shop_relay"], "is not of the form module:attribute"),
-        (["redrive", "nowhere:relay"], "there is no module nowhere"),
-        (["redrive", "shop_relay:nothing"], "shop_relay has no nothing"),
+        (["redrive", "nowhere:relay"], "no module nowhere found"),
+        (["redrive", "shop_relay:nothing"], "shop_relay has no attribute nothing"),
         (["redrive", "shop_relay:unparked"], "has no parking"),
         (["redrive", "shop_relay:settings"], "is a NoneType, not an OutboxRelay"),
-        (["redrive", "shop_relay:relay", "--limit", "0"], "needs a whole number above zero, not '0'"),
+        (["redrive", "shop_relay:relay", "--limit", "0"], "must be a whole number above zero, not '0'"),
         (["parked", ""], "table needs a name"),
         (["parked", "t", "--sort-key", "pk"], "needs a different name for each attribute"),
     ],
 )
 def test_a_wrong_call_exits_with_two(said: Callable[..., Any], arguments: list[str], problem: str) -> None:
-    """What a user got wrong in the call is said, with the usage and without a traceback."""
+    """A mistake in the call is reported with the usage, exit status 2 and no traceback."""
     status, _, err = said(*arguments)
     assert status == 2
     assert problem in err
@@ -286,13 +286,13 @@ def test_a_wrong_call_exits_with_two(said: Callable[..., Any], arguments: list[s
 
 @pytest.mark.usefixtures("module")
 def test_what_breaks_in_the_users_module_is_shown_whole(said: Callable[..., Any]) -> None:
-    """A module that is there and can't be imported is a fault of its own, so its traceback is kept."""
+    """If the user's module can't be imported, its exception is raised with the traceback."""
     with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
         said("redrive", "shop_broken:relay")
 
 
 def test_heads_are_as_many_as_order_keys() -> None:
-    """The table tells what waits without anything of it being sent; a head that counts nothing isn't told."""
+    """`heads` lists each order key with parked records and omits those with a count of zero."""
     lot = Lot()
     relay = OutboxRelay(lot.publisher, parking=lot.parking)
     relay(batch(outbox_record("A", "1", "a", **UNREADABLE), outbox_record("B", "2", "b", **UNREADABLE)))

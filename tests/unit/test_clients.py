@@ -1,4 +1,4 @@
-"""The clients that the library makes where it is given none."""
+"""The library's default clients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.session import get_session
 
-from dynamo_outbox.aws.clients import forget_shared_clients, shared_client
+from dynamo_outbox.aws.clients import SERVICES, forget_shared_clients, shared_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,27 +29,56 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def test_a_client_of_ours_gives_up_before_lambda_does(client: Any) -> None:
-    """A request without an answer is given up after seconds, so that there is time left to settle what became of it."""
+    """A default client times out within seconds, which leaves time to settle the commit."""
     assert client.meta.config.connect_timeout <= 5
     assert client.meta.config.read_timeout <= 10
 
 
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.usefixtures("client")
+def test_a_client_of_ours_makes_one_attempt(service: str) -> None:
+    """A default client makes one HTTP attempt, because only the library knows how much time is left for another."""
+    retries = shared_client(service).meta.config.retries
+    assert (retries["total_max_attempts"], retries["mode"]) == (1, "standard")
+    assert shared_client(service).meta.config.connect_timeout == 2
+    assert shared_client(service).meta.config.read_timeout == 5
+
+
+@pytest.mark.usefixtures("client")
+def test_a_setting_of_the_environment_adds_no_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS_MAX_ATTEMPTS and AWS_RETRY_MODE are for clients that retry by themselves."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "9")
+    monkeypatch.setenv("AWS_RETRY_MODE", "legacy")
+    forget_shared_clients()
+    client = shared_client("dynamodb")
+    sent: list[object] = []
+
+    def fail(**_: Any) -> None:
+        sent.append(1)
+        raise ConnectionResetError
+
+    client.meta.events.register("before-send", fail)
+    with pytest.raises(ConnectionResetError):
+        client.list_tables()
+    assert len(sent) == 1
+
+
 def test_a_client_is_made_once(client: Any) -> None:
-    """Whoever asks for a service's client gets the same one, until they are forgotten."""
+    """A service's client is shared until the clients are forgotten."""
     assert shared_client("dynamodb") is client
     forget_shared_clients()
     assert shared_client("dynamodb") is not client
 
 
 class NoTables:
-    """The body of an answer to ListTables."""
+    """The body of a response to ListTables."""
 
     def stream(self) -> Iterator[bytes]:
         yield b'{"TableNames": []}'
 
 
 def agents(client: Any, *requests: Callable[[Any], object]) -> list[list[set[str]]]:
-    """How a client names itself in each request: the words of the header, and the words' parts, in any order."""
+    """Return the words of each request's User-Agent header, and the words' parts, in any order."""
     named: list[str] = []
 
     def answer(request: Any, **_: Any) -> AWSResponse:
@@ -77,7 +106,7 @@ def list_tables_by_pages(client: Any) -> None:
 def test_a_client_of_ours_names_itself_as_its_sessions_others_do(
     monkeypatch: pytest.MonkeyPatch, *, has_default_session: bool
 ) -> None:
-    """The header tells AWS the same as without us: versions, the application's id, and what a request makes use of."""
+    """The User-Agent header is the same as that of the session's other clients."""
     forget_shared_clients()
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", boto3.Session() if has_default_session else None)
     make: Any = boto3.Session().client if has_default_session else get_session().create_client
@@ -88,9 +117,9 @@ def test_a_client_of_ours_names_itself_as_its_sessions_others_do(
 
 
 def test_how_a_client_names_itself_is_made_once_for_each_use(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """botocore would make the text anew, twice for every request."""
+    """The User-Agent header is cached; botocore would build it twice for each request."""
     useragent = pytest.importorskip("botocore.useragent")
-    pytest.importorskip("botocore.context")  # without it, this botocore is left as it is
+    pytest.importorskip("botocore.context")  # an older botocore is not changed
     agents(client, list_tables, list_tables_by_pages)
-    monkeypatch.delattr(useragent.UserAgentString, "_build_sdk_metadata")  # without which there is no making it
+    monkeypatch.delattr(useragent.UserAgentString, "_build_sdk_metadata")  # building it again would fail
     assert len(agents(client, list_tables, list_tables_by_pages, list_tables)) == 3

@@ -28,7 +28,7 @@ class Anything(DomainEvent):
 
 
 def test_the_class_says_what_the_fields_do_not() -> None:
-    """Type, version and aggregate come from the class, the data from the fields, the rest from the call."""
+    """Type, version and aggregate come from the class, data from the fields, the rest from the call."""
     book = BookAdded(name="Team Topologies", authors=["Matthew Skelton", "Manuel Pais"])
     fields: dict[str, Any] = {
         "id": "1",
@@ -46,20 +46,30 @@ def test_the_class_says_what_the_fields_do_not() -> None:
 
 
 def test_what_the_class_does_not_say_has_a_default() -> None:
-    """The type is the class's name, the version 1, and there is no aggregate; a Decimal travels as text, by alias."""
+    """The default type is the class name, the default version 1; a Decimal is text, under its alias."""
     event = PriceSet(listPrice=Decimal("24.950")).to_event()
     assert (event.type, event.version, event.aggregate_type, event.aggregate_id) == ("PriceSet", 1, None, None)
     assert event.data == {"listPrice": "24.950"}
 
 
+def test_a_type_with_a_quote_is_refused() -> None:
+    """A class whose type holds a quote makes no event."""
+
+    class Quoted(DomainEvent, type='Book "Added"'):
+        name: str
+
+    with pytest.raises(InvalidEventError, match=r"^event type: .*holds a quote, a backslash or a control character"):
+        Quoted(name="Team Topologies").to_event()
+
+
 def test_id_and_time_are_drawn_unless_given() -> None:
-    """An event of a model without id and time knows that both were drawn."""
+    """An event without a given id and time records that both were generated."""
     assert BookAdded(name="Team Topologies").to_event()._drawn == {"id", "time"}
 
 
 @pytest.mark.parametrize("model", [BookAdded(name="Team Topologies"), PriceSet(listPrice=Decimal("24.950"))])
 def test_a_model_comes_back_from_its_event(model: DomainEvent) -> None:
-    """Reading the event of a model gives an equal model."""
+    """`from_event` returns a model equal to the original."""
     assert type(model).from_event(model.to_event()) == model
 
 
@@ -73,7 +83,7 @@ def test_a_model_comes_back_from_its_event(model: DomainEvent) -> None:
     ],
 )
 def test_an_event_that_does_not_fit_is_refused(event: Event, path: str) -> None:
-    """Another type or version, or data that don't fit, are a DecodeError that names the part."""
+    """Another type or version, or data that do not fit, raise DecodeError with the path."""
     with pytest.raises(DecodeError) as caught:
         BookAdded.from_event(event)
     assert caught.value.path == path
@@ -84,12 +94,12 @@ def test_an_event_that_does_not_fit_is_refused(event: Event, path: str) -> None:
     [
         ({"aggregate": "Book"}, "give both aggregate= and key="),
         ({"key": "name"}, "give both aggregate= and key="),
-        ({"aggregate": "Book", "key": "title"}, "key='title' is none of its fields name"),
+        ({"aggregate": "Book", "key": "title"}, "key='title' is not one of its fields name"),
         ({"verison": 2}, "verison"),
     ],
 )
 def test_a_class_that_contradicts_itself_is_refused(arguments: dict[str, Any], problem: str) -> None:
-    """Class arguments that don't fit the class, or each other, or are misspelt, are refused when it is defined."""
+    """Inconsistent or misspelt class arguments are refused when the class is defined."""
     with pytest.raises(TypeError, match=problem):
 
         class Wrong(DomainEvent, **arguments):
@@ -106,13 +116,13 @@ def test_a_class_that_contradicts_itself_is_refused(arguments: dict[str, Any], p
     ],
 )
 def test_a_model_that_makes_no_event_is_refused(model: DomainEvent, field: str) -> None:
-    """An empty key, a value without a JSON form, and DomainEvent itself are an InvalidEventError."""
+    """An empty key, a value without a JSON form and DomainEvent itself raise InvalidEventError."""
     with pytest.raises(InvalidEventError) as caught:
         model.to_event()
     assert caught.value.field == field
 
 
 def test_the_base_class_reads_no_event() -> None:
-    """DomainEvent itself can't be read from an event."""
+    """`DomainEvent.from_event` raises DecodeError."""
     with pytest.raises(DecodeError, match="is not an event class"):
         DomainEvent.from_event(Event("DomainEvent", {}))

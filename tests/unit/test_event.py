@@ -13,11 +13,12 @@ from uuid import RFC_4122, UUID
 import pytest
 from hypothesis import given
 
-from dynamo_outbox import Event
+from dynamo_outbox import Event, TableKeys
 from dynamo_outbox.codec.frozen import fill
 from dynamo_outbox.errors import DecodeError, InvalidEventError
 from dynamo_outbox.events.event import event_from_texts
-from dynamo_outbox.events.ids import uuid7, uuid8
+from dynamo_outbox.events.ids import uuid7, uuid7_time, uuid8
+from dynamo_outbox.events.outbox_item import decode_event, encode_event
 
 from ..strategies import json_objects
 
@@ -284,3 +285,60 @@ def test_a_subclass_is_copied_with_what_it_adds(copied: Callable[[Told], Any]) -
     assert type(event) is Told
     assert (event.data, event.extra, event.more) == ({"name": "Dune"}, 5, 6)
     assert event.replace(correlation_id="c").extra == 5
+
+
+def test_a_copy_shares_no_data() -> None:
+    """A copied event is equal, and a change of its data is not seen in the original, nor the other way round."""
+    event = Event("A", {"tags": [{"a": 1}]}, id="1", aggregate_type="Book", aggregate_id="a", sequence=1)
+    copy = event.copied()
+    assert copy == event
+    copy.data["tags"][0]["a"] = 2
+    event.data["tags"].append(3)
+    assert (event.data, copy.data) == ({"tags": [{"a": 1}, 3]}, {"tags": [{"a": 2}]})
+
+
+def test_a_copy_of_an_unread_event_is_unread() -> None:
+    """A copy of an event from an outbox item reads its data for itself."""
+    item = encode_event(Event("A", {"tags": []}, source="Books"), expires_at=0, keys=TableKeys())
+    event = decode_event(item)
+    copy = event.copied()
+    copy.data["tags"].append(1)
+    assert event.data == {"tags": []}
+
+
+def test_a_copy_of_a_subclass_keeps_its_attributes() -> None:
+    """An event of a subclass is copied with what the subclass added."""
+
+    class Named(Event):
+        name = "a"
+
+    named = Named("A", {"tags": []})
+    copy = named.copied()
+    assert (type(copy), copy.name, copy) == (Named, "a", named)
+    copy.data["tags"].append(1)
+    assert named.data == {"tags": []}
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("019ab3f0-1c00-7000-8000-000000000000", datetime(2025, 11, 24, 3, 37, 28, 832_000, tzinfo=UTC)),
+        ("00000000-0000-7000-8000-000000000000", datetime(1970, 1, 1, tzinfo=UTC)),
+        ("ffffffff-ffff-7fff-bfff-ffffffffffff", None),
+        ("019ab3f0-1c00-4000-8000-000000000000", None),
+        ("019ab3f0-1c00-7000-c000-000000000000", None),
+        ("019AB3F0-1C00-7000-8000-000000000000", None),
+        ("x019ab3f0-1c00-7000-8000-000000000000", None),
+        ("019ab3f0-1c00-7000-8000-000000000000\n", None),
+        ("", None),
+    ],
+)
+def test_a_uuid7_tells_its_time(text: str, moment: datetime | None) -> None:
+    """The time in a UUIDv7 is read to the millisecond; any other text has none."""
+    assert uuid7_time(text) == moment
+
+
+def test_the_time_of_a_uuid7_comes_back() -> None:
+    """The time of an id that the library makes is the time at which it was made, to the millisecond."""
+    moment = datetime(2026, 11, 23, 9, 30, 0, 123_000, tzinfo=UTC)
+    assert uuid7_time(uuid7(int(moment.timestamp() * 1000) * 1_000_000, bytes(8))) == moment

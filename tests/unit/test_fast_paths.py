@@ -223,7 +223,7 @@ def test_arguments_are_those_that_the_signature_binds(args: Any, kwargs: Any, sk
 def test_a_simple_expression_finds_what_jmespath_finds(payload: dict[str, Any], expression: str) -> None:
     """A bare name is looked up as JMESPath would."""
     assume(expression.isascii())
-    assert identity._finder(expression)(payload, (), {}) == jmespath.search(expression, payload)
+    assert identity._finder(expression, "scope")(payload, (), {}) == jmespath.search(expression, payload)
 
 
 @given(events())

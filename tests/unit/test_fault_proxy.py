@@ -1,4 +1,4 @@
-"""The fault proxy in front of a stub engine: what each fault lets through, and what the client gets."""
+"""The fault proxy in front of a stub engine: which requests get through, and what the client receives."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PATIENT, SHORT = timedelta(seconds=30), timedelta(milliseconds=200)
-"""For an answer that comes, however busy the machine is; and for one that doesn't."""
+"""Timeouts: for a response that arrives, even on a busy machine, and for one that never does."""
 PUT = {"TableName": "books", "Item": {"pk": {"S": "a"}}}
 DELETE = {"Delete": {"TableName": "books", "Key": {"pk": {"S": "a"}}}}
 
 
 class StubEngine(ThreadingHTTPServer):
-    """Answers every request with 200, and every entry of PutEvents with an id; remembers the bodies."""
+    """Server that answers each request with 200 and each entry of PutEvents with an id, and records the bodies."""
 
     daemon_threads = True
 
@@ -78,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the parameter's name there
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name in the base class
         pass
 
 
@@ -94,7 +94,7 @@ def engine() -> Iterator[StubEngine]:
 
 @pytest.fixture
 def proxied(engine: StubEngine) -> Iterator[Callable[..., FaultProxy]]:
-    """Makes the one proxy of a test, whose first request of any operation meets these faults."""
+    """Return a function that creates the test's proxy; these faults apply to the first requests in turn."""
     made: list[FaultProxy] = []
 
     def make(*faults: Fault | None, **options: Any) -> FaultProxy:
@@ -109,7 +109,7 @@ def proxied(engine: StubEngine) -> Iterator[Callable[..., FaultProxy]]:
 
 
 def client_of(proxy: FaultProxy, service: str = "dynamodb", *, timeout: timedelta = PATIENT) -> Any:
-    """A client that sends each request once."""
+    """Return a client that makes one attempt."""
     return proxy.client(service, timeout=timeout, attempts=1)
 
 
@@ -131,7 +131,7 @@ def test_a_broken_connection(
     error: type[Exception],
     reaches_the_engine: bool,
 ) -> None:
-    """The client can't tell a request that was executed from one that never came; the next one goes through."""
+    """The client gets the same error whether or not the request was executed; the next request succeeds."""
     proxy = proxied(fault)
     with pytest.raises(error):
         client_of(proxy, timeout=SHORT if error is ReadTimeoutError else PATIENT).put_item(**PUT)
@@ -143,7 +143,7 @@ def test_a_broken_connection(
 
 
 def test_a_truncated_answer(engine: StubEngine, proxied: Callable[..., FaultProxy]) -> None:
-    """botocore takes half of an answer for one without results; the next request has a connection of its own."""
+    """botocore reads a truncated response as one without results; the next request uses a new connection."""
     proxy = proxied(TRUNCATED)
     client = client_of(proxy)
     assert "ConsumedCapacity" not in client.put_item(**PUT)
@@ -154,7 +154,7 @@ def test_a_truncated_answer(engine: StubEngine, proxied: Callable[..., FaultProx
 
 
 def test_a_late_request_arrives_when_told(engine: StubEngine, proxied: Callable[..., FaultProxy]) -> None:
-    """A held request reaches the engine once, after the client has given up, and nobody gets its answer."""
+    """A held request reaches the engine once, after the client's timeout, and its response is dropped."""
     proxy = proxied(LATE)
     with pytest.raises(ReadTimeoutError):
         client_of(proxy, timeout=SHORT).put_item(**PUT)
@@ -179,7 +179,7 @@ def test_a_late_request_arrives_when_told(engine: StubEngine, proxied: Callable[
 def test_an_error_response(
     engine: StubEngine, proxied: Callable[..., FaultProxy], code: str, status: int, after_commit: bool
 ) -> None:
-    """botocore raises the error by its code; the engine did the work only where that is said."""
+    """botocore raises the error with its code; the engine executes the request only with `after_commit`."""
     proxy = proxied(error_response(code, status=status, after_commit=after_commit))
     with pytest.raises(ClientError) as caught:
         client_of(proxy).put_item(**PUT)
@@ -189,7 +189,7 @@ def test_an_error_response(
 
 
 def test_an_error_is_of_the_clients_class_for_it(proxied: Callable[..., FaultProxy]) -> None:
-    """A modelled error is the client's exception of that name."""
+    """A modelled error is raised as the client's exception of that name."""
     client = client_of(proxied(error_response("TransactionInProgressException")))
     with pytest.raises(client.exceptions.TransactionInProgressException):
         client.transact_write_items(TransactItems=[DELETE])
@@ -201,7 +201,7 @@ def test_an_error_is_of_the_clients_class_for_it(proxied: Callable[..., FaultPro
 def test_a_conflict_has_a_reason_for_each_action(
     engine: StubEngine, proxied: Callable[..., FaultProxy], at: list[int] | None, codes: list[str]
 ) -> None:
-    """A cancelled transaction's reasons stand in the order of its actions, None where an action was fine."""
+    """The cancellation reasons are in the order of the actions, with the code None for an action that did not fail."""
     proxy = proxied(cancelled_transaction("TransactionConflict", at=at))
     with pytest.raises(ClientError) as caught:
         client_of(proxy).transact_write_items(TransactItems=[DELETE, DELETE])
@@ -217,7 +217,7 @@ def entries(*names: str) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("code", PUT_EVENTS_CODES)
 def test_some_entries_fail(engine: StubEngine, proxied: Callable[..., FaultProxy], code: str) -> None:
-    """The other entries reach the engine, and the results stand in the order of the request."""
+    """The other entries reach the engine, and the results are in the order of the request."""
     proxy = proxied(partial_failure({0: code, 2: "ThrottlingException", 9: code}))
     answer = client_of(proxy, "events").put_events(Entries=entries("a", "b", "c", "d"))
     assert answer["FailedEntryCount"] == 2
@@ -231,7 +231,7 @@ def test_some_entries_fail(engine: StubEngine, proxied: Callable[..., FaultProxy
 
 
 def test_all_entries_fail(engine: StubEngine, proxied: Callable[..., FaultProxy]) -> None:
-    """Where no entry is left, the engine hears nothing."""
+    """If all entries fail, the engine gets no request."""
     answer = client_of(proxied(partial_failure({0: "InternalFailure"})), "events").put_events(Entries=entries("a"))
     assert answer["FailedEntryCount"] == 1
     assert engine.bodies == []
@@ -243,14 +243,14 @@ def test_all_entries_fail(engine: StubEngine, proxied: Callable[..., FaultProxy]
 def test_a_fault_of_another_operation_is_refused(
     engine: StubEngine, proxied: Callable[..., FaultProxy], fault: Fault
 ) -> None:
-    """A script that lets entries fail where there are none is told so, and the request goes nowhere."""
+    """A fault that does not fit the operation is an error in the script, and the request is not forwarded."""
     with pytest.raises(ClientError, match="FaultProxyScriptError"):
         client_of(proxied(fault)).put_item(**PUT)
     assert engine.bodies == []
 
 
 def test_the_phases_of_a_request_are_told_in_order(proxied: Callable[..., FaultProxy]) -> None:
-    """The hook sees each phase before the request goes on, and whose it is."""
+    """The hook is called for each phase in order, with the exchange, before the request continues."""
     told: list[tuple[Phase, str, int]] = []
 
     def on_phase(phase: Phase, exchange: Exchange) -> None:
@@ -268,7 +268,7 @@ def test_the_phases_of_a_request_are_told_in_order(proxied: Callable[..., FaultP
 
 
 def test_each_operation_has_a_count_of_its_own(engine: StubEngine) -> None:
-    """Faults given by operation are met in the order of that operation's requests, botocore's retries included."""
+    """Faults are counted separately for each operation, including botocore's retries."""
     with FaultProxy(engine.url, script={"PutItem": [None, LOST_ANSWER, RESET]}) as proxy:
         client = proxy.client("dynamodb", attempts=3)
         client.put_item(**PUT)
@@ -285,7 +285,7 @@ def test_each_operation_has_a_count_of_its_own(engine: StubEngine) -> None:
 
 
 def test_a_connection_is_kept_alive(proxied: Callable[..., FaultProxy]) -> None:
-    """Requests that follow one another share a connection to the proxy."""
+    """Consecutive requests share a connection to the proxy."""
     address = urlsplit(proxied().endpoint_url)
     with closing(HTTPConnection(address.netloc)) as connection:
         connection.connect()
@@ -296,7 +296,7 @@ def test_a_connection_is_kept_alive(proxied: Callable[..., FaultProxy]) -> None:
 
 
 def test_other_protocols_pass_as_they_are(engine: StubEngine) -> None:
-    """A request without a target meets no fault, whatever the script says."""
+    """A request without a target header gets no fault."""
     with FaultProxy(engine.url, script={"": [RESET]}) as proxy:
         with build_opener(ProxyHandler({})).open(f"{proxy.endpoint_url}/health?now=1") as answer:
             assert answer.read() == b"/health?now=1"
@@ -304,7 +304,7 @@ def test_other_protocols_pass_as_they_are(engine: StubEngine) -> None:
 
 
 def test_an_engine_that_is_gone_is_a_closed_connection(engine: StubEngine) -> None:
-    """The proxy makes up no answer where the engine gives none."""
+    """If the engine does not respond, the proxy closes the connection."""
     with StubEngine() as gone:
         url = gone.url
     with FaultProxy(url) as proxy:
@@ -315,7 +315,7 @@ def test_an_engine_that_is_gone_is_a_closed_connection(engine: StubEngine) -> No
 
 
 def test_closing_leaves_nothing_behind(engine: StubEngine) -> None:
-    """A closed proxy has no thread and no connection left, not even for a client that would wait for ever."""
+    """A closed proxy leaves no thread and no connection, even if a client has no timeout."""
     before = set(threading.enumerate())
     failures: list[Exception] = []
     received = threading.Event()
@@ -339,12 +339,12 @@ def test_closing_leaves_nothing_behind(engine: StubEngine) -> None:
 
 
 def engine_threads() -> set[threading.Thread]:
-    """Those of the stub engine that serve a request."""
+    """Return the stub engine's threads that serve a request."""
     return {thread for thread in threading.enumerate() if "process_request" in thread.name}
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:1", "127.0.0.1:1", ""])
 def test_only_plain_http_can_be_proxied(url: str) -> None:
-    """What is no http:// URL is refused at once."""
-    with pytest.raises(ValueError, match="no http:// URL of a local engine"):
+    """A URL that does not start with http:// is refused."""
+    with pytest.raises(ValueError, match="http:// URL of a local engine"):
         FaultProxy(url)

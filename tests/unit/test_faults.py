@@ -1,4 +1,4 @@
-"""Plans of faults by chance."""
+"""Random fault plans."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dynamo_outbox.testing.faults import FAULTS, PUT_EVENTS_CODES
 
 
 def test_a_seed_gives_each_request_the_same_fault_again() -> None:
-    """A plan depends on nothing but the seed, the operation and the request's number."""
+    """A plan depends only on the seed, the operation and the request's number."""
     requests = [(operation, count) for operation in ("PutItem", "PutEvents", "GetRecords") for count in range(200)]
     first, again, other = random_faults(7, 0.3), random_faults(7, 0.3), random_faults(8, 0.3)
     plan = [first(*request) for request in requests]
@@ -20,7 +20,7 @@ def test_a_seed_gives_each_request_the_same_fault_again() -> None:
 
 
 def test_each_operation_has_chances_of_its_own() -> None:
-    """That a request meets a fault says nothing about the request of that number of another operation."""
+    """Faults of one operation are independent of those of another."""
     plan = random_faults(7, 0.5)
     puts, updates = ([plan(operation, count) is None for count in range(50)] for operation in ("PutItem", "UpdateItem"))
     assert puts != updates
@@ -28,20 +28,20 @@ def test_each_operation_has_chances_of_its_own() -> None:
 
 @pytest.mark.parametrize(("rate", "least", "most"), [(0.0, 0, 0), (0.25, 400, 600), (1.0, 2000, 2000)])
 def test_the_rate_is_the_share_of_requests_with_a_fault(rate: float, least: int, most: int) -> None:
-    """A rate of 0 leaves all requests alone, 1 none."""
+    """The rate is the share of requests with a fault: with 0 none has one, with 1 each."""
     plan = random_faults(1, rate)
     assert least <= sum(plan("PutItem", count) is not None for count in range(2000)) <= most
 
 
 @pytest.mark.parametrize("operation", FAULTS)
 def test_every_fault_of_an_operation_is_met_sooner_or_later(operation: str) -> None:
-    """Chance leaves out nothing that the table has."""
+    """Each fault of an operation's table occurs."""
     plan = random_faults(1, 1.0)
     assert {plan(operation, count) for count in range(2000)} == set(FAULTS[operation])
 
 
 def test_only_fitting_faults_are_met() -> None:
-    """A transaction is cancelled only where there is one, and entries fail only in PutEvents, with every code."""
+    """Only transactions are cancelled, and entries fail only in PutEvents, with each documented code."""
     plan = random_faults(1, 1.0)
     met = {operation: [plan(operation, count) for count in range(2000)] for operation in (*FAULTS, "ReceiveMessage")}
     failing = {name for name, faults in met.items() if any(fault and fault.failed_entries for fault in faults)}
@@ -55,6 +55,6 @@ def test_only_fitting_faults_are_met() -> None:
 
 @pytest.mark.parametrize("rate", [-0.1, 1.1])
 def test_a_rate_is_a_share(rate: float) -> None:
-    """A rate beyond 0 and 1 is refused at once."""
+    """A rate below 0 or above 1 is refused."""
     with pytest.raises(ValueError, match=f"rate={rate}"):
         random_faults(1, rate)

@@ -13,11 +13,13 @@ import pytest
 
 from dynamo_outbox import Event, IdempotencyStore, Key, idempotent, parse_event
 from dynamo_outbox.consuming.claims import Claim, Claimed, Replay
+from dynamo_outbox.consuming.keys import MAX_KEY_BYTES
 from dynamo_outbox.consuming.results import StoredResult
 from dynamo_outbox.errors import (
     AlreadyInProgressError,
     DecodeError,
     IdempotencyError,
+    InvalidIdempotencyKeyError,
     LeaseLostError,
     MissingIdempotencyKeyError,
     PayloadMismatchError,
@@ -87,7 +89,7 @@ class Calls:
 
 
 def decorated(store: IdempotencyStore, calls: Calls, **options: Any) -> Callable[[Any], Any]:
-    @idempotent(store, **options)
+    @idempotent(store, **{"scope": "handle", **options})
     def handle(payload: Any) -> Any:
         return calls(payload)
 
@@ -150,7 +152,7 @@ def test_a_call_that_is_at_work_is_not_joined(store: IdempotencyStore) -> None:
     def handle(event: Event) -> str:
         with pytest.raises(AlreadyInProgressError) as caught:
             handle(event)
-        assert caught.value.key == f"catalogue#{event.id}"
+        assert caught.value.key == f"call#catalogue##{event.id}"
         return "first"
 
     assert handle(BOOK_ADDED) == handle(BOOK_ADDED) == "first"
@@ -223,7 +225,9 @@ def test_a_lambda_call_holds_its_key_as_long_as_it_may_run(
     @idempotent(store, scope="catalogue")
     def handle(event: Event, *_: Any, **__: Any) -> bool:
         clock.advance(timedelta(seconds=5) + MARGIN)
-        second = Claim(f"catalogue#{event.id}", "token", "another fingerprint, which a lease that is over doesn't hold")
+        second = Claim(
+            f"call#catalogue##{event.id}", "token", "another fingerprint, which a lease that is over doesn't hold"
+        )
         return isinstance(store.records.claim(second), Claimed)
 
     with pytest.raises(LeaseLostError) as caught:
@@ -238,14 +242,14 @@ def test_a_late_holder_overwrites_and_releases_nothing(store: IdempotencyStore, 
     store.records.claim(CLAIM)
     clock.advance(LEASE + MARGIN)
     store.records.claim(OTHER_CLAIM)
-    assert store.records.complete(CLAIM, StoredResult('"late"', by_annotation=False)) is False
+    assert store.records.complete(CLAIM, StoredResult('"late"', "json")) is False
     store.records.release(CLAIM)
     with pytest.raises(AlreadyInProgressError):
         store.records.claim(CLAIM._replace(token="third"))
-    assert store.records.complete(OTHER_CLAIM, StoredResult('"second"', by_annotation=False)) is True
-    assert store.records.complete(CLAIM, StoredResult('"late"', by_annotation=False)) is False
+    assert store.records.complete(OTHER_CLAIM, StoredResult('"second"', "json")) is True
+    assert store.records.complete(CLAIM, StoredResult('"late"', "json")) is False
     store.records.release(CLAIM)
-    assert store.records.claim(CLAIM) == Replay('"second"', by_annotation=False)
+    assert store.records.claim(CLAIM) == Replay('"second"', "json")
 
 
 def test_a_call_is_forgotten_after_the_time_to_live(store: IdempotencyStore, clock: FakeClock) -> None:
@@ -293,7 +297,7 @@ def test_another_error_of_dynamodb_is_raised_as_it_is(clock: FakeClock, attempt:
     """Only a failed condition means that the key is held; anything else stays botocore's error."""
     refused = client_error("ProvisionedThroughputExceededException")
     store = store_over(StubDynamoDB(refused), clock)
-    arguments = (CLAIM, StoredResult('"result"', by_annotation=False)) if attempt == "complete" else (CLAIM,)
+    arguments = (CLAIM, StoredResult('"result"', "json")) if attempt == "complete" else (CLAIM,)
     with pytest.raises(type(refused)) as caught:
         getattr(store.records, attempt)(*arguments)
     assert caught.value is refused
@@ -303,7 +307,7 @@ def test_an_async_function_acts_once(store: IdempotencyStore) -> None:
     """A coroutine function is awaited, its result stored and replayed."""
     calls = Calls("done")
 
-    @idempotent(store)
+    @idempotent(store, scope="handle")
     async def handle(event: Event) -> Any:
         await asyncio.sleep(0)
         return calls(event)
@@ -315,7 +319,7 @@ def test_an_async_function_acts_once(store: IdempotencyStore) -> None:
 def test_an_async_function_that_fails_gives_its_key_back(store: IdempotencyStore, dynamodb: FakeDynamoDB) -> None:
     """A coroutine's exception, its cancellation too, releases the key."""
 
-    @idempotent(store)
+    @idempotent(store, scope="handle")
     async def handle(_: Event) -> None:
         raise asyncio.CancelledError
 
@@ -332,12 +336,12 @@ async def async_generator() -> Any:
 def test_what_cannot_be_replayed_is_refused_when_decorated(clock: FakeClock, target: Any) -> None:
     """A generator's values or a class's instances can't be stored."""
     with pytest.raises(TypeError, match="can't be idempotent"):
-        idempotent(store_over(StubDynamoDB(), clock))(target)
+        idempotent(store_over(StubDynamoDB(), clock), scope="call")(target)
 
 
 @pytest.mark.parametrize(
     ("key", "stored"),
-    [("order.id", "7"), ("order.number", "0"), (lambda payload: f"order {payload['order']['id']}", "order 7")],
+    [("order.id", "=7"), ("order.number", "=0"), (lambda payload: f"order {payload['order']['id']}", "order 7")],
 )
 def test_a_key_is_found_by_an_expression_or_a_function(
     store: IdempotencyStore, dynamodb: FakeDynamoDB, key: Any, stored: str
@@ -345,7 +349,7 @@ def test_a_key_is_found_by_an_expression_or_a_function(
     """A JMESPath expression into the first argument, or a function of the arguments, gives the key under its scope."""
     handle = decorated(store, Calls(), key=key, scope="orders")
     handle({"order": {"id": 7, "number": 0}})
-    assert [record["pk"] for record in records(dynamodb)] == [{"S": f"orders#{stored}"}]
+    assert [record["pk"] for record in records(dynamodb)] == [{"S": f"call#orders#{stored}"}]
 
 
 @pytest.mark.parametrize("key", ["order.id", "order.note", lambda _: None, lambda _: ""])
@@ -375,7 +379,7 @@ def test_a_fingerprint_of_ones_own_decides_what_is_the_same(store: IdempotencySt
 
 
 def test_functions_that_share_a_store_do_not_share_keys(store: IdempotencyStore) -> None:
-    """A key holds for its function; with one scope, two functions are one."""
+    """A key holds for its scope; with one scope, two functions are one."""
 
     def catalogue(_: Event) -> str:
         return "catalogue"
@@ -383,7 +387,7 @@ def test_functions_that_share_a_store_do_not_share_keys(store: IdempotencyStore)
     def search(_: Event) -> str:
         return "search"
 
-    apart = [idempotent(store)(function)(BOOK_ADDED) for function in (catalogue, search)]
+    apart = [idempotent(store, scope=each.__name__)(each)(BOOK_ADDED) for each in (catalogue, search)]
     assert apart == ["catalogue", "search"]
     together = [idempotent(store, scope="one")(function)(BOOK_ADDED) for function in (catalogue, search)]
     assert together == ["catalogue", "catalogue"]
@@ -454,11 +458,13 @@ def test_a_functions_exception_keeps_its_context(store: IdempotencyStore, *, is_
 
 
 def test_a_long_event_id_is_a_key(store: IdempotencyStore) -> None:
-    """An event's own id is its key up to DynamoDB's 2,048 bytes, also where calls without a key run."""
+    """An event's id is a key up to DynamoDB's limit; a longer one is an error, also if calls without a key run."""
     calls = Calls("done")
     handle = idempotent(store, scope="s", on_missing_key="run")(calls)
-    event = BOOK_ADDED.replace(id="x" * 2046)
+    event = BOOK_ADDED.replace(id="x" * (MAX_KEY_BYTES - len("call#s##")))
     assert [handle(event), handle(event)] == ["done", "done"]
+    with pytest.raises(InvalidIdempotencyKeyError, match="the event gives a key of 1,985 bytes, and 1,984 fit"):
+        handle(event.replace(id=f"{event.id}x"))
     assert len(calls.payloads) == 1
 
 

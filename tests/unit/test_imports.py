@@ -1,4 +1,4 @@
-"""What an import costs: which modules come with it, in a fresh interpreter."""
+"""Cost of imports: the modules that an import loads in a fresh interpreter."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DECODERS = "from dynamo_outbox import decode_records, decode_record, decode_item
     ],
 )
 def test_an_import_brings_only_what_it_needs(statement: str, unwanted: set[str]) -> None:
-    """Names load on first use, so a decoder doesn't pay for clients and models."""
+    """Names are loaded on first use, so a decoder loads neither clients nor models."""
     code = f"{BASE}{statement}; print(*(set(sys.modules) - before))"
     answer = subprocess.run(  # noqa: S603  # this interpreter, and code from above
         [sys.executable, "-c", code], env={"PYTHONPATH": str(SOURCE)}, capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""An inbox handler's effect, its dedup record and its events are one transaction, so each event takes effect once."""
+"""Inbox: a handler's effect, its dedup record and its events are one transaction, so an event takes effect once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from dynamo_outbox.errors import (
     CommitUnknownError,
     ConditionFailedError,
     InvalidEventError,
-    MissingIdempotencyKeyError,
     PayloadMismatchError,
     ResultError,
     TransactionConflictError,
@@ -58,14 +57,14 @@ def paid(amount: int = 30, **fields: Any) -> Event:
 
 
 def deposit(event: Event, tx: InboxTransaction) -> int:
-    """Not idempotent by itself: each run that commits adds the amount again."""
+    """A handler that is not idempotent: each committed run adds the amount again."""
     amount: int = event.data["amount"]
     tx.update("accounts", {"id": event.data["account"]}, add={"balance": amount}, label="account")
     return amount
 
 
 def withdraw(event: Event, tx: InboxTransaction) -> int:
-    """Refuses by itself where the balance is too low, be it because of its own effect."""
+    """A handler that raises ValueError if the balance is too low, even because of its own earlier effect."""
     key = {"id": event.data["account"]}
     account = tx.get("accounts", key, version="version") or {"balance": 0}
     left = int(account["balance"]) - int(event.data["amount"])
@@ -91,7 +90,7 @@ def records(fake: FakeDynamoDB) -> list[dict[str, Any]]:
 
 
 def test_effect_record_and_events_are_one_transaction(inbox: Inbox, fake: FakeDynamoDB) -> None:
-    """The first delivery is one call: the handler's write, its event and the dedup record."""
+    """The first delivery is one transaction with the handler's write, its event and the dedup record."""
 
     @inbox.handler(consumer="accounts")
     def handler(event: Event, tx: InboxTransaction) -> int:
@@ -108,7 +107,7 @@ def test_effect_record_and_events_are_one_transaction(inbox: Inbox, fake: FakeDy
 
 
 def test_a_duplicate_gets_the_stored_result_and_has_no_effect(inbox: Inbox, fake: FakeDynamoDB) -> None:
-    """A duplicate is seen by the refusal of its own record's put, which is its only call."""
+    """A duplicate costs one call, the transaction that the existing dedup record refuses."""
     handler = inbox.handler(consumer="accounts")(deposit)
     event = paid()
     handler(event)
@@ -120,7 +119,7 @@ def test_a_duplicate_gets_the_stored_result_and_has_no_effect(inbox: Inbox, fake
 
 @pytest.mark.parametrize("result", [None, 0, "", [], {}, False], ids=repr)
 def test_an_empty_result_is_a_result(inbox: Inbox, result: object) -> None:
-    """A duplicate of an event whose handler returned something empty gets just that."""
+    """A duplicate returns an empty result unchanged, with its type."""
 
     @inbox.handler(consumer="accounts")
     def handler(_event: Event, _tx: InboxTransaction) -> Any:
@@ -133,7 +132,7 @@ def test_an_empty_result_is_a_result(inbox: Inbox, result: object) -> None:
 
 
 def test_what_follows_for_a_duplicate_can_be_chosen(inbox: Inbox) -> None:
-    """`on_duplicate` gets the stored result and the event, and what it returns is returned; not for the first."""
+    """A duplicate returns what `on_duplicate` makes from the stored result and the event."""
     handler = inbox.handler(consumer="accounts", on_duplicate=lambda result, event: (result, event.id))(deposit)
     event = paid()
     told: list[Any] = [handler(event), handler(event)]
@@ -141,7 +140,7 @@ def test_what_follows_for_a_duplicate_can_be_chosen(inbox: Inbox) -> None:
 
 
 def test_a_duplicate_that_met_its_own_effect_is_a_duplicate(inbox: Inbox, fake: FakeDynamoDB) -> None:
-    """A handler that fails because of what it did itself is answered with the stored result and not with its error."""
+    """If a duplicate's handler fails because of its own earlier effect, the stored result is returned."""
     open_account(fake, 40)
     handler = inbox.handler(consumer="accounts")(withdraw)
     event = paid(30)
@@ -151,7 +150,7 @@ def test_a_duplicate_that_met_its_own_effect_is_a_duplicate(inbox: Inbox, fake: 
 
 
 def test_a_condition_that_the_effect_broke_is_a_duplicate_too(inbox: Inbox) -> None:
-    """Where a duplicate's transaction is refused by its own earlier effect as well, the dedup record speaks first."""
+    """If the handler's own earlier effect refuses a duplicate's write too, it is still a duplicate."""
 
     @inbox.handler(consumer="accounts")
     def handler(_event: Event, tx: InboxTransaction) -> str:
@@ -163,7 +162,7 @@ def test_a_condition_that_the_effect_broke_is_a_duplicate_too(inbox: Inbox) -> N
 
 
 def test_a_handler_that_fails_writes_nothing_and_may_run_again(inbox: Inbox, fake: FakeDynamoDB) -> None:
-    """Without a record, the handler's own exception is raised; the next delivery runs it again."""
+    """A handler's exception is raised and no record is written; the next delivery runs the handler again."""
     open_account(fake, 10)
     handler = inbox.handler(consumer="accounts")(withdraw)
     event = paid(30)
@@ -175,7 +174,7 @@ def test_a_handler_that_fails_writes_nothing_and_may_run_again(inbox: Inbox, fak
 
 
 def test_a_condition_of_the_handlers_own_is_raised_in_its_terms(inbox: Inbox, fake: FakeDynamoDB) -> None:
-    """Where the handler's own condition refuses, its error has the handler's label and positions."""
+    """If the handler's own condition fails, the error has the handler's label and position."""
     open_account(fake, 10)
 
     @inbox.handler(consumer="accounts")
@@ -191,7 +190,7 @@ def test_a_condition_of_the_handlers_own_is_raised_in_its_terms(inbox: Inbox, fa
 
 
 def test_contention_runs_the_handler_again_from_the_start(inbox: Inbox, fake: FakeDynamoDB) -> None:
-    """After a conflict the whole handler runs again, and decides on what is there then."""
+    """After a conflict the whole handler runs again and reads the current data."""
     open_account(fake, 40)
     runs: list[int] = []
 
@@ -199,7 +198,7 @@ def test_contention_runs_the_handler_again_from_the_start(inbox: Inbox, fake: Fa
     def handler(event: Event, tx: InboxTransaction) -> int:
         left = withdraw(event, tx)
         runs.append(left)
-        if len(runs) == 1:  # somebody else is faster
+        if len(runs) == 1:  # another writer is faster
             fake.put_item(TableName="accounts", Item={"id": {"S": "a"}, "balance": {"N": "100"}, "version": {"N": "2"}})
         return left
 
@@ -212,7 +211,7 @@ CONFLICT = client_error("TransactionCanceledException", CancellationReasons=[{"C
 
 
 def test_contention_without_end_is_raised(inbox: Inbox, fake: FakeDynamoDB) -> None:
-    """After the retries the conflict is raised, and nothing was written."""
+    """The conflict is raised once the attempts are used up, and nothing is written."""
     for _ in range(3):
         fake.fail_next("transact_write_items", CONFLICT)
     handler = inbox.handler(consumer="accounts", attempts=3)(deposit)
@@ -223,7 +222,7 @@ def test_contention_without_end_is_raised(inbox: Inbox, fake: FakeDynamoDB) -> N
 
 
 def test_contention_of_a_transaction_of_the_handlers_own_is_its_own_affair(inbox: Inbox) -> None:
-    """A conflict that the function raises itself, from another transaction, doesn't run it again."""
+    """A TransactionConflictError that the handler itself raises is not retried."""
     runs: list[str] = []
 
     @inbox.handler(consumer="accounts")
@@ -237,7 +236,7 @@ def test_contention_of_a_transaction_of_the_handlers_own_is_its_own_affair(inbox
 
 
 def test_what_was_only_read_is_checked_by_the_commit(inbox: Inbox, fake: FakeDynamoDB) -> None:
-    """An item that decides but isn't written must still be as it was read, or the handler runs again."""
+    """If an item changes after `get` with a version, the handler runs again, even if it does not write the item."""
     open_account(fake, 1)
     seen: list[Any] = []
 
@@ -254,7 +253,7 @@ def test_what_was_only_read_is_checked_by_the_commit(inbox: Inbox, fake: FakeDyn
 
 
 def test_an_expired_record_counts_as_absent(inbox: Inbox, fake: FakeDynamoDB, clock: FakeClock) -> None:
-    """DynamoDB deletes some days late: past its time to live a record refuses nothing, though it is still there."""
+    """A dedup record past its time to live is ignored, even if DynamoDB has not deleted it yet."""
     handler = inbox.handler(consumer="accounts")(deposit)
     event = paid()
     handler(event)
@@ -265,7 +264,7 @@ def test_an_expired_record_counts_as_absent(inbox: Inbox, fake: FakeDynamoDB, cl
 
 
 def test_an_expired_record_does_not_answer_for_a_failure(inbox: Inbox, fake: FakeDynamoDB, clock: FakeClock) -> None:
-    """A handler that fails beside an expired record has failed."""
+    """A failing handler's exception is raised if the only dedup record has expired."""
     open_account(fake, 40)
     handler = inbox.handler(consumer="accounts")(withdraw)
     event = paid(30)
@@ -276,7 +275,7 @@ def test_an_expired_record_does_not_answer_for_a_failure(inbox: Inbox, fake: Fak
 
 
 def test_each_consumer_handles_for_itself(inbox: Inbox, fake: FakeDynamoDB) -> None:
-    """Two consumers of one event each handle it once, though they share store and function."""
+    """Two consumers with the same store and function each handle an event once."""
     event = paid()
     for consumer in ("accounts", "statistics", "accounts"):
         inbox.handler(consumer=consumer)(deposit)(event)
@@ -284,7 +283,7 @@ def test_each_consumer_handles_for_itself(inbox: Inbox, fake: FakeDynamoDB) -> N
 
 
 def test_what_a_handler_emits_carries_on_from_what_it_handled(inbox: Inbox, fake: FakeDynamoDB) -> None:
-    """Correlation is kept or begun, causation is the event handled, the trace goes on; what is said counts more."""
+    """Emitted events inherit correlation and trace, and the handled event is the cause. Explicit values win."""
 
     @inbox.handler(consumer="accounts")
     def handler(_event: Event, tx: InboxTransaction) -> None:
@@ -306,7 +305,7 @@ def test_what_a_handler_emits_carries_on_from_what_it_handled(inbox: Inbox, fake
 
 
 def test_an_inbox_without_an_outbox_emits_nothing(store: IdempotencyStore, fake: FakeDynamoDB) -> None:
-    """Without an outbox the handler writes all the same, and emitting says what is missing."""
+    """Without an outbox a handler can write, but `emit` raises an error that names the missing outbox."""
     inbox = Inbox(store)
     assert inbox.handler(consumer="accounts")(deposit)(paid()) == 30
     assert balance(fake) == 30
@@ -320,7 +319,7 @@ def test_an_inbox_without_an_outbox_emits_nothing(store: IdempotencyStore, fake:
 
 
 def test_an_inbox_without_an_outbox_waits_and_keys_as_its_store_does(fake: FakeDynamoDB, clock: FakeClock) -> None:
-    """Its table may have any keys, hold the entities too, and its retries wait as the store was told to."""
+    """Without an outbox, the inbox uses its store's table keys and clock; the table may hold the entities too."""
     fake.create_table(
         TableName="all",
         KeySchema=[{"AttributeName": "eventId", "KeyType": "HASH"}, {"AttributeName": "kind", "KeyType": "RANGE"}],
@@ -343,7 +342,7 @@ def test_an_inbox_without_an_outbox_waits_and_keys_as_its_store_does(fake: FakeD
 
 
 def test_a_callable_objects_attributes_are_its_own(inbox: Inbox) -> None:
-    """A handler may be a callable object, and none of its attributes is taken for one of the handler's."""
+    """A handler can be a callable object; its attributes do not clash with those of the decorator."""
 
     class Handler:
         def __init__(self) -> None:
@@ -359,7 +358,7 @@ def test_a_callable_objects_attributes_are_its_own(inbox: Inbox) -> None:
 
 
 def test_a_method_is_decorated_when_it_is_bound(inbox: Inbox, fake: FakeDynamoDB) -> None:
-    """A method of no object can't be a handler, and is refused when it is decorated; a bound one is a function."""
+    """A bound method can be a handler; an unbound one is refused when it is decorated."""
 
     class Accounts:
         def deposit(self, event: Event, tx: InboxTransaction) -> int:
@@ -373,7 +372,7 @@ def test_a_method_is_decorated_when_it_is_bound(inbox: Inbox, fake: FakeDynamoDB
 
 
 def test_one_id_with_other_data_is_an_error(inbox: Inbox, fake: FakeDynamoDB) -> None:
-    """An event id that comes again with other data is the sender's mistake, and is not taken for a duplicate."""
+    """An event id that is reused with other data raises PayloadMismatchError."""
     handler = inbox.handler(consumer="accounts")(deposit)
     handler(paid(30, id="one"))
     with pytest.raises(PayloadMismatchError):
@@ -382,7 +381,7 @@ def test_one_id_with_other_data_is_an_error(inbox: Inbox, fake: FakeDynamoDB) ->
 
 
 def test_a_result_that_cannot_be_stored_commits_nothing(inbox: Inbox, fake: FakeDynamoDB) -> None:
-    """What can't be replayed is found out before the effect: nothing is half done."""
+    """A result that can't be stored raises ResultError before anything is committed."""
 
     @inbox.handler(consumer="accounts")
     def handler(event: Event, tx: InboxTransaction) -> Any:
@@ -397,7 +396,7 @@ def test_a_result_that_cannot_be_stored_commits_nothing(inbox: Inbox, fake: Fake
 @pytest.mark.parametrize("emits", [True, False])
 @pytest.mark.parametrize("after_commit", [True, False])
 def test_a_lost_answer_is_settled(inbox: Inbox, fake: FakeDynamoDB, after_commit: bool, emits: bool) -> None:
-    """Whether the commit whose answer got lost happened or not, with events or without, the effect is there once."""
+    """After a lost response the effect happens exactly once, whether or not the commit succeeded."""
 
     @inbox.handler(consumer="accounts", on_duplicate=lambda *_: "duplicate")
     def handler(event: Event, tx: InboxTransaction) -> int:
@@ -416,7 +415,10 @@ def test_a_lost_answer_is_settled(inbox: Inbox, fake: FakeDynamoDB, after_commit
 def test_an_event_id_made_of_the_handled_events_is_no_hindrance_to_the_next_run(
     inbox: Inbox, fake: FakeDynamoDB
 ) -> None:
-    """After silence the next run emits under the same id, for nothing but the dedup record stands for the commit."""
+    """After lost responses the handler runs again and can emit under the same event id.
+
+    Only the dedup record shows the commit, and no void marker takes the event's key.
+    """
 
     @inbox.handler(consumer="accounts")
     def handler(event: Event, tx: InboxTransaction) -> int:
@@ -431,7 +433,7 @@ def test_an_event_id_made_of_the_handled_events_is_no_hindrance_to_the_next_run(
 
 
 def test_an_answer_that_stays_out_is_an_error_that_the_next_delivery_settles(inbox: Inbox, fake: FakeDynamoDB) -> None:
-    """Without an answer, to the read neither, the error says that it isn't known; the event again finds the record."""
+    """If the read gets no response either, CommitUnknownError is raised; the next delivery finds the record."""
     handler = inbox.handler(consumer="accounts", attempts=1)(deposit)
     event = paid()
     for _ in range(5):
@@ -460,7 +462,7 @@ def name(fake: FakeDynamoDB) -> int:
 
 
 def test_a_stale_event_is_skipped_in_the_same_transaction(inbox: Inbox, fake: FakeDynamoDB) -> None:
-    """An event whose sequence is not above the last one handled has no effect, and the refusal is the transaction's."""
+    """An event whose sequence is not above the last one handled has no effect and goes to `on_stale`."""
     handler = inbox.handler(consumer="names", on_stale=lambda event: ("stale", event.sequence))(rename)
     assert [handler(numbered(n)) for n in (1, 3, 2, 3, 4)] == [1, 3, ("stale", 2), ("stale", 3), 4]
     assert name(fake) == 4
@@ -468,21 +470,21 @@ def test_a_stale_event_is_skipped_in_the_same_transaction(inbox: Inbox, fake: Fa
 
 
 def test_without_being_told_stale_events_are_handled(inbox: Inbox, fake: FakeDynamoDB) -> None:
-    """By default each event is handled, in the order in which the events come."""
+    """By default, stale events are handled in the order of delivery."""
     handler = inbox.handler(consumer="names")(rename)
     assert [handler(numbered(n)) for n in (3, 2)] == [3, 2]
     assert name(fake) == 2
 
 
 def test_a_duplicate_is_a_duplicate_before_it_is_stale(inbox: Inbox) -> None:
-    """The last event handled, coming again, is answered with its result."""
+    """A duplicate returns its stored result even if it is stale by now."""
     handler = inbox.handler(consumer="names", on_stale=lambda _: "stale")(rename)
     event = numbered(3)
     assert [handler(event), handler(numbered(4)), handler(event)] == [3, 4, 3]
 
 
 def test_staleness_is_each_aggregates_and_each_consumers_own(inbox: Inbox) -> None:
-    """What one aggregate or one consumer has seen makes nothing stale for another."""
+    """Staleness is tracked separately for each aggregate and each consumer."""
     names = inbox.handler(consumer="names", on_stale="skip")(rename)
     others = inbox.handler(consumer="others", on_stale="skip")(rename)
     names(numbered(3))
@@ -491,7 +493,7 @@ def test_staleness_is_each_aggregates_and_each_consumers_own(inbox: Inbox) -> No
 
 
 def test_a_handler_that_stumbles_over_a_stale_event_skips_it(inbox: Inbox) -> None:
-    """Where the handler fails on an event that is stale anyway, it is skipped and not raised."""
+    """If the handler raises on a stale event, the event is skipped and the exception is not raised."""
 
     @inbox.handler(consumer="names", on_stale=lambda _: "stale")
     def handler(event: Event, tx: InboxTransaction) -> Any:
@@ -506,7 +508,7 @@ def test_a_handler_that_stumbles_over_a_stale_event_skips_it(inbox: Inbox) -> No
 
 
 def test_what_was_seen_last_is_forgotten_with_the_records(inbox: Inbox, clock: FakeClock) -> None:
-    """After the store's time to live, no event is stale any more."""
+    """After the store's time to live, an earlier event is no longer stale."""
     handler = inbox.handler(consumer="names", on_stale="skip")(rename)
     handler(numbered(3))
     clock.advance(timedelta(days=8))
@@ -518,29 +520,24 @@ def test_what_was_seen_last_is_forgotten_with_the_records(inbox: Inbox, clock: F
     [(numbered(None), "sequence"), (numbered(1, aggregate_type=None, aggregate_id=None), "aggregate_id")],
 )
 def test_an_event_without_a_place_in_an_order_is_refused(inbox: Inbox, event: Event, field: str) -> None:
-    """If stale events are skipped, an event without a sequence or an aggregate is an error naming the missing field."""
+    """If stale events are skipped, an event without a sequence or an aggregate id is refused by that field."""
     with pytest.raises(InvalidEventError) as caught:
         inbox.handler(consumer="names", on_stale="skip")(rename)(event)
     assert caught.value.field == field
-
-
-def test_a_key_beyond_dynamodbs_limit_is_refused(inbox: Inbox) -> None:
-    """An id that would make too long a key is an error of ours, before anything is sent."""
-    with pytest.raises(MissingIdempotencyKeyError, match="2,000 characters"):
-        inbox.handler(consumer="accounts")(deposit)(paid(id="x" * 2000))
 
 
 @pytest.mark.parametrize(
     ("options", "named"),
     [
         ({"consumer": ""}, "consumer"),
-        ({"consumer": "a#b"}, "consumer"),
+        ({"consumer": None}, "consumer"),
+        ({"consumer": 7}, "consumer"),
         ({"consumer": "a", "on_stale": "refuse"}, "on_stale"),
         ({"consumer": "a", "attempts": 0}, "attempts"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused(inbox: Inbox, options: dict[str, Any], named: str) -> None:
-    """A wrong option is an error when the handler is made, and the error names it."""
+    """An invalid option is refused when the handler is decorated, and the error names the option."""
     with pytest.raises(ValueError, match=named):
         inbox.handler(**options)
 
@@ -568,19 +565,19 @@ def test_a_coroutine_is_refused(inbox: Inbox) -> None:
 def test_what_follows_a_failure(
     state: RecordState, stale: bool, contention: bool, attempts_left: int, follows: AfterFailure
 ) -> None:
-    """The dedup record speaks first, then staleness, then contention, and only then is the failure raised."""
+    """After a failure the dedup record decides first, then staleness, then contention; otherwise it is raised."""
     assert after_failure(state, stale=stale, contention=contention, attempts_left=attempts_left) is follows
 
 
 def test_a_handlers_exception_keeps_its_context(inbox: Inbox) -> None:
-    """The exception keeps the one that it was raised in, also if the caller is handling another."""
+    """A handler's exception keeps its own context, also if the caller is handling another exception."""
 
     @inbox.handler(consumer="catalogue")
     def fail(_: Event, __: InboxTransaction) -> None:
         try:
             raise TimeoutError
         except TimeoutError:
-            raise ZeroDivisionError  # noqa: B904  # as by mistake
+            raise ZeroDivisionError  # noqa: B904  # without `from`, deliberately
 
     with pytest.raises(ZeroDivisionError) as caught:
         try:

@@ -26,12 +26,12 @@ _values = st.recursive(
 
 
 class Price(Decimal):
-    """What a caller may have made of a Decimal."""
+    """A caller's own subclass of Decimal."""
 
 
 @given(_values)
 def test_exact_json_is_what_the_reference_writes(value: Any) -> None:
-    """With Decimals or without, with nulls and marks of its own, a value's text is the reference's."""
+    """The fast writer and the reference write the same text."""
     assert dumps(value) == dumps_reference(value)
 
 
@@ -46,13 +46,13 @@ def test_exact_json_is_what_the_reference_writes(value: Any) -> None:
     ],
 )
 def test_marks_of_the_value_s_own_are_left_alone(value: Any, text: str) -> None:
-    """A Decimal is written with its digits beside whatever looks like the place held for it."""
+    """Values that look like the writer's placeholder for a Decimal are written unchanged."""
     assert dumps(value) == text
 
 
 @pytest.mark.parametrize("value", [{1}, [Decimal(1), {1}], object()], ids=["set", "set in a list", "object"])
 def test_what_json_has_no_form_for_is_a_type_error(value: Any) -> None:
-    """A value that was not normalised is not written as a null."""
+    """A value without a JSON form raises TypeError."""
     with pytest.raises(TypeError):
         dumps(value)
 
@@ -62,11 +62,11 @@ class Kind(StrEnum):
 
 
 class Year(int):
-    """A number of a caller's own type."""
+    """A caller's own subclass of int."""
 
 
 def typed(value: object) -> object:
-    """Return a value with the types of all that is in it."""
+    """Return a value with the types of all its members."""
     if isinstance(value, dict):
         return type(value), [(type(name), name, typed(member)) for name, member in value.items()]
     if isinstance(value, list):
@@ -76,7 +76,7 @@ def typed(value: object) -> object:
 
 @given(json_values)
 def test_json_values_are_normalised_to_themselves(value: object) -> None:
-    """A value that has only JSON's own types is copied as it is."""
+    """A value with only JSON's own types is copied unchanged."""
     assert typed(normalise(value, "data")) == typed(value)
 
 
@@ -94,7 +94,7 @@ def test_json_values_are_normalised_to_themselves(value: object) -> None:
     ],
 )
 def test_values_become_those_of_jsons_own_types(value: object, normal: object) -> None:
-    """Enums, subclasses, tuples and other maps are normalised to the types that JSON has, in their order."""
+    """Enums, subclasses, tuples and other maps become JSON's own types, in the same order."""
     assert typed(normalise(value, "data")) == typed(normal)
 
 
@@ -115,7 +115,7 @@ def test_values_become_those_of_jsons_own_types(value: object, normal: object) -
     ],
 )
 def test_a_value_without_a_json_form_is_refused_where_it_is(value: object, path: str, problem: str) -> None:
-    """The error names the path of the first value or key that JSON has no form for."""
+    """The error has the path of the first value or key without a JSON form."""
     with pytest.raises(PathError) as caught:
         normalise(value, "data")
     assert caught.value.path == path
@@ -124,7 +124,7 @@ def test_a_value_without_a_json_form_is_refused_where_it_is(value: object, path:
 
 @pytest.mark.parametrize("levels", [63, 64, 65, 10**5])
 def test_values_nest_64_levels_deep(levels: int) -> None:
-    """64 lists inside one another are normalised; one more is refused, as are so many that Python can't follow."""
+    """64 nested lists are accepted; more are refused, also beyond Python's recursion limit."""
     value: object = "innermost"
     for _ in range(levels):
         value = [value]
@@ -137,7 +137,7 @@ def test_values_nest_64_levels_deep(levels: int) -> None:
 
 @given(st.sampled_from(["", " ", "\n\t"]), json_values, st.sampled_from(["", " ", "\r\n"]))
 def test_json_is_read_with_white_space_around_it(before: str, value: object, after: str) -> None:
-    """A JSON text gives its value, whether or not there is white space around it."""
+    """White space around a JSON text is ignored."""
     text = f"{before}{json.dumps({'a': value})}{after}"
     assert repr(loads_object(text, "eventData")) == repr({"a": value})
 
@@ -147,7 +147,7 @@ def test_json_is_read_with_white_space_around_it(before: str, value: object, aft
     [('{"a":1,"a":2}', {"a": 2}), ('"\\ud800"', "\ud800"), ("1e308", 1e308), ("-0", 0), ("[-0.0]", [-0.0])],
 )
 def test_rare_json_is_read_as_python_reads_it(text: str, value: object) -> None:
-    """The last of two members with one name counts, and escaped halves of surrogate pairs are left to `loads_data`."""
+    """The last of two members with one name counts; only `loads_data` refuses escaped halves of surrogate pairs."""
     assert loads_object(f'{{"a":{text}}}', "eventData") == {"a": value}
 
 
@@ -170,7 +170,7 @@ def test_rare_json_is_read_as_python_reads_it(text: str, value: object) -> None:
     ],
 )
 def test_text_that_is_not_strict_json_is_refused(text: Any, problem: str) -> None:
-    """NaN, infinities, numbers beyond a float, and text that is cut off or goes on are refused under the given path."""
+    """NaN, infinities, oversized numbers and truncated or trailing text are refused with the given path."""
     with pytest.raises(PathError) as caught:
         loads_object(text, "eventData")
     assert caught.value.path == "eventData"

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import json
 import pickle
 import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.exceptions import ReadTimeoutError
+from botocore.exceptions import ChecksumError, ReadTimeoutError
+from botocore.parsers import ResponseParserError
 from pydantic import BaseModel
 
-from dynamo_outbox import Event, IdempotencyStore, fence_number, idempotent
+from dynamo_outbox import AtMostOnce, Event, IdempotencyStore, fence_number, idempotent
 from dynamo_outbox.consuming.claims import Claim, Claimed
 from dynamo_outbox.errors import (
     AlreadyInProgressError,
     CommitUnknownError,
     LeaseLostError,
+    MissingIdempotencyKeyError,
     TransactionConflictError,
     UnknownOutcomeError,
 )
 
-from ..doubles import FakeClock, fake_dynamodb
+from ..doubles import FakeClock, client_error, fake_dynamodb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
 
 LEASE, MARGIN = timedelta(minutes=1), timedelta(seconds=1)
 CHARGE = Event("OrderPlaced", {"total": 5}, id="7")
-KEY = "charge#7"
+KEY = "call#charge##7"
 TIMEOUT = ReadTimeoutError(endpoint_url="https://cards.example")
 
 
@@ -204,67 +208,79 @@ def test_a_holder_that_comes_late_changes_nothing_that_was_settled(
     assert dynamodb.scan(TableName="handled")["Items"] == before[0]
 
 
-def raised_from(origin: BaseException, *, implicitly: bool = False) -> ValueError:
-    """An error as an HTTP client raises it out of another."""
-    try:
-        try:
-            raise origin
-        except BaseException as error:
-            if implicitly:
-                raise ValueError("no answer")  # noqa: B904  # as some clients do
-            raise ValueError("no answer") from error
-    except ValueError as error:
-        return error
+class DeclinedError(Exception):
+    """A card is declined: nothing was charged."""
 
 
-def hidden(origin: BaseException) -> ValueError:
-    error = raised_from(origin)
-    error.__cause__ = None
-    return error
+class StolenError(DeclinedError):
+    """A reason of it."""
 
 
-OPEN = [
+ENDINGS = [
     KeyboardInterrupt(),
     SystemExit(1),
     asyncio.CancelledError(),
     TimeoutError(),
     ConnectionResetError(),
-    TIMEOUT,
-    CommitUnknownError("token"),
-    raised_from(TimeoutError()),
-    raised_from(raised_from(ConnectionAbortedError()), implicitly=True),
-    ExceptionGroup("two", [ValueError(), TimeoutError()]),
-]
-KNOWN = [
-    ValueError(),
     ConnectionRefusedError(),
-    raised_from(ConnectionRefusedError()),
-    hidden(TimeoutError()),
-    ExceptionGroup("two", [ValueError(), KeyError()]),
+    TIMEOUT,
+    ResponseParserError("Unable to parse response"),
+    ChecksumError(checksum_type="crc32", expected_checksum="1", actual_checksum="2"),
+    client_error("InternalServerError"),
+    http.client.IncompleteRead(b"{"),
+    http.client.BadStatusLine("garbage"),
+    json.JSONDecodeError("Expecting value", "", 0),
+    UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+    CommitUnknownError("token"),
     AlreadyInProgressError("inner#7", "another call is at work on it"),
     TransactionConflictError(()),
+    ExceptionGroup("two", [ValueError(), DeclinedError()]),
+    ValueError(),
+    ZeroDivisionError(),
 ]
+"""What a function may raise after its effect, a broken response above all."""
 
 
-@pytest.mark.parametrize("ending", OPEN, ids=repr)
-def test_a_failure_that_leaves_the_outcome_open_keeps_the_key(
-    store: IdempotencyStore, dynamodb: FakeDynamoDB, ending: BaseException, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("policy", ["raise", AtMostOnce(), AtMostOnce(safe_to_retry=(DeclinedError,))], ids=repr)
+@pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
+@pytest.mark.parametrize("ending", ENDINGS, ids=repr)
+def test_an_exception_that_is_not_safe_to_retry_keeps_the_key(
+    store: IdempotencyStore,
+    dynamodb: FakeDynamoDB,
+    clock: FakeClock,
+    ending: BaseException,
+    policy: Any,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    is_async: bool,
 ) -> None:
-    """What interrupts a function, or a request without an answer, isn't taken for a failure where that must be sure."""
-    charge = charging(store, Card(ending))
+    """At most once: after any exception, broken responses included, the function does not run again by itself."""
+    card = Card(ending)
+
+    @idempotent(store, scope="charge", on_expired_lease=policy)
+    async def charge_async(_: Event) -> str:
+        return card.charge()
+
+    def charge(event: Event) -> str:
+        return asyncio.run(charge_async(event)) if is_async else plain(event)
+
+    plain = charging(store, card, on_expired_lease=policy)
     with pytest.raises(type(ending)):
         charge(CHARGE)
     assert status(dynamodb) == "IN_PROGRESS"
     assert "is not known" in caplog.text
+    clock.advance(LEASE + MARGIN)
+    unknown(charge)
+    assert card.charges == 1
 
 
-@pytest.mark.parametrize("ending", KNOWN, ids=repr)
-def test_a_failure_that_says_so_gives_the_key_back(
+@pytest.mark.parametrize("ending", [DeclinedError(), StolenError()], ids=repr)
+def test_an_exception_that_is_safe_to_retry_releases_the_key(
     store: IdempotencyStore, dynamodb: FakeDynamoDB, ending: Exception
 ) -> None:
-    """Any other exception means that the function failed, and the next call runs."""
+    """An exception listed in `safe_to_retry`, or of a subclass, means that nothing happened: the next call runs."""
     card = Card(ending)
-    charge = charging(store, card)
+    charge = charging(store, card, on_expired_lease=AtMostOnce(safe_to_retry=(DeclinedError,)))
     with pytest.raises(type(ending)):
         charge(CHARGE)
     assert status(dynamodb) == "RELEASED"
@@ -272,25 +288,39 @@ def test_a_failure_that_says_so_gives_the_key_back(
     assert charge(CHARGE) == "receipt 2"
 
 
-@pytest.mark.parametrize("ending", OPEN, ids=repr)
+def test_a_permanent_failure_is_stored_at_most_once_too(store: IdempotencyStore, dynamodb: FakeDynamoDB) -> None:
+    """A permanent error is stored and raised again, also if it is listed as safe to retry."""
+    card = Card(StolenError("reported"))
+    policy = AtMostOnce(safe_to_retry=(DeclinedError,))
+    charge = charging(store, card, on_expired_lease=policy, permanent_errors=(StolenError,))
+    for _ in range(2):
+        with pytest.raises(StolenError, match="reported"):
+            charge(CHARGE)
+    assert (status(dynamodb), card.charges) == ("COMPLETED", 1)
+
+
+def test_a_call_that_is_refused_before_it_runs_holds_nothing(store: IdempotencyStore, dynamodb: FakeDynamoDB) -> None:
+    """A payload without a usable key takes no key, at most once too."""
+    charge = charging(store, Card(), key="data.total.amount")
+    with pytest.raises(MissingIdempotencyKeyError):
+        charge(CHARGE)
+    assert dynamodb.scan(TableName="handled")["Items"] == []
+
+
+@pytest.mark.parametrize("kinds", [(ValueError(),), (KeyboardInterrupt,), ["ValueError"], "ValueError", (None,)])
+def test_only_exceptions_can_be_safe_to_retry(kinds: Any) -> None:
+    """`safe_to_retry` takes classes of exceptions; an interruption can't be listed."""
+    with pytest.raises(TypeError, match="safe_to_retry"):
+        AtMostOnce(safe_to_retry=kinds)
+
+
+@pytest.mark.parametrize("ending", ENDINGS, ids=repr)
 def test_by_default_every_failure_gives_the_key_back(
     store: IdempotencyStore, dynamodb: FakeDynamoDB, ending: BaseException
 ) -> None:
     """Where an expired lease means a rerun anyway, nobody has to wait for it."""
     with pytest.raises(type(ending)):
         charging(store, Card(ending), on_expired_lease="rerun")(CHARGE)
-    assert status(dynamodb) == "RELEASED"
-
-
-def test_what_the_caller_was_handling_says_nothing_of_the_function(
-    store: IdempotencyStore, dynamodb: FakeDynamoDB
-) -> None:
-    """A function that fails while its caller handles a timeout of its own has failed, and not timed out."""
-    try:
-        raise TimeoutError
-    except TimeoutError:
-        with pytest.raises(ValueError, match="declined"):
-            charging(store, Card(ValueError("declined")))(CHARGE)
     assert status(dynamodb) == "RELEASED"
 
 
@@ -364,8 +394,8 @@ def test_a_fence_is_the_innermost_calls(store: IdempotencyStore) -> None:
 
     @idempotent(store, scope="outer")
     def outer(_: Event) -> list[int]:
-        store.records.claim(Claim("inner#1", "token", "payload"))
-        store.forget("inner#1", token="token")
+        store.records.claim(Claim("call#inner#1", "token", "payload"))
+        store.forget("call#inner#1", token="token")
         before = fence_number()
         seen = inner({"id": "1"})
         with pytest.raises(RuntimeError, match="no fence number"):
@@ -387,8 +417,8 @@ def test_coroutines_see_their_own_fences(store: IdempotencyStore) -> None:
         return [first, fence_number(), await asyncio.to_thread(fence_number)]
 
     async def both() -> list[list[int]]:
-        store.records.claim(Claim("charge#2", "token", "payload"))
-        store.forget("charge#2", token="token")
+        store.records.claim(Claim("call#charge#=2", "token", "payload"))
+        store.forget("call#charge#=2", token="token")
         return [*await asyncio.gather(charge({"id": 1}), charge({"id": 2}))]
 
     one, two = asyncio.run(both())
@@ -429,4 +459,4 @@ def test_an_option_that_cannot_work_is_refused(
 ) -> None:
     """A policy that isn't there, a wait of nothing, a failure that is none: at once, and not at the first call."""
     with pytest.raises(error, match=next(iter(options))):
-        idempotent(store, **options)
+        idempotent(store, scope="charge", **options)

@@ -1,4 +1,4 @@
-"""DynamoDB's and EventBridge's limits: refused before anything is sent, by the offender's name."""
+"""DynamoDB's and EventBridge's limits are checked before a request is sent; the error names the offender."""
 
 from __future__ import annotations
 
@@ -65,19 +65,19 @@ def outbox_of(client: Any) -> TransactionalOutbox:
     ],
 )
 def test_an_item_is_measured_by_dynamodbs_rules(item: dict[str, Any], size: int) -> None:
-    """Names and values count by their UTF-8 bytes, two digits a byte, containers three and one a member."""
+    """Text counts in UTF-8 bytes, numbers one byte per two digits, containers three plus one per member."""
     assert item_size(encode_item(item)) == size
 
 
 @given(item=dynamodb_items)
 def test_an_item_is_at_least_as_large_as_its_names(item: dict[str, Any]) -> None:
-    """Every attribute counts at least its name."""
+    """Each attribute counts at least the length of its name."""
     assert item_size(encode_item(item)) >= sum(len(name.encode()) for name in item)
 
 
 @pytest.mark.parametrize("label", ["the book", None])
 def test_an_item_over_400_kb_is_refused_by_name(label: str | None) -> None:
-    """The largest item goes; a byte more is refused before it is sent, by its label or its position."""
+    """An item of exactly 400 KB is sent; a larger one is refused with its label or position."""
     client = StubDynamoDB()
     item = {"name": "x" * (400 * KILOBYTE - len("name"))}
     with outbox_of(client).transaction() as tx:
@@ -91,7 +91,7 @@ def test_an_item_over_400_kb_is_refused_by_name(label: str | None) -> None:
 
 
 def test_a_transaction_over_4_mb_is_refused_by_name() -> None:
-    """The action with which it grows beyond 4 MB is named, and nothing is sent."""
+    """A transaction over 4 MB is refused; the error names the first action beyond the limit."""
     client = StubDynamoDB()
     with pytest.raises(TransactionLimitError, match=r"^book 10: with it the transaction has"):
         with outbox_of(client).transaction() as tx:
@@ -110,7 +110,7 @@ def test_a_transaction_over_4_mb_is_refused_by_name() -> None:
     ],
 )
 def test_an_item_that_is_named_twice_is_refused(second: Any) -> None:
-    """Two actions on one item are found where its key is known, and the second is named with the first."""
+    """Two actions on one item are refused if the table's key is known; the error names both."""
     client = StubDynamoDB()
     with pytest.raises(TransactionLimitError, match="names the same item as the first"):
         with outbox_of(client).transaction() as tx:
@@ -120,20 +120,20 @@ def test_an_item_that_is_named_twice_is_refused(second: Any) -> None:
 
 
 def test_two_items_of_one_partition_are_two() -> None:
-    """With a sort key, only partition and sort key together name an item; the same key in another table is another."""
+    """An item is identified by table, partition key and sort key."""
     client = StubDynamoDB()
     with outbox_of(client).transaction() as tx:
         tx.put("lines", {"order": "1", "line": "1"})
         tx.put("lines", {"order": "1", "line": "2"})
         tx.put("books", {"name": "1"})
         tx.put("elsewhere", {"name": "1"})
-        tx.put("elsewhere", {"name": "1"})  # whose key isn't known here: DynamoDB will say
+        tx.put("elsewhere", {"name": "1"})  # an unknown key, so DynamoDB checks it
     assert len(client.calls) == 1
 
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1])
 def test_an_integer_beyond_64_bits_is_refused_when_emitted(number: int) -> None:
-    """The error names the place, and nothing is sent; the largest that fits goes."""
+    """An integer beyond 64 bits is refused with its path; the largest one that fits is accepted."""
     check_numbers(Event("A", {"in": 2**63 - 1, "least": -(2**63)}, source="Books"))
     client = StubDynamoDB()
     with (
@@ -146,7 +146,7 @@ def test_an_integer_beyond_64_bits_is_refused_when_emitted(number: int) -> None:
 
 @given(events(), st.text(max_size=50))
 def test_an_event_that_fits_an_item_fits_the_bus(event: Event, text: str) -> None:
-    """In every form, with its data escaped as text as well, an event is at most about twice as large as its item."""
+    """In each form, even with its data escaped as text, an event is at most about twice as large as its item."""
     event = event.replace(source="Books", correlation_id=text or None)
     item = encode_event(event, expires_at=1, keys=TableKeys())
     escaped = len(dumps(event.data_json).encode()) - len(event.data_json.encode())
@@ -159,7 +159,7 @@ def test_an_event_that_fits_an_item_fits_the_bus(event: Event, text: str) -> Non
 
 
 def test_a_client_that_would_encode_again_is_refused() -> None:
-    """A resource's meta.client turns values into typed ones by itself; it is recognised, a low-level one isn't."""
+    """A resource's `meta.client`, which encodes values itself, is refused; a low-level client is accepted."""
     plain = boto3.client("dynamodb", region_name="eu-west-1")
     TransactionalOutbox("books-events", client=plain)
     resource = boto3.resource("dynamodb", region_name="eu-west-1")
@@ -168,7 +168,7 @@ def test_a_client_that_would_encode_again_is_refused() -> None:
 
 
 def test_the_trace_of_the_invocation_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lambda's X-Ray header goes with each entry, as it stands at the call."""
+    """Each entry has Lambda's current X-Ray trace header."""
     bus = StubBus()
     publisher = EventBridgePublisher("books", source="Books", client=bus)
     publisher.publish([Event("A", {})])
@@ -179,7 +179,7 @@ def test_the_trace_of_the_invocation_is_passed_on(monkeypatch: pytest.MonkeyPatc
 
 
 def test_order_is_kept_where_it_is_asked_for() -> None:
-    """In order, an aggregate's second event goes in a call of its own; without, they share one."""
+    """With `in_order=True`, two events of an aggregate are sent in separate calls; otherwise they share one."""
     events = [Event(name, {}, aggregate_type="Book", aggregate_id="x") for name in ("A", "B")]
     bus = StubBus()
     publisher = EventBridgePublisher("books", source="Books", client=bus)
@@ -189,7 +189,7 @@ def test_order_is_kept_where_it_is_asked_for() -> None:
 
 
 def test_an_update_counts_what_it_sets() -> None:
-    """An update over 400 KB, and updates over 4 MB together, are refused by name before they are sent."""
+    """Updates over 400 KB each or 4 MB together are refused with their label."""
     client = StubDynamoDB()
     with pytest.raises(TransactionLimitError, match=r"^too much: the item has"):
         with outbox_of(client).transaction() as tx:
@@ -203,7 +203,7 @@ def test_an_update_counts_what_it_sets() -> None:
 
 
 def test_two_spellings_of_a_number_name_one_item() -> None:
-    """A key's number counts by its value."""
+    """Numbers in keys are compared by value."""
     outbox = TransactionalOutbox("events", client=StubDynamoDB(), keys={"shelves": "number"})
     with pytest.raises(TransactionLimitError, match="names the same item"), outbox.transaction() as tx:
         tx.put("shelves", {"number": 1})
@@ -221,14 +221,14 @@ def test_two_spellings_of_a_number_name_one_item() -> None:
     ],
 )
 def test_an_event_that_could_never_be_stored_or_read_is_refused_when_emitted(event: Event, field: str) -> None:
-    """Keys, items and numbers beyond what DynamoDB or a JSON reader holds are refused by their field."""
+    """An event that is too large for DynamoDB or for JSON readers is refused with its field."""
     with pytest.raises(InvalidEventError) as caught:
         outbox_of(StubDynamoDB()).transact_item(event)
     assert caught.value.field == field
 
 
 def test_a_number_that_no_reader_holds_is_refused_on_arrival() -> None:
-    """JSON text with a number beyond a double is an error, and not infinity."""
+    """A JSON number beyond a double raises DecodeError and is not read as infinity."""
     with pytest.raises(DecodeError, match="holds 1e999"):
         _ = event_from_texts(("A", None, None, 1), "1", NOON, None, data='{"n": 1e999}', context="{}").data
 
@@ -244,13 +244,13 @@ def test_a_number_that_no_reader_holds_is_refused_on_arrival() -> None:
     ],
 )
 def test_attributes_that_would_overwrite_each_other_are_refused(names: dict[str, str]) -> None:
-    """The names of keys and time to live are three, and none of the item's own."""
+    """TableKeys must have distinct names that differ from the item's own attributes."""
     with pytest.raises(ValueError, match="needs"):
         TransactionalOutbox("events", table_keys=TableKeys(**names))
 
 
 def test_untyped_values_in_an_action_of_ones_own_are_refused_where_they_are() -> None:
-    """add() takes typed values; Python's own are refused by label and path, and nothing is sent."""
+    """`add` refuses untyped values with label and path."""
     client = StubDynamoDB()
     with pytest.raises(EncodeError, match=r"^book\.Put\.Item\.name: add\(\) takes DynamoDB's typed values"):
         with outbox_of(client).transaction() as tx:
@@ -270,13 +270,13 @@ def test_untyped_values_in_an_action_of_ones_own_are_refused_where_they_are() ->
     ],
 )
 def test_small_mistakes_are_refused_too(mistake: Callable[[], object], error: type[Exception]) -> None:
-    """A negative number of retries, a map that is none, a name that is no text: each is refused where it is made."""
+    """Zero attempts, a negative timeout, a map that is not a dict and a name that is not text are refused."""
     with pytest.raises(error):
         mistake()
 
 
 def test_a_conditions_value_is_typed_like_any_other() -> None:
-    """What DynamoDB has no type for is refused in a condition's values as well, before anything is sent."""
+    """A condition's value that DynamoDB has no type for is refused."""
     client = StubDynamoDB()
     with pytest.raises(EncodeError), outbox_of(client).transaction() as tx:
         tx.check("books", {"name": "a"}, condition=Condition("a = :v", {}, {":v": object()}))

@@ -1,4 +1,4 @@
-"""Events inside SQS and SNS messages, and a batch of them handled one by one."""
+"""Events in SQS and SNS messages, and the handling of a batch message by message."""
 
 from __future__ import annotations
 
@@ -18,10 +18,17 @@ if TYPE_CHECKING:
 SAMPLES = ["eventbridge_from_relay", "eventbridge_from_templated_pipe", "eventbridge_cloudevents"]
 
 
-def sqs(body: object, message_id: str = "1", group: str | None = None) -> dict[str, Any]:
+QUEUE = "arn:aws:sqs:eu-west-1:123456789012:books"
+
+
+def sqs(
+    body: object, message_id: str = "1", group: str | None = None, *, arn: object = QUEUE, **attributes: str
+) -> dict[str, Any]:
+    """Return a message as Lambda delivers it; without an ARN, as a poller may pass it on."""
     text = body if isinstance(body, str) else json.dumps(body)
-    attributes = {} if group is None else {"MessageGroupId": group}
-    return {"messageId": message_id, "body": text, "attributes": attributes, "eventSource": "aws:sqs"}
+    message: dict[str, Any] = {"messageId": message_id, "body": text, "eventSource": "aws:sqs"}
+    attributes |= {} if group is None else {"MessageGroupId": group}
+    return message | {"attributes": attributes} | ({} if arn is None else {"eventSourceARN": arn})
 
 
 def sns(body: object, message_id: str = "1") -> dict[str, Any]:
@@ -29,14 +36,14 @@ def sns(body: object, message_id: str = "1") -> dict[str, Any]:
 
 
 def named(name: str) -> dict[str, Any]:
-    """An event of this type, as EventBridge hands it to a queue."""
+    """Return an event of this type as EventBridge sends it to a queue."""
     metadata = {"id": name, "type": name, "version": 1, "time": "2026-11-23T09:30:00.000000Z"}
     return {"source": "Books", "detail-type": name, "detail": {"metadata": metadata, "data": {}}}
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_an_event_is_read_from_each_kind_of_message(load_event: Load, sample: str) -> None:
-    """In a queue's message, a topic's, or a topic's inside a queue's, it is the event that parse_event reads."""
+    """An event is read from an SQS message, an SNS message, and an SNS message inside an SQS message."""
     event = load_event(sample)
     notification = {"Type": "Notification", "MessageId": "inner", "Message": json.dumps(event)}
     messages = [parse_events({"Records": [each]})[0] for each in (sqs(event), sns(event), sqs(notification))]
@@ -59,7 +66,7 @@ def test_an_event_is_read_from_each_kind_of_message(load_event: Load, sample: st
     ],
 )
 def test_a_message_without_an_event_is_refused_where_it_stands(record: Any, path: str) -> None:
-    """What holds no event is a DecodeError that says which message and where in it; it is in its place if collected."""
+    """A message without an event is a DecodeError with index and path, raised or collected in its position."""
     good = sqs(named("A"))
     with pytest.raises(DecodeError) as caught:
         parse_events({"Records": [good, record]})
@@ -71,19 +78,19 @@ def test_a_message_without_an_event_is_refused_where_it_stands(record: Any, path
 
 @pytest.mark.parametrize("payload", [None, [], {}, {"Records": {}}])
 def test_what_is_no_batch_is_refused(payload: Any) -> None:
-    """A payload without a list of Records is refused as a whole."""
+    """A payload without a list of Records is refused."""
     with pytest.raises(DecodeError, match=r"^Records: "):
         parse_events(payload)
 
 
 def test_an_unknown_policy_is_refused() -> None:
-    """on_error takes two values."""
-    with pytest.raises(ValueError, match="on_error is 'raise' or 'collect', not 'skip'"):
+    """An `on_error` other than raise or collect is refused."""
+    with pytest.raises(ValueError, match="on_error must be 'raise' or 'collect', not 'skip'"):
         parse_events({"Records": []}, on_error="skip")  # type: ignore[call-overload]  # the mistake that is tested
 
 
 class Recorder:
-    """Handles events by noting their types, and fails at some of them."""
+    """A handler that records event types and raises for some of them."""
 
     def __init__(self, *failing: str) -> None:
         self.types: list[str] = []
@@ -100,30 +107,60 @@ class Recorder:
 
 
 def test_each_message_is_handled_and_only_the_failed_are_reported() -> None:
-    """What the function raises on, and what holds no event, is reported by message id; the rest is done."""
+    """Failed and unreadable messages are reported by message id; the others are handled."""
     recorder = Recorder("B")
     batch = {"Records": [sqs(named("A"), "a"), sqs(named("B"), "b"), sqs("no JSON", "c"), sqs(named("D"), "d")]}
     assert recorder.handler()(batch, "!") == {"batchItemFailures": [{"itemIdentifier": "b"}, {"itemIdentifier": "c"}]}
     assert recorder.types == ["A!", "B!", "D!"]
 
 
-def test_a_group_keeps_its_order() -> None:
-    """In a FIFO queue nothing of a group is handled after one of it has failed; other groups go on."""
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"arn": f"{QUEUE}.fifo"},
+        {"arn": "arn:aws-cn:sqs:cn-north-1:123456789012:books.fifo", "SequenceNumber": "18849496460467696128"},
+        {"arn": None, "SequenceNumber": "18849496460467696128"},
+    ],
+    ids=["FIFO queue", "FIFO queue in China", "polled FIFO queue"],
+)
+def test_a_group_keeps_its_order(more: dict[str, Any]) -> None:
+    """In a FIFO queue, later messages of a failed message's group are not handled; other groups are."""
     recorder = Recorder("A")
-    batch = {"Records": [sqs(named(name), name, group) for name, group in (("A", "x"), ("B", "x"), ("C", "y"))]}
+    records = [sqs(named(name), name, group, **more) for name, group in (("A", "x"), ("B", "x"), ("C", "y"))]
     reported = [{"itemIdentifier": "A"}, {"itemIdentifier": "B"}]
-    assert recorder.handler()(batch, None) == {"batchItemFailures": reported}
+    assert recorder.handler()({"Records": records}, None) == {"batchItemFailures": reported}
     assert recorder.types == ["A", "C"]
+    assert [message.group_id for message in parse_events({"Records": records})] == ["x", "x", "y"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"arn": None},
+        {"arn": "arn:aws:sqs:eu-west-1:123456789012:fifo"},
+        {"arn": "arn:aws:sqs:eu-west-1:123456789012:books.fifo-archive"},
+        {"arn": ""},
+    ],
+    ids=["queue", "polled queue", "a queue named fifo", ".fifo inside a name", "an empty ARN"],
+)
+def test_a_fair_queue_has_no_order(more: dict[str, Any]) -> None:
+    """The group of a standard queue's message, its tenant, holds nothing back: kombu#2440, shoryuken#857."""
+    recorder = Recorder("A")
+    records = [sqs(named(name), name, "tenant", **more) for name in "ABC"]
+    assert recorder.handler()({"Records": records}, None) == {"batchItemFailures": [{"itemIdentifier": "A"}]}
+    assert recorder.types == ["A", "B", "C"]
+    assert [message.group_id for message in parse_events({"Records": records})] == [None, None, None]
 
 
 def test_a_failed_notification_raises() -> None:
-    """SNS knows no batch response, so the function's exception reaches Lambda, and SNS sends the message again."""
+    """SNS has no batch response, so the function's exception reaches Lambda, and SNS retries."""
     with pytest.raises(ValueError, match="A"):
         Recorder("A").handler()({"Records": [sns(named("A"))]}, None)
 
 
 def test_a_function_whose_body_would_not_run_is_refused() -> None:
-    """Messages must not count as done before they are: coroutines and generators are refused, or fail each message."""
+    """Coroutine functions and generators are refused; a function that returns a coroutine fails the message."""
 
     async def coroutine(event: Event, context: Any) -> None:
         pass
@@ -147,6 +184,6 @@ def test_a_function_whose_body_would_not_run_is_refused() -> None:
 
 
 def test_a_batch_that_is_done_reports_nothing() -> None:
-    """Without a failure, and for an empty batch, the list of failures is empty."""
+    """A batch without failures and an empty batch report no failures."""
     handle = Recorder().handler()
     assert handle({"Records": [sns(named("A"))]}, None) == handle({"Records": []}, None) == {"batchItemFailures": []}

@@ -1,4 +1,4 @@
-"""The writer: what it asks of DynamoDB, and what it makes of the answer."""
+"""TransactionalOutbox: the requests that it sends to DynamoDB, and how it handles the responses."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def outbox_of(client: Any, **options: Any) -> TransactionalOutbox:
 
 
 def run(tx: Transaction, *acts: Act) -> None:
-    """A transaction with these acts in its block."""
+    """Run a transaction with these actions in its block."""
     with tx:
         for act in acts:
             act(tx)
 
 
 def conditioned(expression: str, names: dict[str, str], values: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What a request with a condition holds besides the item or key."""
+    """Return a conditional request's fields apart from the item or key."""
     request: dict[str, Any] = {"ConditionExpression": expression, "ExpressionAttributeNames": names, **OLD_ITEM}
     return request | ({"ExpressionAttributeValues": values} if values else {})
 
@@ -152,14 +152,14 @@ def conditioned(expression: str, names: dict[str, str], values: dict[str, Any] |
     ids=["put", "new", "new if", "delete", "check", "update", "update if", "add"],
 )
 def test_each_action_becomes_its_request(act: Act, action: dict[str, Any]) -> None:
-    """An action is encoded into typed values, with its conditions joined and the old item asked for."""
+    """An action is encoded to typed values, its conditions are joined, and the old item is requested."""
     client = StubDynamoDB()
     run(outbox_of(client).transaction(), act)
     assert client.transact_items == [action]
 
 
 def test_entity_and_event_go_out_as_one_request() -> None:
-    """A clean exit sends everything in the caller's order, and the result holds the events as they were written."""
+    """A clean exit sends all actions in the caller's order; the result has the events as written."""
     client = StubDynamoDB()
     outbox = outbox_of(client)
     with outbox.transaction() as tx:
@@ -177,7 +177,7 @@ def test_entity_and_event_go_out_as_one_request() -> None:
 
 
 def test_an_event_is_put_where_none_is_yet() -> None:
-    """The event's put is conditional on its key, and its item outlives the time to live from the clock's now."""
+    """An event's put requires that its key is free, and its time to live starts at the clock's time."""
     outbox = outbox_of(None, ttl=timedelta(hours=25), table_keys=TableKeys("PK", "SK", prefix="E#"))
     put = outbox.transact_item(Event("BookAdded", {}, id="1"))["Put"]
     assert (put["TableName"], put["ConditionExpression"]) == ("books-events", "attribute_not_exists(#outbox_key)")
@@ -187,7 +187,7 @@ def test_an_event_is_put_where_none_is_yet() -> None:
 
 
 def test_an_events_own_source_goes_before_the_outboxs() -> None:
-    """The outbox fills a source in only where the event names none."""
+    """The outbox's source is used only if the event has none."""
     outbox = outbox_of(None)
     own = outbox.transact_item(Event("BookAdded", {}, source="Import"))
     assert own["Put"]["Item"]["source"] == {"S": "Import"}
@@ -196,7 +196,7 @@ def test_an_events_own_source_goes_before_the_outboxs() -> None:
 
 
 def test_a_tables_key_is_looked_up_once() -> None:
-    """The partition key of a table that the outbox wasn't told of costs one DescribeTable."""
+    """The partition key of a table that is not listed in `keys` costs one DescribeTable."""
     client = StubDynamoDB(partition_key="isbn")
     outbox = outbox_of(client, keys=None)
     for _ in range(2):
@@ -209,7 +209,7 @@ def test_a_tables_key_is_looked_up_once() -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError("out of books"), KeyboardInterrupt()])
 def test_nothing_is_sent_on_an_exception(error: BaseException) -> None:
-    """An exception in the block ends the transaction unsent, and is raised as it is."""
+    """An exception in the block is raised unchanged, and nothing is sent."""
     client = StubDynamoDB()
     tx = outbox_of(client).transaction()
 
@@ -225,7 +225,7 @@ def test_nothing_is_sent_on_an_exception(error: BaseException) -> None:
 
 
 def test_a_transaction_without_actions_sends_nothing() -> None:
-    """An empty transaction ends well, without a request."""
+    """An empty transaction succeeds without a request."""
     client = StubDynamoDB()
     with outbox_of(client).transaction() as tx:
         pass
@@ -248,7 +248,7 @@ def test_a_transaction_without_actions_sends_nothing() -> None:
     ],
 )
 def test_a_mistake_is_refused_where_it_is_made(act: Act, error: type[Exception], problem: str) -> None:
-    """An action that could never be sent, or an event without a source, raises at its own line and sends nothing."""
+    """An invalid action or an event without a source raises on its own line, and nothing is sent."""
     client = StubDynamoDB()
     with pytest.raises(error, match=problem), outbox_of(client, source=None).transaction() as tx:
         act(tx)
@@ -257,7 +257,7 @@ def test_a_mistake_is_refused_where_it_is_made(act: Act, error: type[Exception],
 
 @pytest.mark.parametrize(("label", "offender"), [("the last straw", "the last straw"), (None, "action 100")])
 def test_more_than_100_actions_are_refused_before_they_are_sent(label: str | None, offender: str) -> None:
-    """100 actions are sent; with one more nothing is, and the error names the first beyond the limit."""
+    """100 actions are sent; more are refused, and the error names the first one beyond the limit."""
     client = StubDynamoDB()
     puts: list[Act] = [lambda tx, n=n: tx.put("books", {"name": str(n)}) for n in range(100)]  # type: ignore[misc]  # n binds early
     run(outbox_of(client).transaction(), *puts)
@@ -270,7 +270,7 @@ def test_more_than_100_actions_are_refused_before_they_are_sent(label: str | Non
 
 
 def test_an_ended_transaction_takes_nothing_more() -> None:
-    """A transaction is used once: neither actions nor events nor another block fit into one that has ended."""
+    """A transaction that has ended takes no more actions or events and can't be entered again."""
     client = StubDynamoDB()
     with outbox_of(client).transaction() as tx:
         tx.put("books", BOOK)
@@ -283,15 +283,56 @@ def test_an_ended_transaction_takes_nothing_more() -> None:
     assert len(client.calls) == 1
 
 
+ACTS: dict[str, Act] = {
+    "put": lambda tx: tx.put("books", BOOK),
+    "update": lambda tx: tx.update("books", {"name": "a"}, set={"year": 1}),
+    "delete": lambda tx: tx.delete("books", {"name": "a"}),
+    "check": lambda tx: tx.check("books", {"name": "a"}, condition="must_exist"),
+    "add": lambda tx: tx.add({"Delete": {"TableName": "books", "Key": {"name": {"S": "a"}}}}),
+    "get": lambda tx: tx.get("books", {"name": "a"}, version="version"),
+    "emit": lambda tx: tx.emit(Event("BookAdded", {})),
+}
+
+
+@pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
+def test_a_transaction_takes_nothing_outside_its_block(act: Act) -> None:
+    """Before and after its `with` block a transaction refuses every action, because it would never be sent."""
+    client = StubDynamoDB()
+    outbox = outbox_of(client)
+    tx = outbox.transaction()
+    with pytest.raises(RuntimeError, match=r"has not begun: use it in a block, `with outbox.transaction\(\) as tx:`"):
+        act(tx)
+    with tx:
+        pass
+    with pytest.raises(RuntimeError, match="has ended"):
+        act(tx)
+    broken = outbox.transaction()
+    with pytest.raises(ZeroDivisionError), broken:
+        _ = 1 / 0
+    with pytest.raises(RuntimeError, match="has ended"):
+        act(broken)
+    assert client.calls == []
+
+
+def test_a_transaction_is_entered_once() -> None:
+    """A second block inside the first is refused; it would commit the first one's actions twice."""
+    client = StubDynamoDB()
+    with outbox_of(client).transaction() as tx:
+        with pytest.raises(RuntimeError, match="has begun already"), tx:
+            pass
+        tx.put("books", BOOK)
+    assert len(client.calls) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ({"table": ""}, "table needs the events table's name"),
+        ({"table": ""}, "table='' must be the events table's name"),
         ({"table": "books-events", "ttl": timedelta(hours=24)}, "too short"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused(arguments: dict[str, Any], problem: str) -> None:
-    """The events table has a name, and its items outlive the stream."""
+    """An empty table name and a ttl shorter than the stream's retention are refused."""
     with pytest.raises(ValueError, match=problem):
         TransactionalOutbox(**arguments)
 
@@ -309,7 +350,7 @@ def test_a_setting_that_cannot_work_is_refused(arguments: dict[str, Any], proble
     ],
 )
 def test_a_cancellation_is_told_by_its_reasons(codes: list[str], kind: type[TransactionCanceledError]) -> None:
-    """A failed condition goes first, only where every reason is contention is it a conflict, and order is kept."""
+    """A failed condition takes precedence; only if all reasons are contention is it a conflict. Order is kept."""
     reasons = [{"Code": code} if code == "None" else {"Code": code, "Message": f"{code}!"} for code in codes]
     refused = client_error("TransactionCanceledException", CancellationReasons=reasons)
     tx = outbox_of(StubDynamoDB(refused)).transaction()
@@ -323,7 +364,7 @@ def test_a_cancellation_is_told_by_its_reasons(codes: list[str], kind: type[Tran
 
 
 def test_another_error_of_dynamodb_is_raised_as_it_is() -> None:
-    """What is no cancellation stays botocore's ClientError."""
+    """An error other than a cancellation is raised as botocore's ClientError."""
     refused = client_error("ResourceNotFoundException")
     with pytest.raises(type(refused)) as caught, outbox_of(StubDynamoDB(refused)).transaction() as tx:
         tx.put("books", BOOK)
@@ -332,7 +373,7 @@ def test_another_error_of_dynamodb_is_raised_as_it_is() -> None:
 
 @pytest.fixture
 def outbox(dynamodb: FakeDynamoDB, create_table: Callable[..., None]) -> TransactionalOutbox:
-    """An outbox over real tables in memory."""
+    """An outbox with fake tables in memory."""
     create_table("books", "name")
     create_table("books-events", "pk", "sk")
     return outbox_of(dynamodb, keys=None)
@@ -344,7 +385,7 @@ def count(dynamodb: FakeDynamoDB, table: str) -> int:
 
 
 def test_entity_and_event_are_written_together(outbox: TransactionalOutbox, dynamodb: FakeDynamoDB) -> None:
-    """After a commit both the entity and its event are there."""
+    """A commit writes both the entity and its event."""
     with outbox.transaction() as tx:
         tx.put("books", BOOK, must_not_exist=True)
         event = tx.emit(BookAdded(name="Team Topologies", year=2019))
@@ -354,7 +395,7 @@ def test_entity_and_event_are_written_together(outbox: TransactionalOutbox, dyna
 
 
 def test_a_failed_condition_writes_neither(outbox: TransactionalOutbox, dynamodb: FakeDynamoDB) -> None:
-    """A book that is there already stays as it is, no event is written, and the error tells which action met what."""
+    """If a condition fails, nothing is written, and the error has the action's label and the existing item."""
     dynamodb.put_item(TableName="books", Item={"name": {"S": "Team Topologies"}, "year": {"N": "2018"}})
     event = BookAdded(name="Team Topologies", year=2019).to_event()
     with pytest.raises(ConditionFailedError) as caught:
@@ -371,7 +412,7 @@ def test_a_failed_condition_writes_neither(outbox: TransactionalOutbox, dynamodb
 
 
 def test_an_event_is_written_once(outbox: TransactionalOutbox, dynamodb: FakeDynamoDB) -> None:
-    """The same event in a second transaction cancels that one."""
+    """A second transaction with the same event is cancelled."""
     event = Event("BookAdded", {}, id="1")
     run(outbox.transaction(), lambda tx: tx.emit(event))
     with pytest.raises(ConditionFailedError) as caught:
@@ -389,7 +430,7 @@ def test_an_event_is_written_once(outbox: TransactionalOutbox, dynamodb: FakeDyn
     ids=["update", "delete"],
 )
 def test_what_must_exist_is_not_created(outbox: TransactionalOutbox, dynamodb: FakeDynamoDB, act: Act) -> None:
-    """Changing or removing a book that isn't there is refused where it must exist."""
+    """With `must_exist`, updating or deleting a missing item is refused."""
     with pytest.raises(ConditionFailedError) as caught:
         run(outbox.transaction(), act, lambda tx: tx.emit(Event("BookChanged", {})))
     assert caught.value.item is None

@@ -47,6 +47,45 @@ def test_an_item_holds_the_whole_event(image: dict[str, Any]) -> None:
     assert decode_event(image) == event
 
 
+ESCAPED = ['a"b', '"', "a\\b", "a\x00", "a\nb", "\x1f", "a\x7f"]
+
+
+@pytest.mark.parametrize("text", ESCAPED)
+def test_id_and_type_hold_nothing_that_json_escapes(text: str, image: dict[str, Any]) -> None:
+    """An id or type with a quote, a backslash or a control character is refused when written and when read."""
+    with pytest.raises(InvalidEventError, match="holds a quote, a backslash or a control character") as refused:
+        book_added(id=text)
+    assert refused.value.field == "id"
+    with pytest.raises(InvalidEventError, match="holds a quote, a backslash or a control character") as refused:
+        Event(text, {})
+    assert refused.value.field == "type"
+    for attribute, field in (("eventId", "id"), ("eventType", "type")):
+        with pytest.raises(DecodeError) as caught:
+            decode_event(image | {attribute: {"S": text}})
+        assert caught.value.path == field
+
+
+@pytest.mark.parametrize("text", ESCAPED)
+def test_other_fields_may_hold_what_json_escapes(text: str) -> None:
+    """Source, aggregate, context and data may hold quotes, backslashes and control characters."""
+    event = book_added(
+        source=text,
+        aggregate_type=text,
+        aggregate_id=text,
+        correlation_id=text,
+        causation_id=text,
+        traceparent=text,
+    ).replace(data={text: text})
+    assert decode_event(encode_event(event, expires_at=0, keys=TableKeys())) == event
+
+
+@pytest.mark.parametrize("text", ["é", "日本", "a b", "a'b", "<a>", "a/b", "\x80", "\u2028", "🎉"])
+def test_id_and_type_may_hold_any_other_text(text: str) -> None:
+    """Text that JSON writes as it is may be an id and a type."""
+    event = Event(text, {}, id=text, source="Books")
+    assert decode_event(encode_event(event, expires_at=0, keys=TableKeys())) == event
+
+
 def test_every_attribute_is_always_there() -> None:
     """An event with nothing optional set has the same attributes, empty where there is nothing to say."""
     event = book_added()

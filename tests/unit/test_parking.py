@@ -1,4 +1,4 @@
-"""Parking: a record that can't be published waits, whole, and what follows it waits with it, until it is sent again."""
+"""Parking: a record that can't be published is stored with its successors until it is redriven."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ UNREADABLE = {"outboxFormat": {"N": "2"}}
 
 
 class Lot:
-    """A parking table, a bus, and what carries events between them."""
+    """A parking table, a bus, and the relay and publisher that connect them."""
 
     def __init__(self, bus: StubBus | None = None, **settings: Any) -> None:
         self.clock = FakeClock()
@@ -58,7 +58,7 @@ class Lot:
 
     @property
     def parked(self) -> list[tuple[str, str, str]]:
-        """Order key, sequence number and reason of what is parked, in the table's order."""
+        """The order key, sequence number and reason of each parked record, in the table's order."""
         fields = ("orderKey", "sequenceNumber", "reasonCode")
         return [(*(item[name]["S"] for name in fields),) for item in self.items if "parts" in item]
 
@@ -72,7 +72,7 @@ def batch(*records: Any) -> dict[str, Any]:
 
 
 class Context:
-    """Lambda's context, whose time goes by with each look at it."""
+    """A Lambda context whose remaining time takes the next value each time it is read."""
 
     def __init__(self, *left: int) -> None:
         self._left = list(left)
@@ -82,7 +82,7 @@ class Context:
 
 
 def test_an_unreadable_item_and_what_follows_it_are_parked() -> None:
-    """An item of an unknown format is parked, its aggregate's next with it, and others go out; nothing comes again."""
+    """An item of an unknown format and its aggregate's next record are parked; other records are published."""
     lot = Lot()
     records = [outbox_record("A", "1", "a", **UNREADABLE), outbox_record("B", "2", "a"), outbox_record("C", "3", "c")]
     assert lot.relay(batch(*records)) == ALL_WELL
@@ -92,7 +92,7 @@ def test_an_unreadable_item_and_what_follows_it_are_parked() -> None:
 
 
 def test_what_follows_in_a_later_batch_is_parked_too() -> None:
-    """The next batch asks what is parked before it publishes anything."""
+    """A record in a later batch is parked if an earlier record of its aggregate is still parked."""
     lot = Lot()
     lot.relay(batch(outbox_record("A", "1", "a", **UNREADABLE)))
     assert lot.relay(batch(outbox_record("B", "2", "a"), outbox_record("C", "3", "c"))) == ALL_WELL
@@ -100,7 +100,7 @@ def test_what_follows_in_a_later_batch_is_parked_too() -> None:
 
 
 def test_a_parked_record_says_why_and_is_whole() -> None:
-    """The record is kept as it came, with the reason, its place, the time and the event's id."""
+    """The complete record is stored with the reason, the path, the time and the event's id."""
     lot = Lot(StubBus({"A": "MalformedDetail"}))
     record = outbox_record("A", "12", "a")
     lot.relay(batch(record))
@@ -120,7 +120,7 @@ def test_a_parked_record_says_why_and_is_whole() -> None:
 
 
 def test_the_path_of_what_cannot_be_read_is_kept() -> None:
-    """The reason names the place in the record."""
+    """The stored reason includes the path of the unreadable attribute in the record."""
     lot = Lot()
     lot.relay(batch(outbox_record("A", "1", "a", **UNREADABLE)))
     (path,) = [item["reasonPath"]["S"] for item in lot.items if "parts" in item]
@@ -128,10 +128,9 @@ def test_the_path_of_what_cannot_be_read_is_kept() -> None:
 
 
 def test_a_record_that_is_none_is_parked() -> None:
-    """A malformed record is parked under its aggregate, or alone where it can't be told whose it is."""
+    """A malformed record is parked under its aggregate, or on its own if the aggregate is unknown."""
     lot = Lot()
-    broken = outbox_record("A", "1", "a")
-    del broken["eventID"]
+    broken = outbox_record("A", "1", "a") | {"eventID": 1}
     rest = [outbox_record("B", "2", "a"), "no record", {"dynamodb": {"SequenceNumber": "4"}}, outbox_record("C", "5")]
     assert lot.relay(batch(broken, *rest)) == ALL_WELL
     assert lot.bus.sent == ["C"]
@@ -144,7 +143,7 @@ def test_a_record_that_is_none_is_parked() -> None:
 
 
 def test_a_refused_event_is_parked_and_its_followers_with_it() -> None:
-    """What EventBridge refuses for good is parked; a later event of its aggregate in the batch follows it."""
+    """An event that EventBridge rejects permanently is parked with the later events of its aggregate."""
     lot = Lot(StubBus({"A": "MalformedDetail"}))
     records = [
         outbox_record(name, number, key) for name, number, key in (("A", "1", "a"), ("B", "2", "a"), ("C", "3", "c"))
@@ -154,7 +153,7 @@ def test_a_refused_event_is_parked_and_its_followers_with_it() -> None:
 
 
 def test_what_may_pass_comes_again() -> None:
-    """A throttled event is reported as failed, and nothing is parked, nor what is unreadable behind it."""
+    """A throttled event is reported as failed and nothing is parked, not even an unreadable record after it."""
     lot = Lot(StubBus({"A": "ThrottlingException"}))
     records = [outbox_record("A", "1", "a"), outbox_record("B", "2", "a", **UNREADABLE), outbox_record("C", "3", "c")]
     assert lot.relay(batch(*records)) == failed_from("1")
@@ -162,7 +161,7 @@ def test_what_may_pass_comes_again() -> None:
 
 
 def test_a_caller_without_permission_parks_nothing() -> None:
-    """A call that is refused for its caller says nothing of the event: it comes again."""
+    """A call that is refused because of the caller's permissions is retried; nothing is parked."""
     lot = Lot(StubBus(failing_call=0, error=lambda: client_error("AccessDeniedException")))
     assert lot.relay(batch(outbox_record("A", "1", "a"))) == failed_from("1")
     assert lot.items == []
@@ -170,7 +169,7 @@ def test_a_caller_without_permission_parks_nothing() -> None:
 
 @pytest.mark.parametrize(("hours", "parked"), [(11, False), (12, True)])
 def test_what_may_pass_is_parked_when_it_is_old(hours: int, *, parked: bool) -> None:
-    """After `park_after` a record is parked although it might still go through, before the stream drops it."""
+    """A record with a retryable failure is parked once it is older than `park_after`."""
     lot = Lot(StubBus({"A": "ThrottlingException"}))
     lot.clock.advance(timedelta(hours=hours))
     assert lot.relay(batch(outbox_record("A", "1", "a"))) == (ALL_WELL if parked else failed_from("1"))
@@ -178,7 +177,7 @@ def test_what_may_pass_is_parked_when_it_is_old(hours: int, *, parked: bool) -> 
 
 
 def test_an_old_record_that_was_not_tried_is_not_parked() -> None:
-    """Where only time ran short, an old record comes again: nothing is wrong with it."""
+    """If only the invocation's time ran out, an old record is retried and not parked."""
     lot = Lot()
     lot.clock.advance(timedelta(hours=20))
     assert lot.relay(batch(outbox_record("A", "1", "a")), Context(500)) == failed_from("1")
@@ -186,7 +185,7 @@ def test_an_old_record_that_was_not_tried_is_not_parked() -> None:
 
 
 def test_an_outage_parks_what_was_not_reached_as_well() -> None:
-    """Where the bus is what fails, old records that had no turn for it are parked with those that had."""
+    """If the bus itself fails, old records that were not attempted are parked too."""
     lot = Lot(StubBus(failing_call=0, error=lambda: client_error("AccessDeniedException")))
     lot.clock.advance(timedelta(hours=20))
     records = [outbox_record(f"E{number}", str(number), str(number)) for number in range(1, 13)]
@@ -196,7 +195,7 @@ def test_an_outage_parks_what_was_not_reached_as_well() -> None:
 
 @pytest.mark.parametrize("after_commit", [False, True])
 def test_nothing_moves_where_parking_fails(*, after_commit: bool) -> None:
-    """A record that can't be parked is reported as failed; when it comes again it is parked once."""
+    """A record that can't be parked is reported as failed; the redelivered record is parked once."""
     lot = Lot()
     lot.dynamodb.fail_next("transact_write_items", client_error("InternalServerError"), after_commit=after_commit)
     records = [outbox_record("A", "1", "a", **UNREADABLE), outbox_record("B", "2", "a")]
@@ -206,7 +205,7 @@ def test_nothing_moves_where_parking_fails(*, after_commit: bool) -> None:
 
 
 def test_nothing_is_sent_where_it_cannot_be_told_what_is_parked() -> None:
-    """Without an answer about what is parked the batch fails before anything is published."""
+    """If the parked order keys can't be read, the batch fails before anything is published."""
     lot = Lot()
     lot.dynamodb.fail_next("batch_get_item", "ProvisionedThroughputExceededException")
     with pytest.raises(lot.dynamodb.exceptions.ProvisionedThroughputExceededException):
@@ -215,7 +214,7 @@ def test_nothing_is_sent_where_it_cannot_be_told_what_is_parked() -> None:
 
 
 def test_keys_that_were_left_are_asked_for_again() -> None:
-    """UnprocessedKeys are no answer; when they stay so, it can't be told what is parked."""
+    """UnprocessedKeys are read again; if some remain after the retries, ParkingError is raised."""
     lot = Lot()
     lot.relay(batch(outbox_record("A", "1", "a", **UNREADABLE), outbox_record("B", "2", "b", **UNREADABLE)))
     for _ in range(3):
@@ -228,7 +227,7 @@ def test_keys_that_were_left_are_asked_for_again() -> None:
 
 
 def test_more_keys_than_a_read_takes() -> None:
-    """More than 100 order keys take several reads; each key is asked for once."""
+    """More than 100 order keys are read in several requests, each key once."""
     lot = Lot()
     lot.relay(batch(outbox_record("A", "1", "150", **UNREADABLE)))
     keys = [f"Book#{number}" for number in range(201)]
@@ -238,7 +237,7 @@ def test_more_keys_than_a_read_takes() -> None:
 
 
 def test_a_throttled_or_contended_transaction_is_made_again() -> None:
-    """What only contention refuses is tried again, and not for ever."""
+    """A transaction that is cancelled only by contention is retried a limited number of times."""
     lot = Lot()
 
     def contended() -> Exception:
@@ -256,7 +255,7 @@ def test_a_throttled_or_contended_transaction_is_made_again() -> None:
 
 
 def test_parking_ends_in_time_and_goes_on_with_the_next_delivery() -> None:
-    """Where Lambda's time is nearly over the rest is reported; each delivery parks some of it."""
+    """Records for which Lambda's time is too short are reported; each delivery parks some of them."""
     lot = Lot()
     records = [outbox_record("A", str(number), str(number), **UNREADABLE) for number in range(1, 121)]
     assert lot.relay(batch(*records), Context(200)) == failed_from("51")
@@ -266,7 +265,7 @@ def test_parking_ends_in_time_and_goes_on_with_the_next_delivery() -> None:
 
 
 def test_a_batch_delivered_again_parks_what_is_new() -> None:
-    """Of a batch that is parked in part, the rest is added, and each record is counted once."""
+    """If part of a batch is parked already, a redelivery parks the rest and counts each record once."""
     lot = Lot()
     records = [outbox_record("A", str(number), "a", **UNREADABLE) for number in range(1, 6)]
     lot.relay(batch(*records[:3]))
@@ -275,7 +274,7 @@ def test_a_batch_delivered_again_parks_what_is_new() -> None:
 
 
 def test_redrive_sends_in_order_under_the_same_ids() -> None:
-    """What was parked is published by the numbers of the stream, however long they are, and nothing is left behind."""
+    """Redrive publishes by numeric sequence number under the original event ids and leaves nothing behind."""
     lot = Lot(StubBus({"E9": "MalformedDetail"}))
     records = [outbox_record(f"E{number}", number, "a") for number in ("9", "10", "11", "100")]
     lot.relay(batch(*records))
@@ -291,7 +290,7 @@ def test_redrive_sends_in_order_under_the_same_ids() -> None:
 
 
 def test_a_key_stops_at_its_first_failure_and_others_go_on() -> None:
-    """What still fails stays with what follows it, and says why now."""
+    """A record that fails again stays parked with its successors; the result has the new reason."""
     lot = Lot(StubBus({"A": "MalformedDetail", "C": "MalformedDetail"}))
     names = (("A", "1", "a"), ("B", "2", "a"), ("C", "3", "c"), ("D", "4", "c"))
     lot.relay(batch(*(outbox_record(*each) for each in names)))
@@ -304,7 +303,7 @@ def test_a_key_stops_at_its_first_failure_and_others_go_on() -> None:
 
 
 def test_redrive_goes_wave_by_wave_as_far_as_it_may() -> None:
-    """A limit ends it, and the next run goes on; without one it takes as many waves as there are records."""
+    """A redrive stops at its limit and the next run continues; without a limit it processes all records."""
     lot = Lot(StubBus({"E1": "MalformedDetail"}))
     lot.relay(batch(*(outbox_record(f"E{number}", str(number), "a") for number in range(1, 251))))
     assert lot.heads == {"Book#a": 250}
@@ -319,7 +318,7 @@ def test_redrive_goes_wave_by_wave_as_far_as_it_may() -> None:
 
 
 def test_a_key_that_failed_is_not_begun_again() -> None:
-    """Where a limit cuts a key short that failed, the run has done what it could with it."""
+    """If an order key fails, the run counts as finished even if the limit cut that key short."""
     lot = Lot(StubBus({"A": "MalformedDetail"}))
     lot.relay(batch(*(outbox_record(name, number, "a") for name, number in (("A", "1"), ("B", "2"), ("C", "3")))))
     result = lot.parking.redrive(lot.relay, limit=2)
@@ -328,17 +327,17 @@ def test_a_key_that_failed_is_not_begun_again() -> None:
 
 
 def test_a_redrive_that_runs_out_of_time_is_not_finished() -> None:
-    """What had no turn is no failure of its own, and another run goes on."""
+    """A redrive that runs out of time reports NotAttempted and `finished` is false."""
     lot = Lot(StubBus({"A": "MalformedDetail"}))
     lot.relay(batch(outbox_record("A", "1", "a")))
-    result = lot.parking.redrive(lot.relay, context=Context(60_000, 500))
+    result = lot.parking.redrive(lot.relay, context=Context(60_000, 60_000, 500))
     assert ([failure.code for failure in result.failures], result.finished) == (["NotAttempted"], False)
     assert lot.heads == {"Book#a": 1}
 
 
 @pytest.mark.parametrize("after_commit", [False, True])
 def test_a_redrive_that_was_killed_runs_again(*, after_commit: bool) -> None:
-    """Killed between publishing and removing, it publishes again under the same id; nothing is lost or left."""
+    """A redrive that ends between publishing and removing can run again: same ids, nothing lost or left behind."""
     lot = Lot(StubBus({"A": "MalformedDetail"}))
     lot.relay(batch(outbox_record("A", "1", "a"), outbox_record("B", "2", "a")))
     lot.bus._refused = {}
@@ -352,7 +351,7 @@ def test_a_redrive_that_was_killed_runs_again(*, after_commit: bool) -> None:
 
 
 def test_two_redrives_at_once_remove_each_record_once() -> None:
-    """What another run has removed meanwhile is not counted twice, and what came meanwhile stays counted."""
+    """A record that another run removed is not counted twice; records parked meanwhile stay counted."""
     lot = Lot(StubBus({"A": "MalformedDetail"}))
     lot.relay(batch(outbox_record("A", "1", "a"), outbox_record("B", "2", "a")))
     lot.bus._refused = {}
@@ -370,7 +369,7 @@ def test_two_redrives_at_once_remove_each_record_once() -> None:
 
 
 def test_a_head_that_counts_nothing_stops_nobody() -> None:
-    """A run that was killed before it removed the head leaves one that counts nothing; the next removes it."""
+    """A head with a count of zero does not block its order key, and the next redrive removes it."""
     lot = Lot(StubBus({"A": "MalformedDetail"}))
     lot.relay(batch(outbox_record("A", "1", "a")))
     lot.bus._refused = {}
@@ -385,7 +384,7 @@ def test_a_head_that_counts_nothing_stops_nobody() -> None:
 
 
 def big_book(name: str, sequence_number: str, size: int) -> dict[str, Any]:
-    """The insertion of a book with a cover that can't be compressed."""
+    """Return the record of a modified book with two images that can't be compressed."""
     cover = {"B": b64encode(os.urandom(size)).decode()}
     record = insertion({"name": {"S": name}, "cover": cover}, sequence_number, "name")
     record["dynamodb"]["OldImage"] = {"name": {"S": name}, "cover": {"B": b64encode(os.urandom(size)).decode()}}
@@ -393,7 +392,7 @@ def big_book(name: str, sequence_number: str, size: int) -> dict[str, Any]:
 
 
 def test_a_record_with_two_images_of_400_kb_is_parked_whole() -> None:
-    """A record that no item could hold is cut into parts, and put together again."""
+    """A record too large for one item is split into parts and put together again."""
     lot = Lot()
     seen: list[StreamRecord] = []
     records = [big_book("a", str(number), 399 * 1024) for number in range(1, 9)]
@@ -404,7 +403,7 @@ def test_a_record_with_two_images_of_400_kb_is_parked_whole() -> None:
 
 
 def test_a_record_beyond_all_limits_stays_reported() -> None:
-    """What is too big even for a transaction is not parked, and what was before it is."""
+    """A record too large even for a transaction is reported as failed; the records before it are parked."""
     lot = Lot()
     records = [book_record("a", "1"), big_book("a", "2", 2_500_000), book_record("a", "3")]
     assert lot.processor(lambda _: 1 / 0)(batch(*records)) == failed_from("2")
@@ -412,14 +411,14 @@ def test_a_record_beyond_all_limits_stays_reported() -> None:
 
 
 def test_what_no_stream_delivers_is_not_parked() -> None:
-    """A record with what JSON can't hold stays reported."""
+    """A record that can't be stored as JSON is reported as failed."""
     lot = Lot()
     record = book_record("a", "1") | {"odd": object()}
     assert lot.processor(lambda _: 1 / 0)(batch(record)) == failed_from("1")
 
 
 def test_records_of_get_records_are_parked_with_bytes_and_times() -> None:
-    """What boto3 hands over is kept in Lambda's form, and read again."""
+    """A record from boto3's GetRecords is stored in Lambda's form and decoded with its bytes and time."""
     lot = Lot()
     record = book_record("a", "1")
     record["dynamodb"] |= {"ApproximateCreationDateTime": NOON, "NewImage": {"cover": {"B": b"\x00\xff"}}}
@@ -430,7 +429,7 @@ def test_records_of_get_records_are_parked_with_bytes_and_times() -> None:
 
 
 def test_records_of_kinesis_are_parked_in_their_envelope() -> None:
-    """What came through a Kinesis data stream is kept with the envelope, which has its sequence number."""
+    """A record from a Kinesis data stream is stored with its envelope, which has the sequence number."""
     lot = Lot()
     inner = book_record("a", "1")
     del inner["dynamodb"]["SequenceNumber"]
@@ -446,14 +445,14 @@ def test_records_of_kinesis_are_parked_in_their_envelope() -> None:
 
 
 def test_what_is_parked_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """The log names record, order key and reason, at a level that an alarm can go by."""
+    """Parking logs the record, the order key and the reason at ERROR level."""
     Lot(StubBus({"A": "MalformedDetail"})).relay(batch(outbox_record("A", "1", "a")))
     assert caplog.records[-1].levelname == "ERROR"
     assert caplog.messages[-1] == "stream record 1 of Book#a is parked: MalformedDetail: A was refused"
 
 
 def test_a_derived_id_is_the_same_when_it_is_sent_again() -> None:
-    """In CDC mode too the redriven event has the id that it would have had at first."""
+    """In CDC mode a redriven event has the same derived id as a directly published one."""
     bus = StubBus()
     Lot(bus).processor(lambda _: Event("A", {}))(batch(book_record("a", "1")))
     lot = Lot(bus)
@@ -470,7 +469,7 @@ def test_a_derived_id_is_the_same_when_it_is_sent_again() -> None:
 
 
 def test_an_exception_that_may_pass_comes_again() -> None:
-    """What `retry_on` names fails the record, until it is old; any other exception parks it."""
+    """An exception listed in `retry_on` fails the record until it is old; any other exception parks it."""
     lot = Lot()
 
     def to_events(record: StreamRecord) -> Event:
@@ -486,12 +485,12 @@ def test_an_exception_that_may_pass_comes_again() -> None:
 
 
 def shelf_record(shelf: str, name: str, sequence_number: str) -> dict[str, Any]:
-    """The insertion of a book into a table whose partitions are shelves."""
+    """Return the insertion of a book into a table that is partitioned by shelf."""
     return insertion({"shelf": {"S": shelf}, "name": {"S": name}}, sequence_number, "shelf", "name")
 
 
 def test_changes_keep_their_order_by_item_or_by_a_key_attribute() -> None:
-    """By default an item's changes wait for each other, and with `order_by` those of a partition do."""
+    """Changes are ordered by item by default, and by the key attribute that `order_by` names."""
     records = [shelf_record("7", "a", "1"), shelf_record("7", "b", "2"), shelf_record("8", "a", "3")]
 
     def to_events(record: StreamRecord) -> Event:
@@ -506,7 +505,7 @@ def test_changes_keep_their_order_by_item_or_by_a_key_attribute() -> None:
 
 
 def test_a_processor_of_another_kind_touches_nothing() -> None:
-    """A record that a relay parked is not read as a change, nor the other way round."""
+    """A ChangeProcessor does not redrive a record that an OutboxRelay parked."""
     lot = Lot()
     lot.relay(batch(outbox_record("A", "1", "a", **UNREADABLE)))
     result = lot.parking.redrive(lot.processor(lambda _: None))
@@ -514,7 +513,7 @@ def test_a_processor_of_another_kind_touches_nothing() -> None:
 
 
 def test_prefixes_part_what_shares_a_table() -> None:
-    """Two processors that share a table under two prefixes don't see each other's records."""
+    """Two parking tables with different prefixes in one DynamoDB table don't see each other's records."""
     lot = Lot(table_keys=TableKeys(prefix="one#"))
     other = ParkingTable("parking", client=lot.dynamodb, clock=lot.clock, table_keys=TableKeys(prefix="two#"))
     lot.relay(batch(outbox_record("A", "1", "a", **UNREADABLE)))
@@ -524,7 +523,7 @@ def test_prefixes_part_what_shares_a_table() -> None:
 
 
 def test_an_aggregate_with_a_long_name_has_a_head_too() -> None:
-    """An order key beyond what a sort key holds is stored by its digest."""
+    """An order key too long for a sort key is stored under its digest."""
     lot = Lot()
     name = "n" * 2000
     assert lot.relay(batch(outbox_record("A", "1", name, **UNREADABLE))) == ALL_WELL
@@ -533,7 +532,7 @@ def test_an_aggregate_with_a_long_name_has_a_head_too() -> None:
 
 
 def test_without_order_only_the_record_itself_is_parked() -> None:
-    """With `in_order=False` nobody waits for a parked record, and nothing is asked before."""
+    """With `in_order=False` only the failed record is parked, and no order keys are read beforehand."""
     lot = Lot(StubBus({"A": "MalformedDetail"}), in_order=False)
     records = [outbox_record("A", "1", "a"), outbox_record("B", "2", "a"), outbox_record("X", "3", "x", **UNREADABLE)]
     assert lot.relay(batch(*records, outbox_record("Y", "4", "x"))) == failed_from("2")
@@ -544,7 +543,7 @@ def test_without_order_only_the_record_itself_is_parked() -> None:
 
 
 def test_without_order_a_redrive_stops_for_nobody() -> None:
-    """With `in_order=False` what still can't be read keeps nothing of its aggregate parked."""
+    """With `in_order=False` an unreadable record does not block a redrive of its aggregate's other records."""
     lot = Lot(StubBus({"B": "MalformedDetail"}), in_order=False)
     lot.relay(batch(outbox_record("A", "1", "a", **UNREADABLE), outbox_record("B", "2", "a")))
     lot.bus._refused = {}
@@ -553,7 +552,7 @@ def test_without_order_a_redrive_stops_for_nobody() -> None:
 
 
 def test_a_parked_record_of_a_later_format_stops_its_key_alone() -> None:
-    """What a newer version parked is left, and said to be; other keys go on."""
+    """A record that a newer version parked is reported and left in place; other order keys are redriven."""
     lot = Lot(StubBus({"A": "MalformedDetail", "B": "MalformedDetail"}))
     lot.relay(batch(outbox_record("A", "1", "a"), outbox_record("B", "2", "b")))
     lot.bus._refused = {}
@@ -568,19 +567,19 @@ def test_a_parked_record_of_a_later_format_stops_its_key_alone() -> None:
 
 @pytest.mark.parametrize("settings", [{"table": ""}, {"table": "parking", "table_keys": TableKeys(sort_key=None)}])
 def test_a_table_that_cannot_be_is_refused(settings: dict[str, Any]) -> None:
-    """A parking table has a name and a sort key."""
+    """A parking table without a name or a sort key is refused."""
     with pytest.raises(ValueError, match=r"table needs a name|needs a sort key"):
         ParkingTable(**settings)
 
 
 @pytest.mark.parametrize("names", [{"partition_key": "sk"}, {"ttl_attribute": "pk"}, {"sort_key": ""}])
 def test_keys_of_one_name_are_refused(names: dict[str, str]) -> None:
-    """Each of a table's attributes has a name of its own."""
+    """TableKeys refuses an empty name and a name that is used for two attributes."""
     with pytest.raises(ValueError, match="needs a different name for each attribute"):
         TableKeys(**names)
 
 
 def test_a_relay_that_parks_at_once_is_refused() -> None:
-    """`park_after` is longer than nothing, or each hiccup would park."""
+    """A `park_after` of zero is refused, because each temporary failure would park a record."""
     with pytest.raises(ValueError, match="park_after"):
         OutboxRelay(EventBridgePublisher("books", client=StubBus()), park_after=timedelta(0))

@@ -1,4 +1,4 @@
-"""Parking over more than one page, and against refusals that no second attempt mends."""
+"""Parking with several pages of results, and failures that are not retried."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SmallPages:
 
 
 def test_a_redrive_reads_page_after_page() -> None:
-    """A record whose parts lie on several pages is put together, and keys and records on later pages are found."""
+    """A redrive reads all pages and puts together a record whose parts are on several pages."""
     lot = Lot()
     parking = ParkingTable("parking", client=SmallPages(lot.dynamodb), clock=lot.clock)
     records = [big_book("a", "1", 399 * 1024), *(big_book(f"b{number}", f"{number}0", 10) for number in range(1, 40))]
@@ -39,7 +39,7 @@ def test_a_redrive_reads_page_after_page() -> None:
 
 
 def test_what_no_second_attempt_mends_is_asked_once() -> None:
-    """A transaction that is refused for a reason of its own is not made again, and its records are reported."""
+    """A transaction cancelled for a non-retryable reason is not retried, and its records are reported."""
     lot = Lot()
     reasons = [{"Code": "ItemCollectionSizeLimitExceeded"}, {"Code": "None"}]
     refusal = lot.dynamodb.error("transact_write_items", "TransactionCanceledException", CancellationReasons=reasons)

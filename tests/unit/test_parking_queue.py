@@ -1,4 +1,4 @@
-"""The parking queue: records wait in SQS, whole, in no order, until they are sent again."""
+"""The parking queue: complete records in SQS, unordered, until they are redriven."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def lot(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lot]:
 
 
 def test_a_record_is_parked_whole_and_nobody_waits_for_it(lot: Lot) -> None:
-    """An unreadable record goes into the queue with the reason; what follows it is published."""
+    """An unreadable record is sent to the queue with the reason; later records are published."""
     records = [outbox_record("A", "1", "a", **UNREADABLE), outbox_record("B", "2", "a")]
     assert lot.relay(batch(*records)) == ALL_WELL
     assert lot.bus.sent == ["B"]
@@ -62,7 +62,7 @@ def test_a_record_is_parked_whole_and_nobody_waits_for_it(lot: Lot) -> None:
 
 
 def test_redrive_sends_what_can_be_sent_and_leaves_the_rest(lot: Lot) -> None:
-    """What is published now is removed, under the same id; what still fails stays in the queue."""
+    """A published record is removed from the queue; a record that fails again stays."""
     lot.bus._refused = {"A": "MalformedDetail"}
     lot.relay(batch(outbox_record("A", "1", "a"), outbox_record("B", "2", "b", **UNREADABLE)))
     assert lot.count == 2
@@ -78,7 +78,7 @@ def test_redrive_sends_what_can_be_sent_and_leaves_the_rest(lot: Lot) -> None:
 
 
 def test_a_limit_or_the_time_ends_a_redrive(lot: Lot) -> None:
-    """A run tries no more than it is told, and none where Lambda's time is over."""
+    """A redrive stops at its limit and when Lambda's time is up."""
     lot.bus._refused = {"A": "MalformedDetail"}
     lot.relay(batch(*(outbox_record("A", str(number), str(number)) for number in range(1, 13))))
     lot.bus._refused = {}
@@ -90,7 +90,7 @@ def test_a_limit_or_the_time_ends_a_redrive(lot: Lot) -> None:
 
 
 def test_a_message_that_is_none_is_left(lot: Lot) -> None:
-    """What somebody else put into the queue, or a newer version did, stays and is said to be there."""
+    """A message of another kind or of a newer version stays and is reported."""
     lot.client.send_message(QueueUrl=lot.url, MessageBody="hello")
     lot.client.send_message(QueueUrl=lot.url, MessageBody='{"parkedFormat": 2}')
     result = lot.parking.redrive(lot.relay)
@@ -99,7 +99,7 @@ def test_a_message_that_is_none_is_left(lot: Lot) -> None:
 
 
 def test_nothing_moves_where_the_queue_refuses(lot: Lot, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A record that can't be sent to the queue is reported as failed, and what is behind it is not parked yet."""
+    """A record that can't be sent to the queue is reported as failed, and later ones are not parked yet."""
 
     def refuse(**_: Any) -> None:
         raise client_error("AccessDeniedException")
@@ -114,7 +114,7 @@ def test_nothing_moves_where_the_queue_refuses(lot: Lot, monkeypatch: pytest.Mon
 
 
 def test_a_large_record_is_compressed_and_a_huge_one_stays_reported(lot: Lot) -> None:
-    """A message holds 1 MiB: beyond it a record is compressed, and where that is too long it can't be parked."""
+    """A record over 1 MiB is compressed; if it is still too large, it is reported as failed."""
     large = outbox_record("A", "1", "a", **UNREADABLE, filler={"S": "x" * 1_200_000})
     assert lot.relay(batch(large)) == ALL_WELL
     message = lot.client.receive_message(QueueUrl=lot.url, VisibilityTimeout=0)["Messages"][0]
@@ -127,6 +127,6 @@ def test_a_large_record_is_compressed_and_a_huge_one_stays_reported(lot: Lot) ->
 
 @pytest.mark.parametrize("url", ["", "https://sqs.eu-west-1.amazonaws.com/123456789012/parking.fifo"])
 def test_a_queue_that_cannot_be_is_refused(url: str) -> None:
-    """A queue has a URL, and a first-in-first-out queue would ask for a message group."""
+    """An empty URL and a FIFO queue, which would need a message group, are refused."""
     with pytest.raises(ValueError, match="queue_url"):
         ParkingQueue(url)

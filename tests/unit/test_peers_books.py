@@ -1,4 +1,4 @@
-"""What the demo that the books example follows gets wrong, and what the example does instead."""
+"""Faults of the demo that the books example follows, and what the example does instead."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ALL_WELL: dict[str, Any] = {"batchItemFailures": []}
 
 
 class InterruptibleDynamoDB(FakeDynamoDB):
-    """Lets something else happen right before a transaction: each is preceded by the next of `meanwhile`."""
+    """A fake that calls the next function of `meanwhile` immediately before each transaction."""
 
     def __init__(self, *, clock: FakeClock) -> None:
         super().__init__(clock=clock)
@@ -50,7 +50,7 @@ class InterruptibleDynamoDB(FakeDynamoDB):
 
 
 class Books:
-    """The example's tables, streams and bus, and its functions."""
+    """The example's tables, streams, bus and functions."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.dynamodb = InterruptibleDynamoDB(clock=clock)
@@ -63,7 +63,7 @@ class Books:
         self.loaded: list[str] = []
 
     def function(self, module: str) -> Callable[[Any, Any], Any]:
-        """The handler of a function, in a process of its own as far as it can see."""
+        """Return a function's handler from a fresh import, as in a new process."""
         name = f"books.{module}"
         sys.modules.pop(name, None)
         self.loaded.append(name)
@@ -71,7 +71,7 @@ class Books:
         return handler
 
     def request(self, module: str, body: dict[str, Any]) -> int:
-        """The status with which a function of the API answers."""
+        """Return the status with which a function of the API responds."""
         status: int = self.function(module)({"body": json.dumps(body)}, None)["statusCode"]
         return status
 
@@ -80,7 +80,7 @@ class Books:
         return arn
 
     def records(self, table: str, start: str = "TRIM_HORIZON") -> list[dict[str, Any]]:
-        """What a reader of a table's stream gets that begins now, at `start`."""
+        """Return what a reader gets that starts to read a table's stream now, at `start`."""
         arn = self.stream_arn(table)
         (shard,) = self.streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
         iterator = self.streams.get_shard_iterator(StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType=start)
@@ -88,7 +88,7 @@ class Books:
         return [wire_record(record, arn) for record in answer["Records"]]
 
     def told(self) -> list[tuple[str, Any]]:
-        """Type and book of each event on the bus."""
+        """Return type and book of each event on the bus."""
         return [(event["detail-type"], parse_event(event).data["name"]) for event in self.bus.events]
 
 
@@ -118,7 +118,7 @@ def the_pipe() -> PipeDefinition:
 
 @pytest.mark.parametrize("way", ["pipe", "relay", "cdc"])
 def test_removing_a_book_is_an_event(books: Books, way: str) -> None:
-    """In the demo that the books example follows removing a book writes no event; here it does, in both modes."""
+    """The demo writes no event when a book is removed; the example does, in both modes."""
     mode, table = ("cdc_mode", "books") if way == "cdc" else ("outbox_mode", "events")
     assert books.request(f"{mode}.add_book", BOOK) == 201
     assert books.request(f"{mode}.remove_book", {"name": BOOK["name"]}) == 204
@@ -133,7 +133,7 @@ def test_removing_a_book_is_an_event(books: Books, way: str) -> None:
 
 
 def book_added(books: Books) -> dict[str, Any]:
-    """A delivery of BookAdded."""
+    """Return a delivery of BookAdded."""
     books.request("outbox_mode.add_book", BOOK)
     books.function("outbox_mode.outbox_relay")({"Records": books.records("events")}, None)
     (delivered,) = books.bus.events
@@ -141,10 +141,10 @@ def book_added(books: Books) -> dict[str, Any]:
 
 
 def test_two_deliveries_at_once_present_a_book_once(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
-    """In the demo that the books example follows dedup is read-then-write; here the effect itself is conditional."""
+    """The demo deduplicates by read-then-write; the example's effect itself is conditional."""
     delivered = book_added(books)
     present = books.function("consumers.book_added")
-    books.dynamodb.meanwhile.append(lambda: present(delivered, None))  # when the first has run, before it commits
+    books.dynamodb.meanwhile.append(lambda: present(delivered, None))  # after the first has run, before it commits
     present(delivered, None)
     present(delivered, None)
     assert books.dynamodb.meanwhile == []
@@ -154,7 +154,7 @@ def test_two_deliveries_at_once_present_a_book_once(books: Books, capsys: pytest
 
 
 def test_a_batch_with_both_keeps_its_removals(books: Books) -> None:
-    """The demo that the books example follows drops the REMOVEs of a batch that has INSERTs too; here each is told."""
+    """The demo drops the REMOVEs of a batch that has INSERTs too; the example publishes each change."""
     for name in "abc":
         books.request("cdc_mode.add_book", {**BOOK, "name": name})
         if name != "b":
@@ -170,14 +170,14 @@ def test_a_batch_with_both_keeps_its_removals(books: Books) -> None:
 
 @pytest.mark.parametrize("way", ["relay", "cdc"])
 def test_an_entry_that_the_bus_refused_is_not_lost(books: Books, way: str) -> None:
-    """The demo that the books example follows ignores `FailedEntryCount`; here what failed is parked and sent again."""
+    """The demo ignores `FailedEntryCount`; the example parks the failed record and redrives it."""
     mode, table = ("cdc_mode", "books") if way == "cdc" else ("outbox_mode", "events")
     for name in "abc":
         books.request(f"{mode}.add_book", {**BOOK, "name": name})
     records = books.records(table)
     module = "cdc_mode.change_processor" if way == "cdc" else "outbox_mode.outbox_relay"
     process = books.function(module)
-    books.bus.fail_next_entry("NotAuthorizedForDetailTypeException")  # a lasting failure, so that nothing is waited for
+    books.bus.fail_next_entry("NotAuthorizedForDetailTypeException")  # a permanent failure, so that nothing is retried
     assert process({"Records": records}, None) == ALL_WELL
     assert [name for _, name in books.told()] == ["b", "c"]
     redriven = sys.modules[f"books.{module}"].redrive({}, None)
@@ -188,7 +188,7 @@ def test_an_entry_that_the_bus_refused_is_not_lost(books: Books, way: str) -> No
 @pytest.mark.parametrize("calls", [[10], [10, 1], [10, 10, 5]], ids=str)
 @pytest.mark.parametrize("way", ["relay", "cdc"])
 def test_more_than_ten_changes_are_published(books: Books, way: str, calls: list[int]) -> None:
-    """The demo that the books example follows fails for more than 10 changes; here they go out in calls of 10."""
+    """The demo fails with more than 10 changes; the example publishes them in calls of 10."""
     mode, table = ("cdc_mode", "books") if way == "cdc" else ("outbox_mode", "events")
     add = books.function(f"{mode}.add_book")
     names = [f"book {number}" for number in range(sum(calls))]
@@ -201,7 +201,7 @@ def test_more_than_ten_changes_are_published(books: Books, way: str, calls: list
 
 
 def starts() -> Iterator[Any]:
-    """Where each reader of a stream in the templates starts: the pipe, and the functions."""
+    """Return the start position of each stream reader in the templates: the pipe and the functions."""
     for name in ("template.yaml", "template.cdc.yaml"):
         for logical_id, resource in template(name).items():
             properties = resource.get("Properties", {})
@@ -218,11 +218,11 @@ READERS = list(starts())
 
 @pytest.mark.parametrize("start", READERS)
 def test_what_was_written_before_its_reader_began_is_read(books: Books, start: str) -> None:
-    """In the demo that the books example follows pipes start at LATEST; here a reader begins with the oldest record."""
+    """The demo's pipes start at LATEST; the example's readers start with the oldest record."""
     books.request("outbox_mode.add_book", BOOK)
     assert [record["eventName"] for record in books.records("events", start)] == ["INSERT"]
 
 
 def test_every_reader_of_a_stream_is_asked_where_it_starts() -> None:
-    """The test above asks the pipe, the relay and the change processor, and not an empty list."""
+    """The test above covers the pipe, the relay and the change processor."""
     assert [reader.id for reader in READERS] == ["EventsPipe", "OutboxRelay", "ChangeProcessor"]

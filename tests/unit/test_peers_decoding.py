@@ -1,4 +1,4 @@
-"""What the stream records of Powertools for AWS Lambda (3.37) and boto3 get wrong, and what happens here instead."""
+"""Faults of stream records in Powertools for AWS Lambda (3.37) and boto3, and what this library does instead."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 @pytest.fixture
 def dynamodb(clock: FakeClock) -> FakeDynamoDB:
-    """A DynamoDB with the tables books and events, each with a stream."""
+    """A fake DynamoDB with the tables books and events, each with a stream."""
     fake = FakeDynamoDB(clock=clock)
     fake.create_table(TableName="books", **key_schema("name", stream="NEW_AND_OLD_IMAGES"))
     fake.create_table(TableName="events", **key_schema("pk", "sk", stream="NEW_IMAGE"))
@@ -54,7 +54,7 @@ def bus(clock: FakeClock) -> FakeEventBridge:
 
 
 def answer_of_get_records(dynamodb: FakeDynamoDB, table: str) -> dict[str, Any]:
-    """All of a table's changes, as boto3 gives them."""
+    """Return all of a table's changes in boto3's form."""
     streams, arn = FakeDynamoDBStreams(dynamodb), stream_arn(dynamodb, table)
     (shard,) = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
     start = streams.get_shard_iterator(StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")
@@ -82,7 +82,7 @@ def from_kinesis(dynamodb: FakeDynamoDB, table: str) -> dict[str, Any]:
 
 
 def from_a_pipe_on_kinesis(dynamodb: FakeDynamoDB, table: str) -> list[dict[str, Any]]:
-    """Each change as Kinesis carries it: milliseconds, the base64 of binary's base64, all in an envelope."""
+    """Return each change as Kinesis delivers it: in an envelope, in milliseconds, binary in base64 twice."""
     envelopes = []
     for number, record in enumerate(from_a_pipe(dynamodb, table), start=1):
         change = _with_binary_encoded_again(record["dynamodb"])
@@ -125,13 +125,13 @@ SHAPES = [
     ids=["binary", "set", "nested", "from boto3"],
 )
 def test_binary_is_decoded(typed: dict[str, Any], value: Any) -> None:
-    """Powertools leaves Lambda's base64 undecoded and boto3 raises TypeError on it; here it becomes its bytes."""
+    """Powertools leaves Lambda's base64 undecoded, boto3 raises TypeError; this library decodes it to bytes."""
     assert decode_item({"cover": typed}) == {"cover": value}
 
 
 @pytest.mark.parametrize(("typed", "path"), [({"N": ""}, "year.N"), ({"NS": ["1", ""]}, "year.NS[1]")])
 def test_an_empty_number_is_an_error(typed: dict[str, Any], path: str) -> None:
-    """Powertools reads an empty number as 0; here it is a `DecodeError` that says where it stands."""
+    """Powertools reads an empty number as 0; this library raises DecodeError with the path."""
     with pytest.raises(DecodeError) as caught:
         decode_item({"year": typed})
     assert caught.value.path == path
@@ -139,7 +139,7 @@ def test_an_empty_number_is_an_error(typed: dict[str, Any], path: str) -> None:
 
 @pytest.mark.parametrize("text", ["abc", "NaN", "Infinity", "1_000", " 1", "1,5", "0x10"])
 def test_what_is_no_number_is_an_error(text: str) -> None:
-    """Of a number like `abc` boto3 silently makes NaN; here what DynamoDB never sends is a `DecodeError`."""
+    """boto3 silently reads `abc` as NaN; this library raises DecodeError for a number that DynamoDB never sends."""
     with pytest.raises(DecodeError) as caught:
         decode_item({"year": {"N": text}})
     assert caught.value.path == "year.N"
@@ -147,7 +147,7 @@ def test_what_is_no_number_is_an_error(text: str) -> None:
 
 @pytest.mark.parametrize(("fraction", "microsecond"), [(0.25, 250_000), (0.123, 123_000), (0.0, 0)])
 def test_fractions_of_seconds_are_kept(fraction: float, microsecond: int) -> None:
-    """Powertools cuts a change's time to whole seconds; here it has the precision that AWS gives."""
+    """Powertools cuts a change's time to whole seconds; this library keeps AWS's precision."""
     change = {"ApproximateCreationDateTime": NOON.timestamp() + fraction, "Keys": {"name": {"S": "a"}}}
     record = decode_record({"eventID": "1", "eventName": "INSERT", "dynamodb": change})
     assert record.time == NOON + timedelta(microseconds=microsecond)
@@ -155,7 +155,7 @@ def test_fractions_of_seconds_are_kept(fraction: float, microsecond: int) -> Non
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_change_is_the_same_in_every_shape(dynamodb: FakeDynamoDB, shape: Callable[[FakeDynamoDB, str], Any]) -> None:
-    """Powertools refuses what GetRecords, Kinesis and Pipes hand over; here a change reads alike from all of them."""
+    """Powertools refuses records from GetRecords, Kinesis and Pipes; this library reads them all alike."""
     dynamodb.put_item(TableName="books", Item={"name": {"S": "a"}, "cover": {"B": BINARY}, "year": {"N": "2019"}})
     dynamodb.delete_item(TableName="books", Key={"name": {"S": "a"}})
     inserted, removed = decode_records(shape(dynamodb, "books"))
@@ -169,7 +169,7 @@ def test_a_change_is_the_same_in_every_shape(dynamodb: FakeDynamoDB, shape: Call
 def test_an_event_is_relayed_from_every_shape(
     dynamodb: FakeDynamoDB, bus: FakeEventBridge, clock: FakeClock, shape: Callable[[FakeDynamoDB, str], Any]
 ) -> None:
-    """Powertools processes no batch from GetRecords or Pipes; here the relay publishes the event from any shape."""
+    """Powertools can't process batches from GetRecords or Pipes; the relay publishes from each shape."""
     event = Event("BookAdded", {"name": "a"}, source="Books", time=NOON)
     with TransactionalOutbox("events", client=dynamodb, clock=clock).transaction() as tx:
         tx.emit(event)
@@ -184,7 +184,10 @@ def names(records: Sequence[dict[str, Any]]) -> list[str]:
 def test_after_a_failure_what_follows_on_its_item_is_left_for_the_redelivery(
     dynamodb: FakeDynamoDB, bus: FakeEventBridge, clock: FakeClock
 ) -> None:
-    """Powertools tries every record after a failure though all come again; here its item's wait, others keep ids."""
+    """Powertools tries each record after a failure, though all are redelivered.
+
+    This library holds back later records of the failed item, and the other events keep their ids on redelivery.
+    """
     mapped: list[str] = []
     is_broken = True
 
@@ -212,7 +215,7 @@ def test_after_a_failure_what_follows_on_its_item_is_left_for_the_redelivery(
 
 
 def test_transactions_take_python_values(dynamodb: FakeDynamoDB, clock: FakeClock) -> None:
-    """The resource of boto3 has Python values but no transactions; here a transaction takes and gives Python values."""
+    """boto3's resource has Python values but no transactions; this library's transactions accept Python values."""
     outbox = TransactionalOutbox("events", source="Books", client=dynamodb, keys={"books": "name"}, clock=clock)
     book = {"name": "a", "year": Decimal(2019), "topics": {"teams"}, "cover": BINARY}
     with outbox.transaction() as tx:
@@ -230,7 +233,7 @@ def test_transactions_take_python_values(dynamodb: FakeDynamoDB, clock: FakeCloc
 
 @pytest.mark.usefixtures("aws_environment")
 def test_the_client_of_a_resource_is_refused() -> None:
-    """The client of a boto3 resource would encode typed values again; here it is refused before it is used."""
+    """The client of a boto3 resource, which would encode typed values again, is refused by the constructor."""
     client = boto3.resource("dynamodb").meta.client
     with pytest.raises(TypeError, match=r"boto3\.client\('dynamodb'\)"):
         TransactionalOutbox("events", client=client)
@@ -238,7 +241,7 @@ def test_the_client_of_a_resource_is_refused() -> None:
 
 @pytest.fixture
 def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What boto3 needs to make a client that is never used."""
+    """Set the variables that boto3 needs to create a client."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")

@@ -1,23 +1,23 @@
-"""What EventBridge publishers and outboxes elsewhere get wrong, and what happens here instead.
+"""Faults of other EventBridge publishers and outboxes, and what this library does instead.
 
 Where each peer's faults are tested:
 
     peer                                    | tests
-    ----------------------------------------|------------------------------
+    ----------------------------------------|-------------------------
     Powertools, idempotency                 | `test_peers_idempotency`
     Powertools, stream records; boto3       | `test_peers_decoding`
     EventBridge publishers                  | here
-    NServiceBus, Brighter (both for .NET)   | here, but for the table below
+    NServiceBus, Brighter (both for .NET)   | here
     the demo that the books example follows | `test_peers_books`
 
-What concerns parts that this library does not have yet, and so has no test:
+Two faults are tested only in part here:
 
-    fault                                                    | the part
-    ---------------------------------------------------------|------------------------------------------------------
-    NServiceBus: a consumer's next messages go out only if   | an inbox: dedup record, effect and next events in one
-    the message that it handles comes again                  | transaction. The producer's side of it is tested here
-    Brighter: what was not sent is found by scans over five  | a sweep over the stream's 24 hours. That the way from
-    indexes                                                  | the commit to the bus asks for no index is tested here
+    fault                                                       | test
+    ------------------------------------------------------------|---------------------------------------------------
+    NServiceBus sends a consumer's next messages only if the    | the producer's side here, the consumer's side in
+    handled message is redelivered                              | `test_inbox`
+    Brighter finds unsent messages by scans over five indexes   | that no index is read between commit and bus; a
+                                                                | sweep for unsent events is not part of the library
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ NO_RETRY = Retry(attempts=1)
 
 @pytest.fixture
 def dynamodb(clock: FakeClock) -> FakeDynamoDB:
-    """A DynamoDB with the table events, its stream and its time to live."""
+    """A fake DynamoDB with the table events, its stream and its time to live."""
     fake = FakeDynamoDB(clock=clock)
     fake.create_table(TableName="events", **key_schema("pk", "sk", stream="NEW_IMAGE"))
     fake.update_time_to_live(
@@ -67,7 +67,7 @@ def event(type_: str, aggregate: str) -> Event:
 
 
 def emit(dynamodb: FakeDynamoDB, clock: FakeClock, *events: Event, **options: Any) -> None:
-    """Write events, each in a transaction of its own."""
+    """Write events, each in its own transaction."""
     outbox = TransactionalOutbox("events", client=dynamodb, clock=clock, **options)
     for each in events:
         with outbox.transaction() as tx:
@@ -75,7 +75,7 @@ def emit(dynamodb: FakeDynamoDB, clock: FakeClock, *events: Event, **options: An
 
 
 def batch(dynamodb: FakeDynamoDB) -> dict[str, Any]:
-    """What Lambda hands to the relay of all that is in the stream."""
+    """Return the payload with which Lambda calls the relay for all records in the stream."""
     streams = FakeDynamoDBStreams(dynamodb)
     arn = dynamodb.describe_table(TableName="events")["Table"]["LatestStreamArn"]
     (shard,) = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
@@ -90,7 +90,7 @@ def types(bus: FakeEventBridge) -> list[str]:
 
 @pytest.mark.parametrize("failures", [1, 2])
 def test_an_entry_that_failed_is_sent_again(bus: FakeEventBridge, clock: FakeClock, failures: int) -> None:
-    """Four EventBridge publishers ignore `FailedEntryCount` and lose events; here what failed is sent again, alone."""
+    """Four EventBridge publishers ignore `FailedEntryCount` and lose events; this library resends the failed entry."""
     for _ in range(failures):
         bus.fail_next_entry("InternalFailure", detail_type="Second")
     events = [event("First", "a"), event("Second", "b"), event("Third", "c")]
@@ -100,7 +100,7 @@ def test_an_entry_that_failed_is_sent_again(bus: FakeEventBridge, clock: FakeClo
 
 
 def test_an_entry_that_fails_for_good_is_an_error(bus: FakeEventBridge, clock: FakeClock) -> None:
-    """Four EventBridge publishers ignore `FailedEntryCount` and lose events; here a loss is an error that names it."""
+    """Four EventBridge publishers lose failed events silently; this library raises an error that names them."""
     for _ in range(3):
         bus.fail_next_entry("InternalFailure", detail_type="Second")
     with pytest.raises(PublishError) as caught:
@@ -113,7 +113,7 @@ def test_an_entry_that_fails_for_good_is_an_error(bus: FakeEventBridge, clock: F
 def test_the_relay_tells_lambda_of_an_entry_that_failed(
     dynamodb: FakeDynamoDB, bus: FakeEventBridge, clock: FakeClock
 ) -> None:
-    """Four EventBridge publishers ignore `FailedEntryCount` and lose events; here its record is delivered again."""
+    """Four EventBridge publishers lose failed events silently; OutboxRelay reports the record to Lambda."""
     emit(dynamodb, clock, event("First", "a"), event("Second", "b"))
     bus.fail_next_entry("InternalFailure", detail_type="Second")
     relay, records = OutboxRelay(publisher_to(bus, clock)), batch(dynamodb)["Records"]
@@ -132,7 +132,7 @@ def test_the_relay_tells_lambda_of_an_entry_that_failed(
 def test_no_event_overtakes_one_that_is_sent_again(
     dynamodb: FakeDynamoDB, bus: FakeEventBridge, clock: FakeClock, way: str, failures: int, on_the_bus: list[str]
 ) -> None:
-    """One EventBridge publisher re-sends but lets later events overtake; here those of its aggregate wait for it."""
+    """One EventBridge publisher lets later events overtake a resent one; this library keeps an aggregate's order."""
     events = [event("First", "a"), event("Other", "b"), event("Second", "a"), event("Third", "a")]
     for _ in range(failures):
         bus.fail_next_entry("InternalFailure", detail_type="First")
@@ -149,10 +149,10 @@ def test_no_event_overtakes_one_that_is_sent_again(
 def test_an_event_goes_out_though_its_cause_never_comes_again(
     dynamodb: FakeDynamoDB, bus: FakeEventBridge, clock: FakeClock
 ) -> None:
-    """NServiceBus recovers only if the incoming message comes again; here the stream carries what was committed."""
+    """NServiceBus recovers only if the incoming message is redelivered; this library's stream has each commit."""
     added = event("BookAdded", "a")
-    dynamodb.fail_next("transact_write_items", RuntimeError("the process dies here"), after_commit=True)
-    with pytest.raises(RuntimeError):
+    dynamodb.fail_next("transact_write_items", SystemExit("the process dies here"), after_commit=True)
+    with pytest.raises(SystemExit):
         emit(dynamodb, clock, added)
     assert OutboxRelay(publisher_to(bus, clock))(batch(dynamodb)) == {"batchItemFailures": []}
     assert [parse_event(each) for each in bus.events] == [added]
@@ -161,7 +161,7 @@ def test_an_event_goes_out_though_its_cause_never_comes_again(
 def test_no_index_is_searched_between_commit_and_bus(
     dynamodb: FakeDynamoDB, bus: FakeEventBridge, clock: FakeClock
 ) -> None:
-    """Brighter finds what is to be sent by scans over five indexes; here one write and the stream are all it takes."""
+    """Brighter finds unsent events by scans over five indexes; this library needs one write and the stream."""
     dynamodb.calls.clear()
     emit(dynamodb, clock, event("BookAdded", "a"))
     assert [call.operation for call in dynamodb.calls] == ["transact_write_items"]
@@ -175,13 +175,13 @@ def test_no_index_is_searched_between_commit_and_bus(
 def test_a_time_to_live_that_the_stream_outlasts_is_refused(
     dynamodb: FakeDynamoDB, clock: FakeClock, ttl: timedelta
 ) -> None:
-    """Brighter's TTL starts at the write and can end before the delivery; here one so short is refused at once."""
+    """Brighter's TTL starts at the write and can end before the delivery; this library refuses such a short TTL."""
     with pytest.raises(ValueError, match="24 hours"):
         TransactionalOutbox("events", client=dynamodb, clock=clock, ttl=ttl)
 
 
 def test_an_undelivered_event_does_not_expire(dynamodb: FakeDynamoDB, bus: FakeEventBridge, clock: FakeClock) -> None:
-    """Brighter's TTL starts at the write and can end before the delivery; here the stream's record ends before it."""
+    """Brighter's TTL can end before the delivery; this library's TTL ends after the stream's retention."""
     added = event("BookAdded", "a")
     emit(dynamodb, clock, added, ttl=SHORTEST_TTL)
     clock.advance(STREAM_KEEPS)

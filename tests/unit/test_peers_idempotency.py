@@ -1,4 +1,4 @@
-"""What idempotency of Powertools for AWS Lambda (3.37) gets wrong, and what happens here instead."""
+"""Faults of idempotency in Powertools for AWS Lambda (3.37), and what this library does instead."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LOST = ReadTimeoutError(endpoint_url="https://dynamodb")
 
 
 class Resending(FakeDynamoDB):
-    """Sends a request again whose answer got lost, as botocore does before its caller hears of it."""
+    """A fake that resends a request whose response was lost, as botocore does."""
 
     def update_item(self, **request: Any) -> dict[str, Any]:
         return self._again(super().update_item, request)
@@ -48,7 +48,7 @@ class Resending(FakeDynamoDB):
 
 @pytest.fixture
 def dynamodb(clock: FakeClock) -> FakeDynamoDB:
-    """A DynamoDB with the table of the calls that were made."""
+    """A fake DynamoDB with the table of idempotency records."""
     fake = Resending(clock=clock)
     fake.create_table(TableName=TABLE, **key_schema())
     return fake
@@ -60,7 +60,7 @@ def store(dynamodb: FakeDynamoDB, clock: FakeClock) -> IdempotencyStore:
 
 
 def records(dynamodb: FakeDynamoDB) -> dict[str, dict[str, Any]]:
-    """The store's records by their keys."""
+    """Return the store's records by key."""
     return {item["pk"]["S"]: item for item in dynamodb.scan(TableName=TABLE)["Items"]}
 
 
@@ -69,7 +69,7 @@ def records(dynamodb: FakeDynamoDB) -> dict[str, dict[str, Any]]:
 def test_a_slow_holder_leaves_its_successors_record_alone(
     store: IdempotencyStore, dynamodb: FakeDynamoDB, clock: FakeClock, *, is_done: bool, fails: bool
 ) -> None:
-    """Powertools completes and releases unconditionally, and a slow holder undoes its successor; here it can't."""
+    """Powertools completes and releases unconditionally; here a late holder can't change its successor's record."""
     left: dict[str, Any] = {}
 
     @idempotent(store, scope="one")
@@ -82,8 +82,8 @@ def test_a_slow_holder_leaves_its_successors_record_alone(
         if is_done:
             successor(event)
         else:
-            fingerprint = records(dynamodb)["one#1"]["fingerprint"]["S"]
-            store.records.claim(Claim("one#1", "the successor's token", fingerprint))
+            fingerprint = records(dynamodb)["call#one##1"]["fingerprint"]["S"]
+            store.records.claim(Claim("call#one##1", "the successor's token", fingerprint))
         left.update(records(dynamodb))
         if fails:
             raise ZeroDivisionError
@@ -100,7 +100,7 @@ def test_a_slow_holder_leaves_its_successors_record_alone(
 
 
 def test_nested_functions_on_one_store_keep_their_keys_apart(store: IdempotencyStore, dynamodb: FakeDynamoDB) -> None:
-    """Powertools mixes up the keys of nested functions that share a store; here each has its own record and result."""
+    """Powertools mixes up the keys of nested functions with one store; here each has its own record."""
     ran: list[str] = []
 
     @idempotent(store, scope="inner")
@@ -117,13 +117,13 @@ def test_nested_functions_on_one_store_keep_their_keys_apart(store: IdempotencyS
         assert (outer(EVENT), inner(EVENT)) == ("outer's, with inner's", "inner's")
     assert ran == ["outer", "inner"]
     assert {key: item["status"]["S"] for key, item in records(dynamodb).items()} == {
-        "outer#1": "COMPLETED",
-        "inner#1": "COMPLETED",
+        "call#outer##1": "COMPLETED",
+        "call#inner##1": "COMPLETED",
     }
 
 
 def test_each_function_on_one_store_has_its_own_configuration(store: IdempotencyStore, dynamodb: FakeDynamoDB) -> None:
-    """Powertools ignores a store's second configuration; here each function's settings hold for itself."""
+    """Powertools ignores a store's second configuration; here each function has its own settings."""
     first: list[Any] = []
     second: list[Any] = []
 
@@ -148,7 +148,7 @@ def test_each_function_on_one_store_has_its_own_configuration(store: Idempotency
     told = [by_customer(payload) for payload in (*payloads, {"order": 3}, {"order": 3})]
     assert (first, second) == (payloads, [payloads[0], {"order": 3}, {"order": 3}])
     assert told == ["served", "2 came late", "served", "served"]
-    assert set(records(dynamodb)) == {"first#1", "first#2", "second#7"}
+    assert set(records(dynamodb)) == {"call#first#=1", "call#first#=2", "call#second#=7"}
     with pytest.raises(PayloadMismatchError):
         by_order({**payloads[0], "customer": 8})
     with pytest.raises(MissingIdempotencyKeyError):
@@ -159,10 +159,10 @@ def test_each_function_on_one_store_has_its_own_configuration(store: Idempotency
 def test_a_payload_without_a_key_is_refused(
     store: IdempotencyStore, dynamodb: FakeDynamoDB, payload: dict[str, Any]
 ) -> None:
-    """Powertools only warns of a missing key and runs unprotected; here nothing runs and nothing is stored."""
+    """Powertools only warns of a missing key and runs unprotected; here the call is refused and nothing is stored."""
     ran: list[Any] = []
 
-    @idempotent(store, key="order.id")
+    @idempotent(store, scope="handle", key="order.id")
     def handle(payload: dict[str, Any]) -> None:
         ran.append(payload)
 
@@ -173,10 +173,10 @@ def test_a_payload_without_a_key_is_refused(
 
 @pytest.mark.parametrize("result", [{}, [], 0, False, "", None], ids=repr)
 def test_a_falsy_result_is_replayed_as_itself(store: IdempotencyStore, result: Any) -> None:
-    """Powertools replays `{} [] 0 False ""` as None; here a duplicate gets the value that was returned, by its type."""
+    """Powertools replays `{} [] 0 False ""` as None; here a duplicate gets the value that was returned."""
     ran: list[Event] = []
 
-    @idempotent(store)
+    @idempotent(store, scope="handle")
     def handle(event: Event) -> Any:
         ran.append(event)
         return result
@@ -187,7 +187,7 @@ def test_a_falsy_result_is_replayed_as_itself(store: IdempotencyStore, result: A
 
 
 def test_an_async_function_runs_and_completes(store: IdempotencyStore, dynamodb: FakeDynamoDB) -> None:
-    """Powertools never runs an async function and leaves its key locked; here it is awaited, completed and replayed."""
+    """Powertools never runs an async function and leaves its key locked; here it is awaited, stored and replayed."""
     ran: list[Event] = []
 
     @idempotent(store, scope="async")
@@ -197,7 +197,7 @@ def test_an_async_function_runs_and_completes(store: IdempotencyStore, dynamodb:
         return "done"
 
     assert [asyncio.run(handle(EVENT)), asyncio.run(handle(EVENT))] == ["done", "done"]
-    assert (ran, records(dynamodb)["async#1"]["status"]) == ([EVENT], {"S": "COMPLETED"})
+    assert (ran, records(dynamodb)["call#async##1"]["status"]) == ([EVENT], {"S": "COMPLETED"})
 
 
 @pytest.mark.parametrize(
@@ -211,11 +211,11 @@ def test_an_async_function_runs_and_completes(store: IdempotencyStore, dynamodb:
 def test_a_write_whose_answer_got_lost_is_known_as_ones_own(
     store: IdempotencyStore, dynamodb: FakeDynamoDB, lost: str, left: str, *, fails: bool
 ) -> None:
-    """Powertools takes its own put, whose answer got lost, for another's lock; here no lost answer is taken so."""
+    """Powertools takes its own put with a lost response for another call's lock; here the call recognises it."""
     if lost == "claim":
         dynamodb.fail_next("update_item", LOST, after_commit=True)
 
-    @idempotent(store)
+    @idempotent(store, scope="handle")
     def handle(_: Event) -> str:
         if lost == "ending":
             dynamodb.fail_next("update_item", LOST, after_commit=True)
@@ -235,7 +235,7 @@ def test_a_write_whose_answer_got_lost_is_known_as_ones_own(
 def test_a_result_over_400_kb_does_not_repeat_the_effect(
     store: IdempotencyStore, dynamodb: FakeDynamoDB, clock: FakeClock
 ) -> None:
-    """Powertools repeats an effect whose result is over 400 KB when the lock ends; here it is done, with an error."""
+    """Powertools repeats an effect whose result is over 400 KB; here the call is completed and raises ResultError."""
     ran: list[Event] = []
 
     @idempotent(store, scope="large")
@@ -247,4 +247,4 @@ def test_a_result_over_400_kb_does_not_repeat_the_effect(
         with pytest.raises(ResultError):
             handle(EVENT)
         clock.advance(PAST_THE_LEASE)
-    assert (len(ran), records(dynamodb)["large#1"]["status"]) == (1, {"S": "COMPLETED"})
+    assert (len(ran), records(dynamodb)["call#large##1"]["status"]) == (1, {"S": "COMPLETED"})

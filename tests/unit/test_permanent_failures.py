@@ -1,4 +1,4 @@
-"""Failures after which another try is of no use: stored, and raised again for each duplicate."""
+"""Permanent failures: stored, and raised again for each duplicate."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EVENT = Event("OrderPlaced", {"total": 5}, id="7")
 
 
 class CardDeclined(Exception):  # noqa: N818  # a user's name
-    """With facts, and a constructor of its own."""
+    """An exception with an attribute and its own constructor."""
 
     def __init__(self, reason: str, *, code: int) -> None:
         super().__init__(f"declined: {reason}")
@@ -35,11 +35,11 @@ class CardDeclined(Exception):  # noqa: N818  # a user's name
 
 
 class CardStolen(CardDeclined):
-    """A kind of it."""
+    """A subclass."""
 
 
 class Strict(Exception):  # noqa: N818  # a user's name
-    """One that can't be made without its constructor."""
+    """An exception that can't be created from its arguments alone."""
 
     def __new__(cls, *_: object, secret: str) -> Strict:  # noqa: ARG004
         return super().__new__(cls)
@@ -49,14 +49,14 @@ class Strict(Exception):  # noqa: N818  # a user's name
 
 
 class Mute(Exception):  # noqa: N818  # a user's name
-    """One that can't say what it is."""
+    """An exception whose `__str__` raises."""
 
     def __str__(self) -> str:
         raise ZeroDivisionError
 
 
 def same(error: Exception, *kinds: type[Exception]) -> Exception:
-    """The error, stored and read."""
+    """Return the error, stored and read."""
     return read_failure("charge#7", write_failure(error), kinds)
 
 
@@ -71,7 +71,7 @@ def store(dynamodb: FakeDynamoDB, clock: FakeClock) -> IdempotencyStore:
 
 
 class Shop:
-    """Charges, and fails as it is told."""
+    """A shop whose charges raise the given exception."""
 
     def __init__(self, failure: Exception) -> None:
         self.failure = failure
@@ -94,7 +94,7 @@ def failure_of(call: Callable[[], object]) -> Exception:
 def test_a_permanent_failure_is_raised_again_and_not_tried_again(
     store: IdempotencyStore, clock: FakeClock, *, is_async: bool
 ) -> None:
-    """The first caller gets the exception itself, each duplicate one of its type with its facts; nothing runs again."""
+    """A duplicate raises an equal exception of the same type, and the function does not run again."""
     shop = Shop(CardStolen("reported", code=51))
     charge = idempotent(store, scope="charge", permanent_errors=(CardDeclined,))(shop.charge)
 
@@ -116,7 +116,7 @@ def test_a_permanent_failure_is_raised_again_and_not_tried_again(
 
 
 def test_a_failure_that_is_not_declared_gives_the_key_back(store: IdempotencyStore) -> None:
-    """Any other exception, a base class of a permanent one too, lets the next call run."""
+    """Any other exception releases the key, even a base class of a permanent one."""
     shop = Shop(CardDeclined("limit", code=61))
     charge = idempotent(store, scope="charge", permanent_errors=(CardStolen,))(shop.charge)
     assert [failure_of(lambda: charge(EVENT)), failure_of(lambda: charge(EVENT))] == [shop.failure] * 2
@@ -124,7 +124,7 @@ def test_a_failure_that_is_not_declared_gives_the_key_back(store: IdempotencySto
 
 
 def test_a_permanent_failure_is_known_even_where_a_lost_answer_led_to_it(store: IdempotencyStore) -> None:
-    """What is declared permanent counts as an outcome, whatever it was raised from, and never as unknown."""
+    """A permanent error is a known outcome, even if it was raised from a timeout."""
 
     @idempotent(store, scope="charge", permanent_errors=(CardDeclined,), on_expired_lease="raise")
     def charge(_: Event) -> None:
@@ -135,25 +135,25 @@ def test_a_permanent_failure_is_known_even_where_a_lost_answer_led_to_it(store: 
 
 
 def test_a_failure_and_a_result_of_one_key_exclude_each_other(store: IdempotencyStore, clock: FakeClock) -> None:
-    """A late holder can't put a failure beside its successor's result, nor a result beside a failure."""
+    """A holder whose lease expired can't store a failure, and a failure can't be replaced by a result."""
     first, second = Claim("charge#7", "first", "payload"), Claim("charge#7", "second", "payload")
     store.records.claim(first, timedelta(0))
     clock.advance(MARGIN)
     store.records.claim(second)
     assert store.records.fail(first, "{}") is False
     assert store.records.fail(second, "{}") is True
-    assert store.records.fail(second, "{}") is True  # its own, again
+    assert store.records.fail(second, "{}") is True  # its own, repeated
     assert store.records.complete(second, None) is False
 
 
 def test_a_stored_failure_of_a_type_that_is_gone_still_says_that_it_failed(store: IdempotencyStore) -> None:
-    """Where the type isn't declared any more, the duplicate gets an error that names it."""
+    """If the stored type is no longer declared, a duplicate raises PermanentFailureError, which names it."""
     shop = Shop(CardDeclined("limit", code=61))
     first = failure_of(lambda: idempotent(store, scope="charge", permanent_errors=(CardDeclined,))(shop.charge)(EVENT))
     assert first is shop.failure
     error = failure_of(lambda: idempotent(store, scope="charge", permanent_errors=(CardStolen,))(shop.charge)(EVENT))
     assert isinstance(error, PermanentFailureError)
-    assert (error.key, error.kind, error.message) == ("charge#7", f"{__name__}.CardDeclined", "declined: limit")
+    assert (error.key, error.kind, error.message) == ("call#charge##7", f"{__name__}.CardDeclined", "declined: limit")
     assert shop.ran == 1
 
 
@@ -163,7 +163,7 @@ def with_attributes(error: Exception, **attributes: Any) -> Exception:
 
 
 def test_what_json_can_hold_comes_back() -> None:
-    """Arguments and attributes, notes too, come back; tuples within them as lists, as from any JSON."""
+    """Arguments, attributes and notes are restored; nested tuples become lists."""
     error = with_attributes(CardDeclined("limit", code=61), retry={"after": [1, None]}, pair=(1, 2))
     error.add_note("on a Sunday")
     again = same(error, CardDeclined)
@@ -172,14 +172,14 @@ def test_what_json_can_hold_comes_back() -> None:
 
 
 def test_an_operating_systems_error_keeps_its_number() -> None:
-    """What a type makes of its arguments when it is created is made again."""
+    """Attributes that the constructor derives from its arguments are restored."""
     again = same(FileNotFoundError(2, "no such file", "order.pdf"), OSError)
     assert isinstance(again, FileNotFoundError)
     assert (again.errno, again.strerror) == (2, "no such file")
 
 
 def test_what_json_cannot_hold_is_left_out() -> None:
-    """An attribute for itself; the arguments as a whole for the message; the type stays."""
+    """An attribute without a JSON form is omitted; if an argument has none, the message replaces all of them."""
     error = with_attributes(CardDeclined("limit", code=61), amount=Decimal(5), client=object())
     assert vars(same(error, CardDeclined)) == {"code": 61}
     again = same(CardDeclined.__new__(CardDeclined, "limit", Decimal(5)), CardDeclined)
@@ -187,13 +187,13 @@ def test_what_json_cannot_hold_is_left_out() -> None:
 
 
 def test_what_is_too_large_keeps_its_type_and_the_beginning_of_its_message() -> None:
-    """A failure never gets lost because it doesn't fit into an item."""
+    """A failure too large for an item keeps its type and the beginning of its message."""
     again = same(CardDeclined("x" * 500_000, code=61), CardDeclined)
     assert (type(again), again.args, vars(again)) == (CardDeclined, ("declined: " + "x" * 990,), {})
 
 
 def test_what_cannot_be_made_again_is_named() -> None:
-    """A type that wants more than its arguments, or a group, is told as a permanent failure."""
+    """An exception that can't be created again raises PermanentFailureError, which names it."""
     for error, message in (
         (Strict("a", secret="b"), "a"),
         (ExceptionGroup("g", [ValueError()]), "g (1 sub-exception)"),
@@ -204,14 +204,14 @@ def test_what_cannot_be_made_again_is_named() -> None:
 
 
 def test_an_exception_that_cannot_say_what_it_is_is_stored_all_the_same() -> None:
-    """Its own mistake doesn't make the failure pass."""
+    """An exception whose `__str__` raises is stored too."""
     assert type(same(Mute(Decimal(1)), Mute)) is Mute
 
 
 def test_a_failure_that_cannot_be_stored_does_not_hide_the_functions_error(
     store: IdempotencyStore, dynamodb: FakeDynamoDB, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The function's own exception is raised; the key stays held, for it did not fail so that it could run again."""
+    """If the failure can't be stored, the function's exception is raised and the key stays claimed."""
 
     @idempotent(store, scope="charge", permanent_errors=(CardDeclined,), on_expired_lease="raise")
     def charge(_: Event) -> None:
@@ -225,7 +225,7 @@ def test_a_failure_that_cannot_be_stored_does_not_hide_the_functions_error(
 
 
 def test_a_late_failure_is_logged(store: IdempotencyStore, clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
-    """A call that fails for good after another took its key changes nothing, and its exception is raised."""
+    """A permanent failure after another call took the key is logged and not stored; the exception is raised."""
 
     @idempotent(store, scope="charge", permanent_errors=(CardDeclined,))
     def charge(event: Event) -> None:

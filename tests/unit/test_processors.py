@@ -1,4 +1,4 @@
-"""The relay and the change processor: what becomes an event, and what Lambda is told to deliver again."""
+"""OutboxRelay and ChangeProcessor: which records become events, and which are reported to Lambda as failed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def failed_from(sequence_number: str) -> dict[str, Any]:
 
 
 def insertion(image: dict[str, Any], sequence_number: str, *key: str) -> dict[str, Any]:
-    """A record as Lambda delivers it for an item that was put."""
+    """Return the record that Lambda delivers for an inserted item."""
     change = {
         "ApproximateCreationDateTime": NOON.timestamp(),
         "Keys": {name: image[name] for name in key},
@@ -51,7 +51,7 @@ def insertion(image: dict[str, Any], sequence_number: str, *key: str) -> dict[st
 
 
 def outbox_record(event_type: str, sequence_number: str, aggregate: str | None = None, **damage: Any) -> dict[str, Any]:
-    """The insertion of an outbox item; `damage` replaces attributes of it."""
+    """Return the insertion of an outbox item; `damage` replaces some of its attributes."""
     event = Event(
         event_type,
         {},
@@ -65,7 +65,7 @@ def outbox_record(event_type: str, sequence_number: str, aggregate: str | None =
 
 
 def book_record(name: str, sequence_number: str) -> dict[str, Any]:
-    """The insertion of a book."""
+    """Return the insertion of a book."""
     return insertion({"name": {"S": name}}, sequence_number, "name")
 
 
@@ -80,7 +80,7 @@ def processor_to(bus: StubBus, changes: Callable[[StreamRecord], Any]) -> Change
 
 
 def test_only_the_insertion_of_an_outbox_item_is_an_event(load_event: Callable[[str], dict[str, Any]]) -> None:
-    """Of an INSERT, a MODIFY, a REMOVE and a removal by TTL, the relay publishes the INSERT, once."""
+    """Of an INSERT, a MODIFY, a REMOVE and a TTL deletion, the relay publishes only the INSERT."""
     bus = StubBus()
     assert relay_to(bus)(load_event("stream_of_events_table"), None) == ALL_WELL
     ((entry,),) = bus.calls
@@ -89,7 +89,7 @@ def test_only_the_insertion_of_an_outbox_item_is_an_event(load_event: Callable[[
 
 
 def test_an_entity_in_the_same_table_is_no_event() -> None:
-    """An inserted item without an outbox format passes unpublished."""
+    """An inserted item without an outbox format is not published."""
     bus = StubBus()
     assert relay_to(bus)({"Records": [book_record("Team Topologies", "1")]}) == ALL_WELL
     assert bus.calls == []
@@ -106,7 +106,7 @@ def test_an_entity_in_the_same_table_is_no_event() -> None:
     ],
 )
 def test_an_outbox_item_that_cannot_be_read_fails_and_is_not_skipped(damage: dict[str, Any]) -> None:
-    """An unknown format or a broken item is reported to Lambda, while the events of other aggregates go out."""
+    """An unreadable outbox item is reported to Lambda; events of other aggregates are published."""
     bus = StubBus()
     records = [outbox_record("A", "1", "a"), outbox_record("B", "2", "b", **damage), outbox_record("C", "3", "c")]
     assert relay_to(bus)({"Records": records}) == failed_from("2")
@@ -114,7 +114,7 @@ def test_an_outbox_item_that_cannot_be_read_fails_and_is_not_skipped(damage: dic
 
 
 def test_what_is_wrong_with_an_outbox_item_is_logged_whole(caplog: pytest.LogCaptureFixture) -> None:
-    """The log names the record by index and sequence number, and the part of the item that can't be read."""
+    """The log has the record's index, its sequence number and the path of the unreadable attribute."""
     records = [outbox_record("A", "1"), outbox_record("B", "2", outboxFormat={"N": "2"})]
     relay_to(StubBus())({"Records": records})
     assert "record 1: dynamodb.NewImage.outboxFormat.N: outbox format '2' is unknown" in caplog.text
@@ -123,7 +123,7 @@ def test_what_is_wrong_with_an_outbox_item_is_logged_whole(caplog: pytest.LogCap
 
 @pytest.mark.parametrize("damage", [{"outboxFormat": {"N": "2"}}, {"eventData": {"S": "[]"}}])
 def test_no_event_overtakes_an_unreadable_one_of_its_aggregate(damage: dict[str, Any]) -> None:
-    """What follows an outbox item that can't be read is held back where it is of the same aggregate."""
+    """An event after an unreadable item of the same aggregate is held back."""
     bus = StubBus()
     records = [outbox_record("A", "1", "a", **damage), outbox_record("B", "2", "a"), outbox_record("C", "3", "c")]
     assert relay_to(bus)({"Records": records}) == failed_from("1")
@@ -131,7 +131,7 @@ def test_no_event_overtakes_an_unreadable_one_of_its_aggregate(damage: dict[str,
 
 
 def test_no_event_overtakes_a_refused_one_of_its_aggregate() -> None:
-    """What follows an event that the bus refused is held back where it is of the same aggregate."""
+    """An event after a rejected event of the same aggregate is held back."""
     bus = StubBus({"A": "InternalFailure"})
     records = [outbox_record(name, number, key) for name, number, key in (("A", "1", "a"), ("B", "2", "a"))]
     assert relay_to(bus)({"Records": [*records, outbox_record("C", "3", "c")]}) == failed_from("1")
@@ -140,7 +140,7 @@ def test_no_event_overtakes_a_refused_one_of_its_aggregate() -> None:
 
 @pytest.mark.parametrize("last_too", [False, True])
 def test_the_lowest_failed_sequence_number_is_reported_as_a_number(*, last_too: bool) -> None:
-    """A shorter sequence number is lower than a longer one, whatever their digits; only the lowest is reported."""
+    """Only the lowest failed sequence number is reported; sequence numbers are compared as numbers."""
     shorter, longer = "9" * 21, "1" + "0" * 21
     bus = StubBus({"A": "InternalFailure"} | ({"B": "InternalFailure"} if last_too else {}))
     records = [outbox_record("B", longer), outbox_record("A", shorter), outbox_record("C", "1" + longer)]
@@ -148,19 +148,62 @@ def test_the_lowest_failed_sequence_number_is_reported_as_a_number(*, last_too: 
 
 
 def test_a_record_that_is_none_is_reported() -> None:
-    """A malformed record whose sequence number can be read fails by it, and the others go out."""
+    """A malformed record with a readable sequence number is reported, and the others are published."""
     bus = StubBus()
-    broken = outbox_record("A", "1")
-    del broken["eventID"]
+    broken = outbox_record("A", "1") | {"eventID": 1}
     assert relay_to(bus)({"Records": [broken, outbox_record("B", "2")]}) == failed_from("1")
     assert bus.sent == ["B"]
 
 
+LAMBDAS = {
+    "eventVersion": "1.1",
+    "eventSource": "aws:dynamodb",
+    "awsRegion": "eu-west-1",
+    "eventSourceARN": "arn:aws:dynamodb:eu-west-1:123456789012:table/events/stream/2026-11-23T00:00:00.000",
+}
+
+
+@pytest.mark.parametrize("as_pipe", [False, True])
+@pytest.mark.parametrize("value", ["absent", None])
+@pytest.mark.parametrize(
+    "part",
+    [
+        *("eventID", *LAMBDAS, "dynamodb.ApproximateCreationDateTime", "dynamodb.Keys", "dynamodb.SequenceNumber"),
+        *("dynamodb.SizeBytes", "dynamodb.StreamViewType"),
+    ],
+)
+def test_a_record_without_what_is_not_needed_is_published(part: str, value: object, *, as_pipe: bool) -> None:
+    """aws-lambda-rust-runtime#889, localstack#2780: a record without an optional member is published like any other."""
+    bus = StubBus()
+    record = outbox_record("A", "1", "a") | LAMBDAS
+    record["dynamodb"] |= {"SizeBytes": 1, "StreamViewType": "NEW_IMAGE"}
+    holder: dict[str, Any] = record["dynamodb"] if "." in part else record
+    name = part.rpartition(".")[2]
+    holder[name] = value
+    if value == "absent":
+        del holder[name]
+    records = [record, outbox_record("B", "2", "a")]
+    assert relay_to(bus)(records if as_pipe else {"Records": records}) == ALL_WELL
+    assert bus.sent == ["A", "B"]
+
+
+@pytest.mark.parametrize("part", ["ApproximateCreationDateTime", "Keys"])
+def test_a_change_without_a_time_makes_events(part: str) -> None:
+    """A ChangeProcessor maps a record without a time or keys; its event has the time of the mapping."""
+    bus = StubBus()
+    record = book_record("a", "1")
+    del record["dynamodb"][part]
+    process = processor_to(bus, lambda change: Event("A", {"name": (change.new_image or {})["name"]}))
+    assert process({"Records": [record]}) == process({"Records": [record]}) == ALL_WELL
+    first, second = (json.loads(entry["Detail"]) for (entry,) in bus.calls)
+    assert first["metadata"]["id"] == second["metadata"]["id"]
+
+
 def test_no_event_overtakes_a_record_that_cannot_be_decoded() -> None:
-    """What follows a malformed record is held back: its aggregate's events, or all where even that can't be told."""
+    """Events after a malformed record of their aggregate are held back, or all if the aggregate is unknown."""
     bus = StubBus()
     broken = outbox_record("A", "1", "a")
-    del broken["dynamodb"]["ApproximateCreationDateTime"]
+    broken["dynamodb"]["ApproximateCreationDateTime"] = "noon"
     rest = [outbox_record("B", "2", "a"), outbox_record("C", "3", "c")]
     assert relay_to(bus)({"Records": [broken, *rest]}) == failed_from("1")
     assert bus.sent == ["C"]
@@ -171,13 +214,13 @@ def test_no_event_overtakes_a_record_that_cannot_be_decoded() -> None:
 
 @pytest.mark.parametrize("record", [{"dynamodb": {}}, "no record"])
 def test_a_failed_record_without_a_sequence_number_fails_the_batch(record: Any) -> None:
-    """What Lambda can't be told by number is raised, so that the whole batch comes again."""
+    """A malformed record without a sequence number makes the whole batch fail."""
     with pytest.raises(DecodeError):
         relay_to(StubBus())({"Records": [record]})
 
 
 def test_a_failed_event_without_a_sequence_number_fails_the_batch() -> None:
-    """An event that was refused, of a record without a sequence number, is raised too."""
+    """A rejected event whose record has no sequence number makes the whole batch fail."""
     record = outbox_record("A", "1")
     del record["dynamodb"]["SequenceNumber"]
     with pytest.raises(DecodeError):
@@ -186,13 +229,13 @@ def test_a_failed_event_without_a_sequence_number_fails_the_batch() -> None:
 
 @pytest.mark.parametrize("payload", [{}, "text", {"Records": None}])
 def test_what_is_no_batch_is_refused(payload: Any) -> None:
-    """A payload without records is a DecodeError, and not a batch that went well."""
+    """A payload without records raises DecodeError."""
     with pytest.raises(DecodeError):
         relay_to(StubBus())(payload)
 
 
 def test_a_batch_with_insert_and_remove_publishes_both(load_event: Callable[[str], dict[str, Any]]) -> None:
-    """In CDC mode a batch of an INSERT and a REMOVE becomes two events: neither is dropped."""
+    """In CDC mode a batch with an INSERT and a REMOVE publishes both events."""
 
     def to_events(record: StreamRecord) -> Event | None:
         kinds = {"INSERT": "BookAdded", "REMOVE": "BookRemoved"}
@@ -204,7 +247,7 @@ def test_a_batch_with_insert_and_remove_publishes_both(load_event: Callable[[str
 
 
 def test_removals_by_ttl_reach_the_mapper_marked(load_event: Callable[[str], dict[str, Any]]) -> None:
-    """The mapper sees every change, and knows TTL's removals from others."""
+    """`to_events` gets each change, and TTL deletions are marked."""
     seen: list[tuple[str, bool]] = []
     bus = StubBus()
     processor = processor_to(bus, lambda record: seen.append((record.event_name, record.is_ttl_delete)))
@@ -225,7 +268,7 @@ def test_removals_by_ttl_reach_the_mapper_marked(load_event: Callable[[str], dic
     ],
 )
 def test_a_change_maps_to_nothing_one_or_many(mapped: Any, types: list[str]) -> None:
-    """The mapper's None, event, model or iterable of them is published as it stands."""
+    """`to_events` may return None, an event, a DomainEvent or an iterable of events."""
     bus = StubBus()
     batch = {"Records": [book_record("Team Topologies", "1")]}
     assert processor_to(bus, lambda _: mapped)(batch) == ALL_WELL
@@ -233,7 +276,7 @@ def test_a_change_maps_to_nothing_one_or_many(mapped: Any, types: list[str]) -> 
 
 
 def test_an_exception_of_the_mapper_fails_its_record_only(caplog: pytest.LogCaptureFixture) -> None:
-    """A mapper that raises fails its record and, of the rest, what follows on the same item; it is logged."""
+    """If `to_events` raises, its record fails, later records of that item are held back, and the error is logged."""
     mapped: list[str] = []
 
     def to_events(record: StreamRecord) -> Event:
@@ -250,7 +293,7 @@ def test_an_exception_of_the_mapper_fails_its_record_only(caplog: pytest.LogCapt
 
 
 def test_events_of_one_item_keep_their_order() -> None:
-    """Without an aggregate, the item is what events keep their order by."""
+    """Events without an aggregate are ordered by the item of their record."""
     bus = StubBus({"E1": "InternalFailure"})
     processor = processor_to(bus, lambda record: Event(f"E{record.sequence_number}", {}))
     records = [book_record(name, number) for name, number in (("a", "1"), ("a", "2"), ("b", "3"))]
@@ -259,12 +302,12 @@ def test_events_of_one_item_keep_their_order() -> None:
 
 
 def published(bus: StubBus) -> list[tuple[str, datetime]]:
-    """Id and time of what was sent."""
+    """Return id and time of each sent event."""
     return [(json.loads(entry["Detail"])["metadata"]["id"], entry["Time"]) for call in bus.calls for entry in call]
 
 
 def test_a_redelivered_change_makes_the_same_events(load_event: Callable[[str], dict[str, Any]]) -> None:
-    """Ids derive from the table, the change and the position, and the time is the change's."""
+    """Event ids are derived from table, change and position, and the time is that of the change."""
 
     def to_events(record: StreamRecord) -> list[Event]:
         return [Event("First", record.keys), Event("Second", record.keys)]
@@ -283,7 +326,7 @@ def test_a_redelivered_change_makes_the_same_events(load_event: Callable[[str], 
 
 
 def test_the_mappers_own_id_and_time_are_kept() -> None:
-    """What the mapper sets is not derived."""
+    """An id and a time that `to_events` sets are kept."""
     bus = StubBus()
     earlier = datetime(2019, 9, 17, tzinfo=UTC)
     processor_to(bus, lambda _: Event("A", {}, id="own", time=earlier))({"Records": [book_record("a", "1")]})

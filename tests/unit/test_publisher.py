@@ -1,4 +1,4 @@
-"""The publisher: the entries that it sends, and the outcome of each event."""
+"""EventBridgePublisher: the entries that it sends, and the outcome of each event."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class BookAdded(DomainEvent):
 
 
 def numbered(count: int) -> list[Event]:
-    """Events whose types are E0, E1, …"""
+    """Return events with the types E0, E1, …"""
     return [Event(f"E{number}", {"number": number}, id=str(number)) for number in range(count)]
 
 
 def publisher_to(bus: StubBus, **options: Any) -> EventBridgePublisher:
-    """A publisher that sends nothing again, unless it is told to."""
+    """Return a publisher that makes one attempt by default."""
     defaults: dict[str, Any] = {"source": "OutboxDemo.Books", "retry": Retry(attempts=1), "clock": FakeClock()}
     return EventBridgePublisher("books", client=bus, **(defaults | options))
 
@@ -38,7 +38,7 @@ def outcomes(failed: Any) -> list[tuple[int, str, bool]]:
 
 
 def test_an_event_is_sent_as_an_envelope() -> None:
-    """An entry names the bus, source, type and time, and its detail holds metadata and data."""
+    """An entry has the bus, source, type and time, and its detail has metadata and data."""
     bus = StubBus()
     publisher_to(bus).publish([Event("BookAdded", {"year": 2019}, id="1", time=NOON)])
     ((entry,),) = bus.calls
@@ -52,13 +52,13 @@ def test_an_event_is_sent_as_an_envelope() -> None:
     [("data", {"year": 2019}), ("cloudevents", {"specversion": "1.0", "source": "OutboxDemo.Books"})],
 )
 def test_the_detail_has_the_form_that_was_chosen(form: Any, expected: dict[str, Any]) -> None:
-    """The bare data, or a CloudEvents object with the publisher's source."""
+    """`detail` selects the bare data or a CloudEvents object with the publisher's source."""
     detail = json.loads(publisher_to(StubBus(), detail=form)._entry(Event("BookAdded", {"year": 2019}), None)["Detail"])
     assert expected.items() <= detail.items()
 
 
 def test_events_go_out_in_order_in_calls_of_ten() -> None:
-    """Each event is sent once, in the input's order, at most ten a call, and its position and bus id come back."""
+    """Events are sent once, in order, at most ten per call; the result has each one's position and bus id."""
     bus = StubBus()
     events = numbered(21)
     result = publisher_to(bus).publish(iter(events))
@@ -70,14 +70,14 @@ def test_events_go_out_in_order_in_calls_of_ten() -> None:
 
 
 def test_nothing_to_publish_is_no_call() -> None:
-    """No events make no request."""
+    """Publishing no events sends no request."""
     bus = StubBus()
     assert publisher_to(bus).publish([]).published == ()
     assert bus.calls == []
 
 
 def test_an_event_that_the_bus_refuses_does_not_fail_the_others() -> None:
-    """FailedEntryCount is heeded: each refused event is told by its position and code, and whether a retry may help."""
+    """A rejected entry fails only its own event, with position, code and whether it is retryable."""
     bus = StubBus({"E1": "MalformedDetail", "E11": "InternalFailure"})
     with pytest.raises(PublishError) as caught:
         publisher_to(bus).publish(numbered(13))
@@ -89,7 +89,7 @@ def test_an_event_that_the_bus_refuses_does_not_fail_the_others() -> None:
 
 
 def test_a_failure_is_returned_where_that_was_asked_for() -> None:
-    """With on_failure='return' the same result comes back instead of an error."""
+    """With `on_failure="return"` the result is returned and no error is raised."""
     result = publisher_to(StubBus({"E0": "InternalFailure"})).publish(numbered(2), on_failure="return")
     assert outcomes(result.failed) == [(0, "InternalFailure", True)]
     assert [each.position for each in result.published] == [1]
@@ -103,14 +103,14 @@ def test_a_failure_is_returned_where_that_was_asked_for() -> None:
     ],
 )
 def test_a_call_that_fails_fails_its_events(error: Exception, code: str) -> None:
-    """A whole call's failure is that of each of its events, and of no others."""
+    """A failed call fails each of its events and no others."""
     result = publisher_to(StubBus(failing_call=1, error=lambda: error)).publish(numbered(25), on_failure="return")
     assert outcomes(result.failed) == [(position, code, True) for position in range(10, 20)]
     assert [each.position for each in result.published] == [*range(10), *range(20, 25)]
 
 
 def test_a_caller_that_is_refused_stops_calling() -> None:
-    """Where every further call would fail too, the rest is not attempted, and what went before stays published."""
+    """If the caller itself is refused, the remaining events are not attempted; earlier ones stay published."""
     bus = StubBus(failing_call=1, error=lambda: client_error("AccessDeniedException"))
     result = publisher_to(bus).publish(numbered(25), on_failure="return")
     assert len(bus.calls) == 2
@@ -120,7 +120,7 @@ def test_a_caller_that_is_refused_stops_calling() -> None:
 
 
 def test_a_request_that_is_refused_for_one_entry_is_taken_apart() -> None:
-    """When a call of several is invalid, each of its events goes out again in a call of its own."""
+    """If a call with several entries is invalid, each of its events is sent again in its own call."""
     bus = StubBus(failing_call=0, error=lambda: client_error("ValidationException"))
     result = publisher_to(bus).publish(numbered(3))
     assert bus.types == [["E0", "E1", "E2"], ["E0"], ["E1"], ["E2"]]
@@ -128,7 +128,7 @@ def test_a_request_that_is_refused_for_one_entry_is_taken_apart() -> None:
 
 
 def test_only_what_failed_is_sent_again() -> None:
-    """An entry that failed for a passing reason goes out again after a wait, and the result tells of one event each."""
+    """Only a retryable failed entry is sent again, after a wait; the result has each event once."""
     clock = FakeClock()
     bus = StubBus({"E1": "InternalFailure"}, recovers_after=2)
     result = publisher_to(bus, retry=Retry(attempts=3), clock=clock).publish(numbered(3))
@@ -139,7 +139,7 @@ def test_only_what_failed_is_sent_again() -> None:
 
 @pytest.mark.parametrize(("code", "attempts"), [("InternalFailure", 3), ("MalformedDetail", 1)])
 def test_retries_come_to_an_end(code: str, attempts: int) -> None:
-    """An entry is sent once and again as often as was allowed, a final failure not at all."""
+    """A retryable entry is sent at most `attempts` times, a permanently failed one once."""
     bus = StubBus({"E0": code})
     publisher = publisher_to(bus, retry=Retry(attempts=3))
     assert len(publisher.publish(numbered(1), on_failure="return").failed) == 1
@@ -148,7 +148,7 @@ def test_retries_come_to_an_end(code: str, attempts: int) -> None:
 
 @pytest.mark.parametrize("torn", [{}, {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}])
 def test_an_answer_that_came_incomplete_is_no_success(torn: dict[str, Any]) -> None:
-    """Where results are missing, whose they are can't be told: all entries go out again, or fail as retryable."""
+    """If results are missing from a response, all its entries are sent again or fail as retryable."""
 
     class TornBus(StubBus):
         def put_events(self, **kwargs: Any) -> Any:
@@ -166,7 +166,7 @@ def test_an_answer_that_came_incomplete_is_no_success(torn: dict[str, Any]) -> N
 
 
 def test_nothing_is_sent_again_past_the_publishers_limit() -> None:
-    """With no time for retries, an entry that failed is not sent again."""
+    """With a retry timeout of zero, a failed entry is not sent again."""
     bus = StubBus({"E0": "InternalFailure"})
     publisher = publisher_to(bus, retry=Retry(attempts=4, timeout=timedelta(0)))
     result = publisher.publish(numbered(1), on_failure="return")
@@ -174,7 +174,7 @@ def test_nothing_is_sent_again_past_the_publishers_limit() -> None:
 
 
 def test_followers_wait_for_a_retry() -> None:
-    """An event that is sent again goes out before those behind it under its order key."""
+    """A retried event is sent before the later events with its order key."""
     bus = StubBus({"E0": "InternalFailure"}, recovers_after=1)
     publisher = publisher_to(bus, retry=Retry(attempts=2))
     assert publisher.publish_by_key(numbered(2), ["a", "a"]).failed == ()
@@ -186,7 +186,7 @@ def test_followers_wait_for_a_retry() -> None:
     ["AccessDeniedException", "ExpiredTokenException", "ResourceNotFoundException", "UnrecognizedClientException"],
 )
 def test_what_refuses_the_caller_is_told_by_its_code_and_once(code: str) -> None:
-    """The event that was attempted keeps the call's own code, the others were not attempted, and nobody waits."""
+    """If the caller is refused, the attempted events get the call's code, the others NotAttempted, without a wait."""
     clock = FakeClock()
     bus = StubBus(failing_call=0, error=lambda: client_error(code))
     publisher = EventBridgePublisher("books", source="Books", client=bus, retry=Retry(attempts=4), clock=clock)
@@ -196,7 +196,7 @@ def test_what_refuses_the_caller_is_told_by_its_code_and_once(code: str) -> None
 
 
 def test_a_failed_call_without_time_for_another_ends_it() -> None:
-    """Where a whole call fails and there is no time to send again, the rest is left for the next delivery."""
+    """If a whole call fails and there is no time to resend, the remaining events are not attempted."""
     bus = StubBus(failing_call=0)
     result = publisher_to(bus, retry=Retry(attempts=4, timeout=timedelta(0))).publish(numbered(11), on_failure="return")
     assert [failure.code for failure in result.failed] == ["ThrottlingException"] * 10 + ["NotAttempted"]
@@ -204,7 +204,7 @@ def test_a_failed_call_without_time_for_another_ends_it() -> None:
 
 
 def test_the_wait_begins_anew_after_a_call_that_went_well() -> None:
-    """Only failures in a row make the wait longer."""
+    """Waits grow only with consecutive failures; a successful call resets them."""
 
     class Flaky(StubBus):
         def put_events(self, **kwargs: Any) -> Any:
@@ -220,7 +220,7 @@ def test_the_wait_begins_anew_after_a_call_that_went_well() -> None:
 
 
 def test_an_entry_that_is_refused_alone_is_not_sent_again() -> None:
-    """A request that is invalid with one entry stays so."""
+    """A request that is invalid with a single entry is not retried."""
     bus = StubBus(failing_call=0, error=lambda: client_error("ValidationException"))
     publisher = EventBridgePublisher("books", source="Books", client=bus)
     (failure,) = publisher.publish(numbered(1), on_failure="return").failed
@@ -228,7 +228,7 @@ def test_an_entry_that_is_refused_alone_is_not_sent_again() -> None:
 
 
 def test_time_is_left_to_answer() -> None:
-    """Into the last second of Lambda's time nothing is sent, and nothing again; before it, both are."""
+    """In the last second of Lambda's time nothing is sent or retried."""
 
     class Context:
         def __init__(self, milliseconds: int) -> None:
@@ -245,7 +245,7 @@ def test_time_is_left_to_answer() -> None:
 
 
 def test_what_there_is_no_time_for_is_not_attempted() -> None:
-    """When Lambda's time is nearly over the rest is left for the next delivery, and the answer can still be given."""
+    """Events are not attempted when Lambda's time is nearly up, so that the function can return."""
     clock = FakeClock()
 
     class SlowBus(StubBus):
@@ -265,13 +265,13 @@ def test_what_there_is_no_time_for_is_not_attempted() -> None:
 
 
 def test_a_bug_in_the_client_is_not_swallowed() -> None:
-    """An exception that is not botocore's is raised as it is."""
+    """An exception that is not botocore's is raised unchanged."""
     with pytest.raises(ZeroDivisionError):
         publisher_to(StubBus(failing_call=0, error=ZeroDivisionError)).publish(numbered(1))
 
 
 def test_no_event_overtakes_a_failed_one_with_its_order_key() -> None:
-    """Followers of a failed event are held back; other keys, and events without one, go on."""
+    """Later events of a failed event's order key are held back; other events are published."""
     bus = StubBus({"E0": "InternalFailure"})
     result = publisher_to(bus).publish_by_key(numbered(6), ["a", "b", "a", "b", None, "a"])
     assert bus.types == [["E0", "E1", "E4"], ["E3"]]
@@ -280,14 +280,14 @@ def test_no_event_overtakes_a_failed_one_with_its_order_key() -> None:
 
 
 def test_a_call_holds_one_event_of_an_order_key() -> None:
-    """Events of one key go out one call after the other, since the bus may fail the first and take the second."""
+    """A call has at most one event per order key, because the bus could reject the first and accept the second."""
     bus = StubBus()
     publisher_to(bus).publish_by_key(numbered(3), ["a", "a", "a"])
     assert bus.types == [["E0"], ["E1"], ["E2"]]
 
 
 def test_an_event_that_no_call_takes_is_final() -> None:
-    """An entry of 1 MB is not sent; its followers are held back and the others go out."""
+    """An entry of 1 MB fails permanently; later events of its order key are held back."""
     bus = StubBus()
     large = Event("Large", {"text": "x" * MAX_REQUEST_BYTES})
     result = publisher_to(bus).publish_by_key([large, *numbered(2)], ["a", "a", "b"])
@@ -296,7 +296,7 @@ def test_an_event_that_no_call_takes_is_final() -> None:
 
 
 def test_a_call_stays_below_one_megabyte() -> None:
-    """Events that don't fit into one call together are sent in several."""
+    """Events that together exceed the size limit of a call are sent in several calls."""
     bus = StubBus()
     half = "x" * (MAX_REQUEST_BYTES // 2)
     publisher_to(bus).publish([Event(name, {"text": half}) for name in ("A", "B", "C")])
@@ -304,7 +304,7 @@ def test_a_call_stays_below_one_megabyte() -> None:
 
 
 def test_an_events_own_source_goes_before_the_publishers() -> None:
-    """The publisher's source is for events that name none; a model is published like an event."""
+    """An event's own source overrides the publisher's; a DomainEvent is published like an event."""
     bus = StubBus()
     publisher_to(bus).publish([Event("A", {}, source="Import"), BookAdded(name="Team Topologies")])
     assert [entry["Source"] for entry in bus.calls[0]] == ["Import", "OutboxDemo.Books"]
@@ -312,7 +312,7 @@ def test_an_events_own_source_goes_before_the_publishers() -> None:
 
 
 def test_an_event_without_a_source_sends_nothing() -> None:
-    """Where neither the event nor the publisher names a source, none of the events goes out."""
+    """If neither an event nor the publisher has a source, no event is sent."""
     bus = StubBus()
     with pytest.raises(InvalidEventError, match=r"^event source: "):
         publisher_to(bus, source=None).publish([Event("A", {}, source="Import"), Event("B", {})])
@@ -328,7 +328,7 @@ def test_an_event_without_a_source_sends_nothing() -> None:
     ],
 )
 def test_a_setting_that_cannot_work_is_refused(arguments: dict[str, Any], problem: str) -> None:
-    """A publisher needs a bus, a connection, and a form of the detail that it knows."""
+    """An empty bus, a concurrency of zero and an unknown detail form are refused."""
     with pytest.raises(ValueError, match=problem):
         EventBridgePublisher(**arguments)
 
@@ -341,6 +341,6 @@ def test_a_setting_that_cannot_work_is_refused(arguments: dict[str, Any], proble
     ],
 )
 def test_a_retry_policy_that_cannot_work_is_refused(arguments: dict[str, Any], problem: str) -> None:
-    """Each entry is sent at least once, and no timeout ends before it begins."""
+    """Zero attempts and a negative timeout are refused."""
     with pytest.raises(ValueError, match=problem):
         Retry(**arguments)

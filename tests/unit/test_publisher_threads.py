@@ -1,4 +1,4 @@
-"""Several calls of PutEvents at once: what stays as with one."""
+"""Concurrent PutEvents calls keep the guarantees of sequential ones."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_calls_at_once_keep_the_order_of_each_aggregate(seed: int) -> None:
-    """Of one aggregate, no two events are ever in calls in flight at once, and they go out in their order."""
-    chance = Random(seed)  # noqa: S311  # a seeded one
+    """Two events of an aggregate are never in flight at the same time, and they are sent in order."""
+    chance = Random(seed)  # noqa: S311  # seeded, not for cryptography
     bus = _BusyBus(chance)
     events = [
         Event("A", {"n": number}, source="Books", aggregate_type="Book", aggregate_id=str(chance.randrange(60)))
@@ -42,14 +42,14 @@ def test_calls_at_once_keep_the_order_of_each_aggregate(seed: int) -> None:
 
 
 class _StillClock(FakeClock):
-    """A clock that doesn't move, so that no retry comes too late."""
+    """A clock that does not advance, so that no retry is too late."""
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
 
 
 class _BusyBus:
-    """Fails entries by chance, and notices where two calls hold events of one aggregate at the same time."""
+    """A bus that rejects random entries and detects calls in flight with events of the same aggregate."""
 
     def __init__(self, chance: Random) -> None:
         self._chance = chance
@@ -67,7 +67,7 @@ class _BusyBus:
             self._in_flight += aggregates
             self.most_at_once = max(self.most_at_once, len(self._in_flight))
             fails = [self._chance.random() < 0.05 for _ in aggregates]
-        threading.Event().wait(0.001)  # so that others come in between
+        threading.Event().wait(0.001)  # so that other calls overlap
         with self._lock:
             for aggregate, detail, failed in zip(aggregates, details, fails, strict=True):
                 self._in_flight.remove(aggregate)
@@ -81,12 +81,12 @@ class _BusyBus:
 
 @pytest.mark.parametrize(("events", "threads"), [(39, 1), (40, 2), (160, 8), (1000, 8)])
 def test_threads_are_only_for_many_calls(events: int, threads: int) -> None:
-    """A connection costs more than a call saves, so there are at least two calls for each thread."""
+    """Each thread has at least two calls, because a connection costs more than one call saves."""
     assert thread_count(8, [100] * events) == threads
 
 
 def test_few_events_are_sent_by_the_callers_thread() -> None:
-    """Where there aren't many calls, no thread is started, however many are allowed."""
+    """Few calls are made on the caller's thread, whatever the concurrency."""
     threads = []
 
     class Bus:
@@ -100,7 +100,7 @@ def test_few_events_are_sent_by_the_callers_thread() -> None:
 
 
 def test_a_call_that_is_over_makes_room_for_the_next() -> None:
-    """While one call waits for its answer, the others go on."""
+    """While one call waits for its response, the others continue."""
     all_others_are_over = threading.Event()
     calls: list[bool] = []
 
@@ -122,7 +122,7 @@ def test_a_call_that_is_over_makes_room_for_the_next() -> None:
 
 
 def test_what_breaks_a_call_in_a_thread_breaks_the_publication() -> None:
-    """What isn't a failure of the call, as a KeyboardInterrupt, is raised, and no thread outlives it."""
+    """A BaseException such as KeyboardInterrupt is raised, and no thread is left."""
 
     class Broken:
         def put_events(self, **_: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a transaction reads with `get` is still so when it is committed, or it isn't committed."""
+"""`Transaction.get`: the commit requires that each item read is unchanged."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from dynamo_outbox import Condition, Event, Transaction, TransactionalOutbox
 from dynamo_outbox.codec.values import encode_item
 from dynamo_outbox.errors import ConditionFailedError, EncodeError, InvalidEventError, TransactionLimitError
 
-from ..doubles import fake_dynamodb, waiting_outbox
+from ..doubles import FakeClock, fake_dynamodb, waiting_outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dynamo_outbox.testing import FakeDynamoDB
 
-    from ..doubles import FakeClock
-
 KEY = {"name": "a"}
+FIRST = int(FakeClock().now().timestamp() * 1000)
+"""The version of a new item."""
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ IDS = ["put", "put of a model", "update", "delete", "check", "no action on it"]
 
 
 def others(fake: FakeDynamoDB) -> dict[str, Callable[[], object]]:
-    """What somebody else may do meanwhile."""
+    """Return what another writer may do meanwhile."""
     return {
         "deleted": lambda: fake.delete_item(TableName="books", Key=encode_item(KEY)),
         "created": lambda: write(fake, copies=7, version=1),
@@ -91,7 +91,7 @@ def test_a_commit_wants_what_was_read_to_be_so_still(
     before: dict[str, Any] | None,
     meanwhile: str,
 ) -> None:
-    """Where the item was created, changed or deleted since, nothing is written, and the refusal says it is stale."""
+    """If an item was created, changed or deleted after the read, nothing is written, and the error is stale."""
     if before is not None:
         write(fake, **before)
     with pytest.raises(ConditionFailedError) as caught, outbox.transaction() as tx:
@@ -108,7 +108,7 @@ def test_a_commit_wants_what_was_read_to_be_so_still(
 def test_what_is_as_it_was_read_is_no_hindrance(
     outbox: TransactionalOutbox, fake: FakeDynamoDB, act: Callable[[Transaction], None], before: dict[str, Any] | None
 ) -> None:
-    """An item that nobody touched, with a version, version 0, none, or not there at all, lets the commit through."""
+    """An unchanged item, with any version, with none, or missing, does not block the commit."""
     if before is not None:
         write(fake, **before)
     with outbox.transaction() as tx:
@@ -118,7 +118,7 @@ def test_what_is_as_it_was_read_is_no_hindrance(
 
 
 def test_a_condition_of_ones_own_is_not_stale(outbox: TransactionalOutbox, fake: FakeDynamoDB) -> None:
-    """A check's own condition still counts beside what was read, and its refusal is no staleness."""
+    """The caller's own condition applies in addition to the read, and its failure is not stale."""
     write(fake, version=1, lent=True)
     with pytest.raises(ConditionFailedError) as caught, outbox.transaction() as tx:
         tx.get("books", KEY, version="version")
@@ -127,7 +127,7 @@ def test_a_condition_of_ones_own_is_not_stale(outbox: TransactionalOutbox, fake:
 
 
 def test_what_is_written_after_a_read_moves_its_version_on(outbox: TransactionalOutbox, fake: FakeDynamoDB) -> None:
-    """The item gets the next version, and it is the next event's sequence; a check moves nothing on."""
+    """A write after a read increments the version, which is the next event's sequence; a check does not."""
     write(fake, version=3)
     for expected in (4, 5):
         with outbox.transaction() as tx:
@@ -142,7 +142,7 @@ def test_what_is_written_after_a_read_moves_its_version_on(outbox: Transactional
 
 
 def test_what_is_read_twice_must_be_as_it_was_first(outbox: TransactionalOutbox, fake: FakeDynamoDB) -> None:
-    """A second look at an item shows what is there now, but the commit holds on to the first."""
+    """A second read returns the current item, but the commit requires the version of the first."""
     write(fake, version=1)
     with pytest.raises(ConditionFailedError), outbox.transaction() as tx:
         tx.get("books", KEY, version="version")
@@ -152,7 +152,7 @@ def test_what_is_read_twice_must_be_as_it_was_first(outbox: TransactionalOutbox,
 
 
 def test_a_function_that_read_what_changed_runs_again(outbox: TransactionalOutbox, fake: FakeDynamoDB) -> None:
-    """A transactional function reads anew after a refusal for what it read, be it that an item came into being."""
+    """A transactional function runs again if an item that it read was changed or created."""
     seen: list[Any] = []
 
     @outbox.transactional()
@@ -165,11 +165,11 @@ def test_a_function_that_read_what_changed_runs_again(outbox: TransactionalOutbo
 
     lend()
     assert seen == [None, 2]
-    assert book(fake) == encode_item(KEY | {"copies": 2, "lent": True, "version": 1})
+    assert book(fake) == encode_item(KEY | {"copies": 2, "lent": True, "version": FIRST + 50})  # after a wait of 50 ms
 
 
 def test_an_action_that_is_refused_leaves_the_read_guarded(outbox: TransactionalOutbox, fake: FakeDynamoDB) -> None:
-    """Where the caller goes on after an action that can't be written, the commit still checks what was read."""
+    """After an invalid action, the commit still checks the items read."""
     write(fake, version=1)
     with pytest.raises(ConditionFailedError), outbox.transaction() as tx:
         tx.get("books", KEY, version="version")
@@ -180,7 +180,7 @@ def test_an_action_that_is_refused_leaves_the_read_guarded(outbox: Transactional
 
 
 def test_an_event_that_is_refused_takes_no_sequence(outbox: TransactionalOutbox, fake: FakeDynamoDB) -> None:
-    """Where the caller emits another event instead of one that can't be sent, that one gets the new version."""
+    """A refused event does not use up the version; the next event gets it as its sequence."""
     write(fake, version=1)
     with outbox.transaction() as tx:
         tx.get("books", KEY, version="version")
@@ -193,28 +193,28 @@ def test_an_event_that_is_refused_takes_no_sequence(outbox: TransactionalOutbox,
 
 @pytest.mark.parametrize("version", ["one", True, None, Decimal("1.5")], ids=repr)
 def test_what_is_no_version_is_refused(outbox: TransactionalOutbox, fake: FakeDynamoDB, version: object) -> None:
-    """An attribute that holds no whole number can't be what the commit depends on: the error names table and key."""
+    """A version attribute that is not a whole number is refused; the error names table and key."""
     write(fake, version=version)
     with pytest.raises(ValueError, match=r"books \{'name': 'a'\}: version holds"), outbox.transaction() as tx:
         tx.get("books", KEY, version="version")
 
 
 def test_another_version_attribute_than_was_read_by_is_refused(outbox: TransactionalOutbox) -> None:
-    """An action can't lock an item by another attribute than the one that it was read by."""
+    """An action can't lock an item by a version attribute other than the one used to read it."""
     with pytest.raises(ValueError, match="by 'version'"), outbox.transaction() as tx:
         tx.get("books", KEY, version="version")
         tx.update("books", KEY, set={"copies": 1}, version="revision")
 
 
 def test_an_action_before_the_read_is_not_taken_for_one_behind_it(outbox: TransactionalOutbox) -> None:
-    """What was written blindly before it was read can't depend on the read: neither is sent."""
+    """A write before the read of the same item is refused, and nothing is sent."""
     with pytest.raises(TransactionLimitError, match="same item"), outbox.transaction() as tx:
         tx.put("books", KEY | {"copies": 1})
         tx.get("books", KEY, version="version")
 
 
 def test_a_transaction_that_has_ended_reads_nothing(outbox: TransactionalOutbox, fake: FakeDynamoDB) -> None:
-    """After its end nothing would check what was read, so reading is refused, as writing is."""
+    """After the transaction's end, `get` is refused."""
     with outbox.transaction() as tx:
         pass
     fake.calls.clear()
@@ -224,7 +224,7 @@ def test_a_transaction_that_has_ended_reads_nothing(outbox: TransactionalOutbox,
 
 
 def test_a_block_inside_the_block_is_refused(outbox: TransactionalOutbox, fake: FakeDynamoDB) -> None:
-    """A function that opens its transaction again would commit all of it twice: it is refused, and commits nothing."""
+    """Entering a transaction a second time is refused, and nothing is committed."""
 
     @outbox.transactional()
     def lend(tx: Transaction) -> None:

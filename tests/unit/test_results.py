@@ -1,4 +1,4 @@
-"""Results of idempotent functions: stored, and given again as they were."""
+"""Results of idempotent functions: storing them and replaying them unchanged."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ SHELF = Shelf(number=7, width=Decimal("1.10"))
     ],
 )
 def test_a_result_comes_back_by_its_annotation(store: IdempotencyStore, annotation: Any, result: object) -> None:
-    """A duplicate gets an equal result of the same type, and a Decimal with its digits."""
+    """A duplicate returns an equal result of the same type, as annotated."""
     call = idempotent(store, scope="a")(returning(annotation, result))
     first, second = call(EVENT), call(EVENT)
     assert second == first == result
@@ -85,12 +85,12 @@ def test_a_result_comes_back_by_its_annotation(store: IdempotencyStore, annotati
 
 @pytest.mark.parametrize(
     ("annotation", "result"),
-    [(Any, Decimal(1)), (int, Decimal("1.5")), (Shelf, {"width": Decimal(1)}), (str, b"\xff")],
+    [(Any, {1}), (int, frozenset("a")), (Shelf, {"width": object()}), (str, bytearray(b"\xff"))],
 )
 def test_a_result_that_does_not_fit_is_not_lost_in_silence(
     store: IdempotencyStore, annotation: Any, result: object
 ) -> None:
-    """What neither JSON nor the annotation can hold is a ResultError, to the first caller and to each duplicate."""
+    """A result that fits neither JSON nor the annotation raises ResultError, for the first call and for duplicates."""
     call = idempotent(store, scope="a")(returning(annotation, result))
     for _ in range(2):
         with pytest.raises(ResultError):
@@ -103,13 +103,13 @@ class Answer(TypedDict):
 
 @pytest.mark.parametrize("annotation", ["FakeDynamoDB | Nowhere", "os.nowhere", Answer, dict[str, str], Shelf])
 def test_an_annotation_that_does_not_fit_does_no_harm(store: IdempotencyStore, annotation: Any) -> None:
-    """Where the annotation can't be resolved or doesn't fit, a result that is JSON is stored as JSON."""
+    """If the annotation can't be resolved or does not fit, a JSON result is stored as JSON."""
     call = idempotent(store, scope="a")(returning(annotation, {"a": 1}))
     assert call(EVENT) == call(EVENT) == {"a": 1}
 
 
 def test_the_tables_own_names_are_used(dynamodb: FakeDynamoDB, create_table: Callable[..., None]) -> None:
-    """In a table of the user's, with a sort key and entities beside it, a record has the names that were given."""
+    """A record has the configured attribute names and prefix, so it can share a table with entities."""
     create_table("shared", "PK", "SK")
     store = IdempotencyStore(
         "shared",
@@ -120,16 +120,16 @@ def test_the_tables_own_names_are_used(dynamodb: FakeDynamoDB, create_table: Cal
     call = idempotent(store, scope="a")(returning(int, 1))
     assert call(EVENT) == call(EVENT) == 1
     (record,) = dynamodb.scan(TableName="shared")["Items"]
-    assert (record["PK"], record["SK"]) == ({"S": f"IDEMPOTENCY#a#{EVENT.id}"}, {"S": "idempotency"})
+    assert (record["PK"], record["SK"]) == ({"S": f"IDEMPOTENCY#call#a##{EVENT.id}"}, {"S": "idempotency"})
     assert "ttl" in record
     assert "expiresAt" not in record
 
 
 def test_a_call_without_a_key_may_run_each_time(store: IdempotencyStore) -> None:
-    """With on_missing_key='run', what has no key runs as often as it comes, and nothing is stored of it."""
+    """With `on_missing_key="run"`, a call without a key always runs, and nothing is stored."""
     runs = []
 
-    @idempotent(store, key="id", on_missing_key="run")
+    @idempotent(store, scope="handle", key="id", on_missing_key="run")
     def handle(payload: dict[str, str]) -> int:
         runs.append(payload)
         return len(runs)
@@ -138,13 +138,13 @@ def test_a_call_without_a_key_may_run_each_time(store: IdempotencyStore) -> None
 
 
 def test_a_method_finds_its_payload_behind_self(store: IdempotencyStore) -> None:
-    """The first argument of a method is its object; the payload is the next."""
+    """A method's payload is the argument after self."""
 
     class Handler:
         def __init__(self) -> None:
             self.runs = 0
 
-        @idempotent(store)
+        @idempotent(store, scope="handle")
         def handle(self, _event: Event) -> int:
             self.runs += 1
             return self.runs
@@ -155,9 +155,9 @@ def test_a_method_finds_its_payload_behind_self(store: IdempotencyStore) -> None
 
 @pytest.mark.parametrize("kind", [staticmethod, classmethod])
 def test_a_decorator_in_the_wrong_order_is_refused(store: IdempotencyStore, kind: Any) -> None:
-    """What is a staticmethod or a classmethod already is refused, with what to do about it."""
+    """A staticmethod or classmethod object is refused; the error says how to order the decorators."""
     with pytest.raises(TypeError, match="put that decorator above this one"):
-        idempotent(store)(kind(lambda event: event))
+        idempotent(store, scope="call")(kind(lambda event: event))
 
 
 @dataclasses.dataclass
@@ -168,11 +168,9 @@ class Derived(Place):
 @pytest.mark.parametrize(
     ("annotation", "result"),
     [
-        (dict[str, Any], {"total": Decimal("1.50")}),
-        (dict[str, Any], {"b": b"x"}),
         (dict[str, Any], {"status": HTTPStatus.OK}),
-        (int | str | Decimal, Decimal(5)),
-        (str | bytes, b"abcd"),
+        (Any, {"total": Decimal(1), "count": {1}}),
+        (dict, {"total": Decimal("1E+200")}),
         (Place, Derived(SHELF, datetime(2026, 11, 23, tzinfo=UTC))),
         (dict, {1: "a"}),
         (Any, {1: "a"}),
@@ -181,7 +179,7 @@ class Derived(Place):
 def test_a_result_that_would_come_back_changed_is_not_stored(
     store: IdempotencyStore, annotation: Any, result: object
 ) -> None:
-    """Where neither the annotation nor JSON gives a result back as it was, the duplicate gets an error, not another."""
+    """A result that can't be replayed unchanged raises ResultError."""
     call = idempotent(store, scope="a")(returning(annotation, result))
     for _ in range(2):
         with pytest.raises(ResultError):
@@ -192,7 +190,7 @@ def test_a_result_that_would_come_back_changed_is_not_stored(
 def test_a_tuple_comes_back_as_a_list_where_nothing_says_tuple(
     store: IdempotencyStore, result: object, replayed: object
 ) -> None:
-    """The one change that JSON is allowed, as documented."""
+    """A tuple without an annotation is replayed as a list, as documented."""
     call = idempotent(store, scope="a")(returning(Any, result))
     assert call(EVENT) == result
     assert call(EVENT) == replayed
@@ -201,7 +199,7 @@ def test_a_tuple_comes_back_as_a_list_where_nothing_says_tuple(
 def test_a_lost_lease_is_told_even_where_the_result_cannot_be_stored(
     dynamodb: FakeDynamoDB, create_table: Callable[..., None]
 ) -> None:
-    """What counts is that somebody else took the key over; it is not said that the call counts as done."""
+    """LeaseLostError takes precedence over a result that can't be stored."""
     create_table("handled", "pk")
     clock = FakeClock()
     store = IdempotencyStore("handled", client=dynamodb, clock=clock)
@@ -254,7 +252,7 @@ CODECS = [ResultCodec(returning(each, None)) for each in (Any, dict, dict[str, A
 
 
 def written(codec: ResultCodec, result: object) -> object:
-    """Return the text of a result, or why it can't be stored."""
+    """Return the stored text of a result, or the reason why it can't be stored."""
     try:
         return codec.write(result)
     except ValueError as error:
@@ -271,20 +269,20 @@ def test_a_result_that_is_stored_is_read_as_it_was(codec: ResultCodec, result: A
 
 
 def with_lists(value: object) -> object:
-    """Return a value with its tuples as lists."""
+    """Return a value with lists in place of its tuples."""
     if isinstance(value, dict):
         return {key: with_lists(member) for key, member in value.items()}
     return [with_lists(member) for member in value] if isinstance(value, (list, tuple)) else value
 
 
 def test_text_that_json_joins_is_refused() -> None:
-    """Two halves of a surrogate pair are one character in JSON, so a result that holds them is refused."""
+    """A result with two halves of a surrogate pair is refused, because JSON joins them to one character."""
     for result in ("\ud83d\ude00", {"\ud83d\ude00": 1}, ["\ud83d\ude00"]):
         assert "would give it back changed" in str(written(CODECS[0], result))
 
 
 def test_a_result_that_contains_itself_is_refused() -> None:
-    """A result that contains itself, even twice, has no JSON text, and the error says so."""
+    """A result that contains itself is refused; the error names the circular reference."""
     result: dict[str, Any] = {}
     result["a"] = result["b"] = [result, result]
     for codec in CODECS:
@@ -294,7 +292,7 @@ def test_a_result_that_contains_itself_is_refused() -> None:
 
 @pytest.mark.parametrize("text", ["a", "é", "\x7f"])
 def test_a_result_fits_into_an_item_to_the_byte(text: str) -> None:
-    """A result has room up to the limit in bytes of UTF-8; one character more is an error."""
+    """A result may fill the limit in UTF-8 bytes exactly; one more character is refused."""
     codec = ResultCodec(returning(dict[str, Any], None))
     room = (MAX_RESULT_BYTES - len('{"a":""}')) // len(text.encode())
     assert json.loads(codec.write({"a": text * room}).text) == {"a": text * room}

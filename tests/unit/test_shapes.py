@@ -1,4 +1,4 @@
-"""The shapes of stream records besides Lambda's and GetRecords', and how a batch of each is answered."""
+"""Shapes of stream records other than Lambda's and GetRecords', and the batch response for each."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def stream_record(event_id: str, number: str) -> dict[str, Any]:
 
 
 def test_a_kinesis_record_is_read_through_its_envelope() -> None:
-    """The change is the inner record's; table and Region too; the sequence number is the envelope's."""
+    """A Kinesis record's change, table and Region come from the inner record, its number from the envelope."""
     (record,) = decode_records({"Records": [kinesis_record()]})
     assert (record.table, record.region, record.event_id) == ("books", "eu-west-1", "ad89cfbe")
     assert record.sequence_number == SequenceNumber("49607933892580429045866716038")
@@ -79,7 +79,7 @@ def test_a_kinesis_record_is_read_through_its_envelope() -> None:
 
 
 def test_binary_in_kinesis_is_decoded_twice() -> None:
-    """Kinesis carries binary as the base64 of its base64; what comes out is what was stored, in sets too."""
+    """Binary, which Kinesis delivers in base64 twice, is decoded to the stored bytes, in sets too."""
     (record,) = decode_records({"Records": [kinesis_record()]})
     assert record.new_image is not None
     assert (record.new_image["cover"], record.new_image["pages"]) == (b"\x12\x02\x08{", {b"\x12\x02\x08{"})
@@ -100,7 +100,7 @@ def test_binary_in_kinesis_is_decoded_twice() -> None:
     ],
 )
 def test_the_time_in_kinesis_has_its_precision(change: dict[str, Any], microsecond: int) -> None:
-    """Milliseconds or microseconds since 1970, as the record says."""
+    """The time is read in milliseconds or microseconds, as the record specifies."""
     record = decode_record(kinesis_record(change_record(**change)))
     assert record.time == datetime(2022, 6, 8, 14, 46, 13, microsecond, tzinfo=UTC)
 
@@ -116,13 +116,13 @@ def test_the_time_in_kinesis_has_its_precision(change: dict[str, Any], microseco
     ],
 )
 def test_a_kinesis_record_that_is_no_change_is_refused(envelope: dict[str, Any]) -> None:
-    """Data that hold no DynamoDB record, or an envelope without a number, are a DecodeError that says where."""
+    """Data that are not a DynamoDB record, or an envelope without a number, raise DecodeError with a path."""
     with pytest.raises(DecodeError, match=r"kinesis\.data"):
         decode_record({"kinesis": envelope})
 
 
 def test_binary_that_is_not_base64_twice_is_refused() -> None:
-    """An image whose binary is encoded once only is refused, and not taken for something else."""
+    """Binary in a Kinesis record that is encoded only once is refused."""
     record = decode_record(kinesis_record(change_record(NewImage={"cover": {"B": "Ew=="}})))
     with pytest.raises(DecodeError, match=r"dynamodb\.NewImage: holds binary that isn't base64 twice"):
         record.new_image  # noqa: B018  # reading decodes
@@ -134,20 +134,20 @@ def test_binary_that_is_not_base64_twice_is_refused() -> None:
     ids=["a pipe's array", "one bare record", "Lambda's event"],
 )
 def test_each_shape_gives_the_same_record(payload: Any) -> None:
-    """Whichever way a record is handed over, it is the same change."""
+    """A record is read alike from an array, on its own and from Lambda's event."""
     (record,) = decode_records(payload)
     assert (record.event_id, record.sequence_number, record.new_image) == ("a", "1", {"id": "a"})
 
 
 def test_a_pipe_hands_kinesis_over_without_its_envelope() -> None:
-    """In a pipe's array the envelope's members stand bare in the record."""
+    """In a pipe's array, a Kinesis record has the envelope's members at the top level."""
     bare = {**kinesis_record()["kinesis"], "eventSource": "aws:kinesis"}
     (record,) = decode_records([bare])
     assert (record.table, record.sequence_number) == ("books", "49607933892580429045866716038")
 
 
 def test_a_change_is_told_by_attribute() -> None:
-    """What was added, removed or changed stands by its name, before and after; what stayed doesn't."""
+    """`changes` returns each added, removed or changed attribute with its old and new value."""
     record = decode_record(kinesis_record())
     assert record.changes() == {
         "cover": Change(b"\x13\x02\x08{", b"\x12\x02\x08{"),
@@ -159,14 +159,14 @@ def test_a_change_is_told_by_attribute() -> None:
 
 
 def test_a_record_without_both_images_has_no_changes_to_tell() -> None:
-    """Where an image is missing, the error names it and the view type that would bring it."""
+    """`changes` without both images raises an error that names the missing image and the view type."""
     with pytest.raises(DecodeError, match="OldImage: is missing; a MODIFY of NEW_AND_OLD_IMAGES has both"):
         decode_record(stream_record("a", "1")).changes()
 
 
 @pytest.mark.parametrize(("name", "known"), [("INSERT", True), ("MODIFY", True), ("REMOVE", True), ("RENAME", False)])
 def test_an_unheard_of_event_name_is_marked(name: str, *, known: bool) -> None:
-    """An event name that AWS may send one day is kept and known to be unknown."""
+    """An unknown event name is kept, and `is_known` is false."""
     record = decode_record({**stream_record("a", "1"), "eventName": name})
     assert (record.event_name, record.is_known) == (name, known)
 
@@ -184,7 +184,7 @@ def test_an_unheard_of_event_name_is_marked(name: str, *, known: bool) -> None:
     ids=["a stream", "a pipe", "Kinesis", "none failed", "an empty batch", "a pipe's empty batch"],
 )
 def test_a_failure_is_named_as_its_source_names_it(payload: Any, identifier: str | None) -> None:
-    """A stream hears the sequence number, Kinesis its envelope's, a pipe the event id; without a failure, nothing."""
+    """A failure is reported by sequence number for streams and Kinesis, by event id for a pipe."""
 
     def changes(record: Any) -> Event:
         if record.new_image in ({"id": "b"}, {}):

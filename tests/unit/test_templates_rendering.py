@@ -1,4 +1,4 @@
-"""What a pipe makes of a record: template, reserved variables, dynamic parameters; and the request for a pipe."""
+"""Rendering a pipe: template, reserved variables and dynamic parameters; and the CreatePipe request."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ RECORD: dict[str, Any] = {
     "none": {"L": []},
     "matrix": {"L": [{"L": [{"S": "a"}, {"S": "b"}]}, {"L": [{"S": "c"}]}]},
 }
+STREAM: dict[str, Any] = {"DynamoDBStreamParameters": {"StartingPosition": "TRIM_HORIZON"}}
 VARIABLES: dict[str, Any] = {
     "aws.pipes.pipe-arn": "arn:aws:pipes:us-east-1:123456789012:pipe/example",
     "aws.pipes.pipe-name": "example",
@@ -55,12 +56,12 @@ VARIABLES: dict[str, Any] = {
 
 
 def pipe(template: str | None, **options: Any) -> PipeDefinition:
-    """A pipe without filters."""
+    """Return a pipe without filters."""
     return PipeDefinition(**{"patterns": (), "input_template": template, "detail_type": "T", "source": "s", **options})
 
 
 def detail(template: str, record: dict[str, Any] = RECORD, variables: dict[str, Any] | None = None) -> str:
-    """The detail's text."""
+    """Return the text of the rendered detail."""
     entry = render(record, pipe(template), variables)
     assert entry is not None
     text: str = entry["Detail"]
@@ -68,7 +69,7 @@ def detail(template: str, record: dict[str, Any] = RECORD, variables: dict[str, 
 
 
 def test_awss_example_comes_out_as_documented() -> None:
-    """The transformer in AWS's page gives the output in AWS's page."""
+    """The transformer on AWS's page gives the output on that page."""
     template = """{
       "instance" : <$.detail.instance-id>,
       "state": <$.detail.state>,
@@ -112,7 +113,7 @@ def test_awss_example_comes_out_as_documented() -> None:
     ],
 )
 def test_a_path_is_replaced_by_what_is_there(template: str, expected: str) -> None:
-    """A value is JSON outside quotes and escaped text inside; what isn't there vanishes; ``*`` gathers a list."""
+    """A value is JSON outside quotes and escaped text inside; a missing one is omitted; ``*`` collects a list."""
     assert detail(template) == expected
 
 
@@ -120,36 +121,81 @@ def test_a_path_is_replaced_by_what_is_there(template: str, expected: str) -> No
     "template", ['{"v": <$.missing>}', '{"v": <$.missing[*].S>}', '{"v": "<$.object>"}', "<$.text>"]
 )
 def test_what_is_no_json_object_is_refused(template: str) -> None:
-    """A value that vanished, an object in quotes, or bare text make nothing that a bus takes."""
+    """A missing value, an object in quotes or bare text does not render to a JSON object and is refused."""
     with pytest.raises(RenderError):
         detail(template)
 
 
 @given(st.dictionaries(st.sampled_from(["a", "b-c", "d/e"]), json_values))
 def test_any_value_arrives_as_it_is(record: dict[str, Any]) -> None:
-    """Whatever a path leads to comes back from the detail; text does in quotes, too."""
+    """A path's value can be read back from the detail unchanged; text also inside quotes."""
     for name, value in record.items():
         assert json.loads(detail(f'{{"v": <$.{name}>}}', record)) == {"v": value}
         if isinstance(value, str):
             assert json.loads(detail(f'{{"v": "x<$.{name}>x"}}', record)) == {"v": f"x{value}x"}
 
 
+@pytest.mark.parametrize(
+    ("template", "escaped", "unescaped"),
+    [
+        ('{"v": <$.name>}', '{"v": "admin"}', '{"v": "admin"}'),
+        ('{"v": "<$.name>"}', '{"v": "admin"}', '{"v": "admin"}'),
+        ('{"v": <$.quote>}', r'{"v": "a \"b\""}', None),
+        ('{"v": "<$.quote>"}', r'{"v": "a \"b\""}', None),
+        ('{"v": <$.json>}', r'{"v": "{\"a\":1}"}', None),
+        ('{"v": "\\"<$.escape>"}', r'{"v": "\"a\\u0041"}', r'{"v": "\"a\u0041"}'),
+        ('{"v": <$.object>}', r'{"v": {"quote": "a \"b\"\n"}}', r'{"v": {"quote": "a \"b\"\n"}}'),
+    ],
+)
+def test_a_template_is_rendered_under_both_readings(template: str, escaped: str, unescaped: str | None) -> None:
+    """With `escapes=False`, a text is inserted as it is, and an object still as JSON; broken JSON is refused."""
+    record = {
+        "name": "admin",
+        "quote": 'a "b"',
+        "json": '{"a":1}',
+        "escape": r"a\u0041",
+        "object": {"quote": 'a "b"\n'},
+    }
+    entry = render(record, pipe(template))
+    assert entry is not None
+    assert entry["Detail"] == escaped
+    if unescaped is None:
+        with pytest.raises(RenderError):
+            render(record, pipe(template), escapes=False)
+    else:
+        entry = render(record, pipe(template), escapes=False)
+        assert entry is not None
+        assert entry["Detail"] == unescaped
+
+
+def test_the_outbox_pipes_texts_need_no_escape() -> None:
+    """The template inserts as text only the id, the type, the version and the time; the item is an object."""
+    template = outbox_pipe().input_template or ""
+    assert re.findall(r"<[^>]*>", template) == [
+        "<$.dynamodb.NewImage.eventId.S>",
+        "<$.dynamodb.NewImage.eventType.S>",
+        "<$.dynamodb.NewImage.eventVersion.N>",
+        "<$.dynamodb.NewImage.eventTime.S>",
+        "<$.dynamodb.NewImage>",
+    ]
+
+
 @pytest.mark.parametrize("name", sorted(VARIABLES))
 def test_a_reserved_variable_is_replaced_like_a_value(name: str) -> None:
-    """What is given for a reserved variable stands in the detail: text in quotes or without, anything else without."""
+    """A reserved variable is replaced by its value: text with or without quotes, other values without."""
     assert json.loads(detail(f'{{"v": <{name}>}}', variables=VARIABLES)) == {"v": VARIABLES[name]}
     if isinstance(VARIABLES[name], str):
         assert json.loads(detail(f'{{"v": "<{name}>"}}', variables=VARIABLES)) == {"v": VARIABLES[name]}
 
 
 def test_the_reserved_variables_are_awss() -> None:
-    """There are those of AWS's page: the ones above, and that of an enrichment, which no outbox pipe has."""
+    """The reserved variables are those of AWS's page: the ones above and the enrichment's ARN."""
     assert {*VARIABLES, "aws.pipes.enrichment-arn"} == RESERVED_VARIABLES
 
 
 @pytest.mark.parametrize("variables", [None, {}, {"pipe-name": "x"}])
 def test_a_reserved_variable_without_a_value_is_named(variables: dict[str, Any] | None) -> None:
-    """A template that uses what isn't given is refused, and the message names it."""
+    """A template that uses a variable without a value is refused, and the error names the variable."""
     with pytest.raises(InvalidPatternError, match=re.escape("<aws.pipes.pipe-name>")):
         detail('{"v": <aws.pipes.pipe-name>}', variables=variables)
 
@@ -159,34 +205,34 @@ def test_a_reserved_variable_without_a_value_is_named(variables: dict[str, Any] 
     [
         (
             {"input_template": '{"v": <aws.pipes.name>}'},
-            "<aws.pipes.name> is none of a pipe's variables: aws.pipes.enrichment-arn",
+            "<aws.pipes.name> is not one of a pipe's variables: aws.pipes.enrichment-arn",
         ),
-        ({"input_template": '{"v": <aws.events.event>}'}, "<aws.events.event> is none of a pipe's variables"),
-        ({"input_template": '{"v": <$.na me>}'}, "<$.na me> is no path"),
-        ({"input_template": '{"v": <$..a>}'}, "<$..a> is no path"),
-        ({"input_template": '{"v": <$.a.*>}'}, "<$.a.*> is no path"),
-        ({"input_template": "{\"v\": <$['a']>}"}, "<$['a']> is no path"),
-        ({"input_template": '{"v": <$[0]>}'}, "<$[0]> is no path"),
-        ({"input_template": '{"v": <$.a[-1]>}'}, "<$.a[-1]> is no path"),
-        ({"input_template": '{"v": <$.é>}'}, "<$.é> is no path"),
-        ({"input_template": '{"v": <$.a[' + "9" * 5000 + "]>}"}, "is no path"),
+        ({"input_template": '{"v": <aws.events.event>}'}, "<aws.events.event> is not one of a pipe's variables"),
+        ({"input_template": '{"v": <$.na me>}'}, "<$.na me> is not a path"),
+        ({"input_template": '{"v": <$..a>}'}, "<$..a> is not a path"),
+        ({"input_template": '{"v": <$.a.*>}'}, "<$.a.*> is not a path"),
+        ({"input_template": "{\"v\": <$['a']>}"}, "<$['a']> is not a path"),
+        ({"input_template": '{"v": <$[0]>}'}, "<$[0]> is not a path"),
+        ({"input_template": '{"v": <$.a[-1]>}'}, "<$.a[-1]> is not a path"),
+        ({"input_template": '{"v": <$.é>}'}, "<$.é> is not a path"),
+        ({"input_template": '{"v": <$.a[' + "9" * 5000 + "]>}"}, "is not a path"),
         ({"input_template": "x" * (MAX_TEMPLATE_LENGTH + 1)}, "an input template has at most 8,192 characters"),
-        ({"detail_type": "Book $.name"}, "DetailType: a path is the whole value and not a part of it: 'Book $.name'"),
-        ({"detail_type": "<$.name>"}, "DetailType: a path is the whole value"),
-        ({"source": "$.na me"}, "Source: a path is the whole value"),
-        ({"patterns": ({"a": "x"},)}, "a: needs an object or a list"),
-        ({"patterns": ({"a": [{"wildcard": "*"}]},)}, "a: a pipe has no wildcard"),
+        ({"detail_type": "Book $.name"}, "DetailType: a path must be the whole value, not a part of it: 'Book $.name'"),
+        ({"detail_type": "<$.name>"}, "DetailType: a path must be the whole value"),
+        ({"source": "$.na me"}, "Source: a path must be the whole value"),
+        ({"patterns": ({"a": "x"},)}, "a: needs a non-empty object or a non-empty list"),
+        ({"patterns": ({"a": [{"wildcard": "*"}]},)}, "a: a pipe does not support wildcard"),
         ({"patterns": ({"a": ["x"]},) * 6}, "a pipe has at most 5 filters, not 6"),
     ],
 )
 def test_a_definition_that_could_not_work_is_not_made(options: dict[str, Any], message: str) -> None:
-    """Mistakes in filters, template and parameters show when the definition is made, before any record."""
+    """Mistakes in filters, template and parameters are refused when the definition is created."""
     with pytest.raises(InvalidPatternError, match=re.escape(message)):
         pipe(**({"template": options.pop("input_template", None)} | options))
 
 
 def test_a_definition_is_made_at_its_limits() -> None:
-    """Five filters and 8,192 characters are taken, and so is text that only looks a little like a path."""
+    """Five filters and 8,192 characters are accepted, and so is text that only resembles a path."""
     pipe("x" * MAX_TEMPLATE_LENGTH, patterns=({"a": ["x"]},) * 5)
     entry = render({}, pipe(None, detail_type="$5 off", source="$"))
     assert entry is not None
@@ -195,9 +241,9 @@ def test_a_definition_is_made_at_its_limits() -> None:
 
 @pytest.mark.parametrize("text", ['{"a":' * 100_000, "[" * 100_000, "1" * 5000])
 def test_a_filter_that_can_not_be_parsed_is_refused(text: str) -> None:
-    """A nesting bomb or a number without end in a template is an InvalidPatternError."""
+    """A filter that is nested too deeply or has an oversized number raises InvalidPatternError."""
     with pytest.raises(InvalidPatternError):
-        PipeDefinition.from_parameters({"FilterCriteria": {"Filters": [{"Pattern": text}]}}, {})
+        PipeDefinition.from_parameters(STREAM | {"FilterCriteria": {"Filters": [{"Pattern": text}]}}, {})
 
 
 @pytest.mark.parametrize(
@@ -209,7 +255,7 @@ def test_a_filter_that_can_not_be_parsed_is_refused(text: str) -> None:
     ],
 )
 def test_a_parameter_is_one_path_into_the_record(path: str, expected: str) -> None:
-    """Detail type and source come from the untransformed record, whatever the template makes of it."""
+    """Detail type and source are read from the untransformed record."""
     entry = render(EC2, pipe('{"detail": <$.id>}', detail_type=path, source=path))
     assert entry is not None
     assert (entry["DetailType"], entry["Source"]) == (expected, expected)
@@ -220,7 +266,7 @@ def test_a_parameter_is_one_path_into_the_record(path: str, expected: str) -> No
 )
 @pytest.mark.parametrize("parameter", ["detail_type", "source"])
 def test_a_parameter_that_is_no_text_is_refused(parameter: str, path: str) -> None:
-    """What a parameter's path leads to is text, or the record is refused."""
+    """If a parameter's path does not lead to text, the record is refused."""
     with pytest.raises(RenderError, match="EventBridge needs text"):
         render(EC2 | {"empty": ""}, pipe(None, **{parameter: path}))
 
@@ -239,13 +285,13 @@ DEFINITIONS = {
 
 
 def create_pipe() -> Shape:
-    """The shape of CreatePipe's request in botocore's model."""
+    """Return the input shape of CreatePipe from botocore's model."""
     shape: Shape = botocore.session.get_session().get_service_model("pipes").operation_model("CreatePipe").input_shape  # type: ignore[assignment]  # it has one
     return shape
 
 
 def problems(shape: Shape, value: Any, path: str = "") -> list[str]:
-    """Where a value goes beyond the lengths, the ranges, the texts and the names of its shape in botocore's model."""
+    """Return the violations of the lengths, ranges, patterns and names of a shape in botocore's model."""
     found: list[str] = []
     if isinstance(value, dict):
         members: dict[str, Shape] = shape.members  # type: ignore[attr-defined]  # of a structure
@@ -268,7 +314,7 @@ def problems(shape: Shape, value: Any, path: str = "") -> list[str]:
 
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_a_request_is_one_that_create_pipe_takes(name: str) -> None:
-    """The arguments of create_pipe fit botocore's model in names, types, lengths and texts, and read back the same."""
+    """The arguments for create_pipe fit botocore's model, and the definition can be read back from them."""
     request = DEFINITIONS[name].create_pipe_request("books", **ARNS)
     shape = create_pipe()
     report = ParamValidator().validate(request, shape)
@@ -283,15 +329,16 @@ def test_a_request_is_one_that_create_pipe_takes(name: str) -> None:
 
 
 def test_the_check_of_requests_sees_mistakes() -> None:
-    """A request beyond the model's bounds is noticed."""
+    """The check reports a request that violates the model."""
     shape = create_pipe()
-    request = replace(outbox_pipe(), batch_size=10_001).create_pipe_request("a name", **(ARNS | {"role_arn": "role"}))
+    request = outbox_pipe().create_pipe_request("a name", **(ARNS | {"role_arn": "role"}))
+    request["SourceParameters"]["DynamoDBStreamParameters"]["BatchSize"] = 10_001
     assert len(problems(shape, request | {"Extra": "x"})) == 4
 
 
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_a_resource_is_the_request_in_cloudformations_words(name: str) -> None:
-    """The resource has the request's properties, with functions where a template has them."""
+    """The CloudFormation resource has the request's properties and can hold intrinsic functions."""
     functions = {key: {"Fn::GetAtt": [key, "Arn"]} for key in ("role", "source", "target", "dead_letter")}
     resource = DEFINITIONS[name].cloudformation(**functions)
     request = DEFINITIONS[name].create_pipe_request("books", **{f"{key}_arn": text for key, text in functions.items()})  # type: ignore[arg-type]  # functions in place of ARNs, to compare
@@ -302,7 +349,7 @@ def test_a_resource_is_the_request_in_cloudformations_words(name: str) -> None:
 
 
 def test_a_resource_stands_in_a_template(tmp_path: Path) -> None:
-    """cfn-lint, which knows CloudFormation's own schema, finds nothing wrong with a template that has the resource."""
+    """cfn-lint reports no problem in a template with the resource."""
     resource = outbox_pipe().cloudformation(
         ARNS["role_arn"], ARNS["source_arn"], ARNS["target_arn"], ARNS["dead_letter_arn"]
     )
@@ -315,7 +362,7 @@ def test_a_resource_stands_in_a_template(tmp_path: Path) -> None:
 
 
 def test_time_and_resources_are_dynamic_parameters_too() -> None:
-    """They are read from a template, put into the entry, and written back; Time takes one path and nothing else."""
+    """Time and Resources are read, rendered and written back; Time must be a single path."""
     target = {
         "EventBridgeEventBusParameters": {
             "DetailType": "BookAdded",
@@ -324,13 +371,13 @@ def test_time_and_resources_are_dynamic_parameters_too() -> None:
             "Resources": ["$.eventSourceARN", "arn:aws:s3:::books"],
         }
     }
-    pipe = PipeDefinition.from_parameters({}, target)
+    pipe = PipeDefinition.from_parameters(STREAM, target)
     assert pipe.target_parameters() == target
     record = {"eventSourceARN": "arn:stream", "dynamodb": {"NewImage": {"eventTime": {"S": "2026-11-23T09:30:00Z"}}}}
     entry = render(record, pipe)
     assert entry is not None
     assert (entry["Time"], entry["Resources"]) == ("2026-11-23T09:30:00Z", ["arn:stream", "arn:aws:s3:::books"])
-    for parameter, problem in (("Time", "Time: takes one path"), ("EndpointId", "EndpointId isn't known here")):
+    for parameter, problem in (("Time", "Time: must be one path"), ("EndpointId", "EndpointId is not supported")):
         wrong = {"EventBridgeEventBusParameters": {"Source": "Books", parameter: "2026"}}
         with pytest.raises(InvalidPatternError, match=problem):
-            PipeDefinition.from_parameters({}, wrong)
+            PipeDefinition.from_parameters(STREAM, wrong)

@@ -1,4 +1,4 @@
-"""A call that waits for the one that holds its key."""
+"""Calls that wait for another call with the same key."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 SECOND = timedelta(seconds=1)
 LEASE, MARGIN = 60 * SECOND, SECOND
 EVENT = Event("OrderPlaced", {"total": 5}, id="7")
-DONE = StoredResult('"the first one\'s"', by_annotation=False)
+DONE = StoredResult('"the first one\'s"', "json")
 
 
 class BusyClock(FakeClock):
-    """A clock during whose sleeps other callers act.
+    """A clock that lets other callers act while a call sleeps.
 
     Attributes:
-        meanwhile: What happens at the end of a sleep, by the number of sleeps up to then.
+        meanwhile: Functions to run at the end of a sleep, by the number of sleeps so far.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class BusyClock(FakeClock):
 
 
 class World:
-    """A table, a clock that moves while a call waits, and the requests that were made."""
+    """A table, a clock that advances while a call waits, and a record of the requests made."""
 
     def __init__(self) -> None:
         self.clock = BusyClock()
@@ -59,7 +59,7 @@ class World:
         self.requests: list[str] = []
         self.store = IdempotencyStore(
             "handled",
-            client=self,  # it passes on what it counts
+            client=self,  # forwards the requests that it records
             lease=LEASE,
             clock_margin=MARGIN,
             clock=self.clock,
@@ -76,12 +76,12 @@ class World:
         return self.clock.slept
 
     def claim_of_the_first(self) -> Claim:
-        """The first caller's claim, with the fingerprint that the event has."""
+        """Return the first caller's claim, with the event's fingerprint."""
         self.handler()(EVENT)
         (record,) = self.dynamodb.scan(TableName="handled")["Items"]
-        self.dynamodb.delete_item(TableName="handled", Key={"pk": {"S": "charge#7"}})
+        self.dynamodb.delete_item(TableName="handled", Key={"pk": {"S": "call#charge##7"}})
         self.ran = 0
-        first = Claim("charge#7", "the first one's", record["fingerprint"]["S"])
+        first = Claim("call#charge##7", "the first one's", record["fingerprint"]["S"])
         assert isinstance(self.store.records.claim(first), Claimed)
         self.requests.clear()
         return first
@@ -115,7 +115,7 @@ both = pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"]
 
 
 def test_by_default_nobody_waits(world: World) -> None:
-    """A duplicate of a call at work is refused at once, for one request."""
+    """By default a duplicate of a call in progress is refused after one request, without a wait."""
     with pytest.raises(AlreadyInProgressError):
         world.call(EVENT)
     assert (world.waits, world.requests) == ([], ["update_item"])
@@ -123,7 +123,7 @@ def test_by_default_nobody_waits(world: World) -> None:
 
 @both
 def test_a_call_gets_the_result_that_it_waited_for(world: World, *, is_async: bool) -> None:
-    """Looks with growing pauses, each one consistent read; then the first caller's result, and no run of its own."""
+    """A waiting call reads the record with growing pauses and returns the first caller's result without running."""
     world.meanwhile[3] = lambda: world.store.records.complete(world.first, DONE)
     assert world.call(EVENT, wait_for=10 * SECOND, is_async=is_async) == "the first one's"
     assert (world.waits, world.ran) == ([0.05, 0.1, 0.2], 0)
@@ -132,7 +132,7 @@ def test_a_call_gets_the_result_that_it_waited_for(world: World, *, is_async: bo
 
 @both
 def test_a_wait_ends(world: World, *, is_async: bool) -> None:
-    """When the time is over the call is refused, and it has waited just that long."""
+    """After `wait_for` the call is refused."""
     began = world.clock.now()
     with pytest.raises(AlreadyInProgressError):
         world.call(EVENT, wait_for=5 * SECOND, is_async=is_async)
@@ -143,14 +143,14 @@ def test_a_wait_ends(world: World, *, is_async: bool) -> None:
 
 @both
 def test_a_key_that_is_given_back_meanwhile_is_taken(world: World, *, is_async: bool) -> None:
-    """Where the first caller fails, the one that waited runs."""
+    """If the first caller releases the key, the waiting call runs."""
     world.meanwhile[2] = lambda: world.store.records.release(world.first)
     assert world.call(EVENT, wait_for=10 * SECOND, is_async=is_async) == "the second one's"
     assert (world.ran, len(world.waits)) == (1, 2)
 
 
 def test_of_two_that_wait_one_runs(world: World) -> None:
-    """Where another caller takes the key that was given back, the wait goes on."""
+    """If another caller takes the released key, the call continues to wait."""
     third = world.first._replace(token="third")
 
     def overtaken() -> None:
@@ -163,7 +163,7 @@ def test_of_two_that_wait_one_runs(world: World) -> None:
             assert isinstance(world.store.records.claim(third), Claimed)
             return response
 
-        world.dynamodb.get_item = read_and_lose  # type: ignore[method-assign]  # somebody is faster
+        world.dynamodb.get_item = read_and_lose  # type: ignore[method-assign]  # another caller is faster
 
     world.meanwhile[1] = overtaken
     world.meanwhile[3] = lambda: world.store.records.complete(third, DONE)
@@ -173,7 +173,7 @@ def test_of_two_that_wait_one_runs(world: World) -> None:
 
 @both
 def test_a_lease_that_ends_meanwhile_is_as_the_policy_says(world: World, *, is_async: bool) -> None:
-    """A call that waits beyond the holder's lease runs, or raises that the outcome is unknown."""
+    """A call that waits beyond the holder's lease runs or raises UnknownOutcomeError, according to the policy."""
     with pytest.raises(UnknownOutcomeError):
         world.call(EVENT, wait_for=2 * LEASE, on_expired_lease="raise", is_async=is_async)
     assert world.ran == 0
@@ -183,7 +183,7 @@ def test_a_lease_that_ends_meanwhile_is_as_the_policy_says(world: World, *, is_a
 
 
 def test_what_is_met_after_a_wait_ends_as_without_one(world: World) -> None:
-    """A result that could not be stored, or that another payload left, is an error then, too."""
+    """A missing result and another payload raise the same errors after a wait as without one."""
     world.meanwhile[1] = lambda: world.store.records.complete(world.first, None)
     with pytest.raises(ResultError):
         world.call(EVENT, wait_for=10 * SECOND)
@@ -199,7 +199,7 @@ def test_what_is_met_after_a_wait_ends_as_without_one(world: World) -> None:
 
 
 class Context:
-    """Lambda's context, with time left by a clock."""
+    """A Lambda context whose remaining time follows a clock."""
 
     def __init__(self, clock: FakeClock, left: timedelta) -> None:
         self._clock = clock
@@ -214,7 +214,7 @@ class Context:
 def test_a_wait_leaves_lambda_time_to_answer(
     world: World, left: timedelta, waited: timedelta, *, is_async: bool
 ) -> None:
-    """However long it may wait, a call ends its wait a second before Lambda's time is over."""
+    """A wait ends one second before Lambda's time is up, even if `wait_for` is longer."""
     began = world.clock.now()
     with pytest.raises(AlreadyInProgressError):
         world.call(EVENT, Context(world.clock, left), wait_for=30 * SECOND, is_async=is_async)
@@ -222,7 +222,7 @@ def test_a_wait_leaves_lambda_time_to_answer(
 
 
 def test_a_call_that_waited_holds_its_key_for_the_time_that_is_left(world: World) -> None:
-    """The lease is Lambda's remaining time when the key is taken, not when the call began."""
+    """After a wait, the lease is Lambda's remaining time when the key is taken."""
     context = Context(world.clock, 20 * SECOND)
     world.meanwhile[6] = lambda: world.store.records.release(world.first)
     taken: list[dict[str, Any]] = []
@@ -236,7 +236,7 @@ def test_a_call_that_waited_holds_its_key_for_the_time_that_is_left(world: World
 
 
 def test_coroutines_wait_side_by_side(world: World) -> None:
-    """The event loop goes on while a call waits: the holder can finish in the same loop."""
+    """Waiting does not block the event loop, so the holder can finish in the same loop."""
 
     @idempotent(world.store, key="id", scope="wait", wait_for=30 * SECOND)
     async def handle(_: dict[str, Any]) -> str:
@@ -258,7 +258,7 @@ def test_coroutines_wait_side_by_side(world: World) -> None:
 
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_call_that_is_cancelled_while_it_waits_leaks_no_claim(world: World, times: int) -> None:
-    """Cancelled, even several times, in the moment in which it takes the key after a wait, it gives the key back."""
+    """A call that is cancelled while it takes the key after a wait releases the key."""
     begun, go_on = threading.Event(), threading.Event()
     world.meanwhile[1] = lambda: world.store.records.release(world.first)
     update_item = world.dynamodb.update_item
@@ -293,7 +293,7 @@ def test_a_call_that_is_cancelled_while_it_waits_leaks_no_claim(world: World, ti
 
 
 def test_a_call_that_is_cancelled_while_its_result_is_stored_stores_it(world: World) -> None:
-    """What ran is remembered, and then the cancellation goes on."""
+    """A call that is cancelled while its result is stored finishes storing it first."""
     begun, go_on = threading.Event(), threading.Event()
     update_item = world.dynamodb.update_item
     world.store.records.release(world.first)

@@ -1,4 +1,4 @@
-"""Several threads that run the jobs of one plan."""
+"""Running a plan's jobs on several threads."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 LONG = 10
-"""Seconds; only what is broken takes them."""
+"""Timeout in seconds; only a failing test takes that long."""
 CALLER = "the caller"
 
 
 def run_in_caller(plan: Growing, do: Callable[[int], int], threads: int) -> None:
-    """`run_plan`, called in a thread named `CALLER`, so that a test fails where the call never returns."""
+    """Call `run_plan` in a thread named `CALLER`, so that a test fails if the call never returns."""
     raised: list[BaseException] = []
 
     def call() -> None:
@@ -43,7 +43,7 @@ def is_caller() -> bool:
 
 
 class Growing:
-    """A plan in which each job, once it is settled, brings others; it notices two threads in it at once."""
+    """A plan in which each settled job adds others; it fails if two threads are in it at the same time."""
 
     def __init__(self, children: list[list[int]], *, alone: frozenset[int] = frozenset()) -> None:
         self._children = children
@@ -51,7 +51,7 @@ class Growing:
         self._waiting = [0]
         self._inside = threading.Lock()
         self.idle = threading.Semaphore(0)
-        """Of what `next` found nothing for while a job was in flight: that thread waits, before any other comes in."""
+        """Released when `next` returns None while a job is in flight: that thread then waits."""
         self.settled: list[int] = []
 
     def next(self, in_flight: Collection[int]) -> int | None:
@@ -77,7 +77,7 @@ class Growing:
 
 @st.composite
 def trees(draw: st.DrawFn) -> list[list[int]]:
-    """Of each job, which jobs it brings: each but the first is brought by an earlier one."""
+    """Return the jobs that each job adds; each job but the first is added by an earlier one."""
     count = draw(st.integers(1, 30))
     children: list[list[int]] = [[] for _ in range(count)]
     for job in range(1, count):
@@ -91,7 +91,7 @@ def left() -> list[str]:
 
 @given(trees(), st.frozensets(st.integers(0, 29), max_size=5), st.integers(1, 5))
 def test_each_job_is_done_once_and_settled_once(children: list[list[int]], alone: frozenset[int], threads: int) -> None:
-    """Whatever the jobs bring and wait for, and however many threads there are, none is left out and none repeated."""
+    """Each job runs once and is settled once, whatever the dependencies and the number of threads."""
     plan, done = Growing(children, alone=alone), []
 
     def do(job: int) -> int:
@@ -104,7 +104,7 @@ def test_each_job_is_done_once_and_settled_once(children: list[list[int]], alone
 
 
 def test_who_waits_is_woken_for_what_an_outcome_brings() -> None:
-    """Jobs that one outcome brings are done at the same time, by threads that had nothing to do before."""
+    """Jobs that an outcome adds run at the same time, on threads that were idle."""
     plan, together = Growing([[1, 2, 3], [], [], []]), threading.Barrier(3)
 
     def do(job: int) -> int:
@@ -119,7 +119,7 @@ def test_who_waits_is_woken_for_what_an_outcome_brings() -> None:
 
 
 def test_who_waits_is_woken_when_there_is_nothing_more() -> None:
-    """The last outcome, which brings nothing, ends the wait of the caller's thread, too."""
+    """The last outcome wakes all idle threads, including the caller's."""
     both = threading.Barrier(2)
     plan = Growing([[1, 2], [], []])
 
@@ -127,7 +127,7 @@ def test_who_waits_is_woken_when_there_is_nothing_more() -> None:
         if job:
             both.wait(LONG)
             while plan.idle.acquire(blocking=False):
-                pass  # of before
+                pass  # from earlier
             both.wait(LONG)
             if not is_caller():
                 assert plan.idle.acquire(timeout=LONG)
@@ -138,7 +138,7 @@ def test_who_waits_is_woken_when_there_is_nothing_more() -> None:
 
 
 def test_a_thread_that_is_through_takes_the_next_job_by_itself() -> None:
-    """While one job takes long, another thread does all the others."""
+    """While one job takes long, another thread runs all the others."""
     others_are_done = threading.Event()
     plan = Growing([[1, 2, 3, 4], [], [], [], []])
 
@@ -175,7 +175,7 @@ class BrokenSettle(Growing):
     ("kind", "do"), [(Growing, broken_job), (BrokenNext, int.__neg__), (BrokenSettle, int.__neg__)]
 )
 def test_what_breaks_the_work_is_raised(kind: type[Growing], do: Callable[[int], int], threads: int) -> None:
-    """What a job or the plan raises, be it no Exception, is raised by the call, and no thread outlives it."""
+    """An exception from a job or the plan, even a BaseException, is raised by the call, and no thread stays."""
     plan = kind([[1, 2, 3, 4], [], [], [], []])
     with pytest.raises(KeyboardInterrupt):
         run_in_caller(plan, do, threads=threads)
@@ -184,7 +184,7 @@ def test_what_breaks_the_work_is_raised(kind: type[Growing], do: Callable[[int],
 
 
 def test_one_thread_at_a_time_settles() -> None:
-    """While a thread settles what came of its job, another one that is through with its own waits to do so."""
+    """Only one thread at a time settles an outcome."""
     in_do, in_settle = threading.Barrier(2), threading.Barrier(2)
     met = []
 
@@ -192,7 +192,7 @@ def test_one_thread_at_a_time_settles() -> None:
         def settle(self, job: int, outcome: int) -> None:
             if job:
                 try:
-                    in_settle.wait(0.2)  # for what doesn't come; the other can be no further than at the lock
+                    in_settle.wait(0.2)  # times out: the other thread is still at the lock
                     met.append(job)
                 except threading.BrokenBarrierError:
                     pass
@@ -210,7 +210,7 @@ def test_one_thread_at_a_time_settles() -> None:
 
 
 def test_what_breaks_in_another_thread_stops_all_once_their_jobs_are_over() -> None:
-    """The first error is raised in the caller's thread; a job that was in flight is settled, and none is begun."""
+    """The first error is raised in the caller's thread; jobs in flight are settled, and no job is started."""
     both = threading.Barrier(2)
     broken, begun = threading.Event(), []
     plan = Growing([[1, 2, 3, 4], [], [], [], []])
@@ -237,7 +237,7 @@ def test_what_breaks_in_another_thread_stops_all_once_their_jobs_are_over() -> N
 
 
 def test_jobs_see_the_callers_context() -> None:
-    """A context variable of the caller's, such as a trace, has its value in every thread."""
+    """Jobs see the caller's context variables, on each thread."""
     trace: ContextVar[str] = ContextVar("trace", default="none")
     seen, both = [], threading.Barrier(2)
 
@@ -256,7 +256,7 @@ def test_jobs_see_the_callers_context() -> None:
 
 
 def test_where_the_system_has_no_more_threads_those_that_there_are_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread that can't start is done without, and none is tried after it."""
+    """If a thread can't be started, the existing ones do the work, and no further one is tried."""
     start, tried = threading.Thread.start, []
 
     def no_second(thread: threading.Thread) -> None:

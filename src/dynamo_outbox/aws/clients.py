@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
+from contextvars import ContextVar
 from functools import lru_cache
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.exceptions import ParamValidationError
 from botocore.loaders import Loader, create_loader
@@ -17,36 +17,15 @@ from botocore.validate import ParamValidator
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["LazyClient", "Prevalidated", "forget_shared_clients", "shared_client"]
+__all__ = ["READ_TIMEOUT", "Prevalidated", "forget_shared_clients", "response_time", "shared_client"]
 
-ClientT = TypeVar("ClientT")
-
-CONNECT_TIMEOUT, READ_TIMEOUT = 3, 10
-"""Seconds to wait for a connection and for a response: boto3's 60 would use up a Lambda function's time before a
-transaction without a response could be settled."""
+CONNECT_TIMEOUT, READ_TIMEOUT = 2, 5
+"""Seconds to wait for a connection and for a response, at most: boto3's 60 would use up a Lambda function's time."""
 SERVICES = ["dynamodb", "events", "sqs"]
 """The services that the library calls."""
 
-
-class LazyClient(Generic[ClientT]):
-    """The user's client, or the shared client of a service.
-
-    Attributes:
-        given: The user's client, or None.
-    """
-
-    def __init__(self, service: str, given: ClientT | None) -> None:
-        if given is not None and _encodes_by_itself(given):
-            raise TypeError(
-                "this client belongs to a boto3 resource (it is its meta.client) and would encode typed values again; "
-                f"give a low-level one: boto3.client({service!r})"
-            )
-        self.given = given
-        self._service = service
-
-    def __call__(self) -> ClientT:
-        client: ClientT = shared_client(self._service) if self.given is None else self.given
-        return client
+response_time: ContextVar[float | None] = ContextVar("response_time", default=None)
+"""Seconds to wait for the response of the call that is being made by a client of the library's own."""
 
 
 class Prevalidated(list[Any]):
@@ -60,10 +39,11 @@ _sessions: list[Any] = []
 
 
 def shared_client(service: str) -> Any:
-    """Return the process's low-level client of a service: default configuration, but short timeouts.
+    """Return the process's low-level client of a service: it makes one attempt, with short timeouts.
 
-    It comes from boto3's default session if the program created one, and otherwise from botocore's, which is the same
-    without the import of boto3. A lock protects the session, which is not thread-safe.
+    Retries are up to the caller, who knows how much time is left. The client comes from boto3's default session if the
+    program created one, and otherwise from botocore's, which is the same without the import of boto3. A lock protects
+    the session, which is not thread-safe.
     """
     with _making:
         if service not in _clients:
@@ -73,9 +53,15 @@ def shared_client(service: str) -> Any:
 
 def _new_client(service: str) -> Any:
     """Create a client that validates requests as botocore does, apart from `Prevalidated` ones."""
-    config = Config(connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, parameter_validation=False)
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        parameter_validation=False,
+    )
     client = _client_factory()(service, config=config)
     client.meta.events.register_last("before-parameter-build", _validate)
+    client.meta.events.register("before-call", _limit_response_time)
     _cache_user_agent(client)
     return client
 
@@ -138,18 +124,15 @@ def _validate(params: dict[str, Any], model: Any, **_: Any) -> None:
             raise ParamValidationError(report=report.generate_report())
 
 
+def _limit_response_time(context: dict[str, Any], **_: Any) -> None:
+    """Set a call's read timeout; versions of botocore that don't know it use the client's."""
+    seconds = response_time.get()
+    if seconds is not None:
+        context["read_timeout"] = seconds
+
+
 def forget_shared_clients() -> None:
     """Create new clients on next use: for tests that change the environment or start to mock it."""
     with _making:
         _clients.clear()
         _sessions.clear()
-
-
-def _encodes_by_itself(client: Any) -> bool:
-    """Return whether a client encodes Python values itself, as a DynamoDB resource's does: determined by an attempt."""
-    if not isinstance(client, BaseClient) or client.meta.service_model.service_name != "dynamodb":
-        return False
-    probe = {"TableName": "probe", "Key": {"probe": "probe"}}
-    operation = client.meta.service_model.operation_model("GetItem")
-    client.meta.events.emit("before-parameter-build.dynamodb.GetItem", params=probe, model=operation, context={})
-    return probe["Key"] != {"probe": "probe"}

@@ -1,7 +1,7 @@
-"""The fast paths of `values.decode_item` and `values.encode_item`: text and numbers inline, one look-up for the rest.
+"""Fast paths of `values.decode_item` and `values.encode_item`: text and numbers inline, one look-up for other types.
 
-What they return is what the plain paths return. On anything that isn't plainly right they raise whatever they raise,
-and the plain path decides: an error is its error, and what is rare is its business.
+They return the same as the reference implementation. On invalid or rare values they raise any exception, and the
+caller runs the reference implementation instead.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 __all__ = ["NotPlainError", "read_map", "write_map"]
 
 DEPTH = 31
-"""How deep a map or list may lie, so that its members are on level 32 at most."""
+"""The deepest level of a map or list: its members are one level deeper, and level 32 is DynamoDB's limit."""
 NUMERIC = "0123456789.-"
 
 BEYOND_DIGITS = 10**38
 
 _TRAPS = [Clamped, Inexact, InvalidOperation, Overflow, Subnormal, Underflow]
 read_number = Context(prec=38, Emin=-130, Emax=125, traps=_TRAPS).create_decimal
-"""Of text without an exponent: exact and in DynamoDB's range, or it raises."""
+"""Convert text without an exponent to a number, exactly; raise if the number is out of DynamoDB's range."""
 written = Context(prec=38, Emin=-130, Emax=125, traps=[*_TRAPS, Rounded]).create_decimal
-"""Of a number: itself, of at most 38 digits and in DynamoDB's range, or NaN or an infinity; or it raises."""
-get = dict.get  # as a function: what is no dict raises
+"""Return a number unchanged, also NaN or an infinity; raise on over 38 digits or if it is out of DynamoDB's range."""
+get = dict.get  # as a function, so that a value that is not a dict raises
 
 
 class NotPlainError(Exception):
-    """The fast path gives up."""
+    """The fast path can't handle the value."""
 
 
 def read_map(value: Any, depth: int) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def read_list(value: Any, depth: int) -> list[Any]:
 
 
 def read_value(typed: Any, depth: int) -> Any:
-    """One typed value; `depth` is its own."""
+    """Return the Python value of a typed value on level `depth`."""
     ((tag, member),) = typed.items()
     if get(typed, "S") is member and type(member) is str:
         return member
@@ -108,7 +108,7 @@ def read_numbers(value: Any, _depth: int) -> set[Any]:
 def read_binary(value: Any, _depth: int) -> bytes:
     if type(value) is bytes:
         return value
-    from base64 import b64decode  # a third of the decoder's import, for what few items have
+    from base64 import b64decode  # a third of the decoder's import time, and few items have binary values
 
     return b64decode(read_text(value), validate=True)
 
@@ -135,7 +135,7 @@ READERS: dict[str, Callable[[Any, int], Any]] = {
     "B": read_binary,
     "BS": read_binaries,
 }
-"""Without N: a number with an exponent is left to the plain path, which takes the whole item."""
+"""Without N: the reference implementation decodes an item that has a number with an exponent."""
 
 
 def write_map(value: Any, depth: int) -> dict[str, Any]:
@@ -218,4 +218,4 @@ WRITERS: dict[type, Callable[[Any, int], dict[str, Any]]] = {
     set: write_set,
     frozenset: write_set,
 }
-"""By the exact type: a subclass is left to the plain path."""
+"""By exact type: the reference implementation encodes an item that has a subclass instance."""

@@ -45,6 +45,11 @@ def normalise(value: object, path: str) -> Any:
 
 
 def _normalised(value: Any, depth: int) -> Any:
+    kind = type(value)
+    if kind is dict and depth < MAX_DEPTH:
+        return _object(value, depth + 1)
+    if kind is bool or (kind is str and value.isascii()) or (kind is int and -BEYOND_TEXT < value < BEYOND_TEXT):
+        return value
     if isinstance(value, str):
         return _text(value)
     if value is None or isinstance(value, bool):
@@ -68,6 +73,18 @@ def _normalised(value: Any, depth: int) -> Any:
     if hasattr(value, "items"):
         return convert_values(_normalised, _object_key, value, depth + 1)
     raise PathError("", f"{type(value).__name__} is not a JSON value; convert it first, for instance to text")
+
+
+def _object(members: dict[Any, Any], depth: int) -> dict[str, Any]:
+    """`convert_values` for the members of a dict, most of which are short text."""
+    out = {}
+    for key, member in members.items():
+        name = key if type(key) is str and key.isascii() else _object_key(key)
+        try:
+            out[name] = member if type(member) is str and member.isascii() else _normalised(member, depth)
+        except PathError as bad:
+            raise bad.under(f".{name}") from None
+    return out
 
 
 def _object_key(key: object) -> str:

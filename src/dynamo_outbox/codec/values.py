@@ -1,4 +1,4 @@
-"""DynamoDB's typed values (``{"S": "…"}``) to Python's and back: exact, and strict about what DynamoDB never sends.
+"""Conversion of DynamoDB's typed values (``{"S": "…"}``) to Python values and back, exact and strict.
 
 Types and limits:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Set
-from decimal import Context, Decimal, DecimalException, Inexact, Overflow, Rounded, Underflow
+from decimal import Context, Decimal, DecimalException, Inexact, Overflow, Underflow
 
 from ..errors import DecodeError, EncodeError
 from .fast_values import read_map, write_map
@@ -25,44 +25,48 @@ if TYPE_CHECKING:
 __all__ = ["decode_item", "encode_item"]
 
 MAX_DEPTH = 32
-"""How deep a value may lie, the attributes themselves on level 1: 31 lists or maps around it."""
+"""The deepest level of a value; the attributes are on level 1, so up to 31 lists or maps may contain a value."""
 MAX_DIGITS = 38
 MIN_EXPONENT, MAX_EXPONENT = -130, 125
 """A number's magnitude is 0 or between 1E-130 and 9.99…E+125."""
 
 _NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?"
-"""Compiled on first use, if there is one: it would be half of what importing this module costs."""
+"""Compiled on first use: compiling would take half of this module's import time."""
 _read_number = Context(prec=MAX_DIGITS, Emin=-9999, Emax=9999, traps=[Inexact, Overflow, Underflow]).create_decimal
-_write_number = Context(
-    prec=MAX_DIGITS, Emin=-9999, Emax=9999, traps=[Overflow, Inexact, Rounded, Underflow]
-).create_decimal
+_write_number = Context(prec=MAX_DIGITS, Emin=-9999, Emax=9999, traps=[Overflow, Inexact, Underflow]).create_decimal
 
 
-def decode_item(attribute_values: Mapping[str, Any]) -> dict[str, Any]:
-    """The Python values of an item in DynamoDB's typed form.
+def decode_item(attribute_values: Mapping[str, Any], *, as_json: bool = False) -> dict[str, Any]:
+    """Return the Python values of an item in DynamoDB's typed form.
 
     Args:
-        attribute_values: Attribute names to typed values, as boto3 returns them (binary as ``bytes``) or as Lambda
+        attribute_values: Attribute names and typed values, as boto3 returns them (binary as ``bytes``) or as Lambda
             delivers them (binary as base64 text).
 
+        as_json: Return JSON's types: numbers as ``int`` or ``float``, sets as sorted lists, binary as base64 text.
+
     Returns:
-        Text as ``str``, numbers as ``Decimal`` with all their digits, binary as ``bytes``, sets as ``set``. The members
-        of a map come in no order, as in DynamoDB.
+        Text as ``str``, numbers as ``Decimal`` with all their digits, binary as ``bytes``, sets as ``set``. As in
+        DynamoDB, the members of a map have no order.
 
     Raises:
-        DecodeError: A value that DynamoDB never sends: two type tags or none, a tag in lower case, NaN, 39 digits, bad
-            base64. Its path says where.
+        DecodeError: The item contains something that DynamoDB never sends: a value with two type tags or none, a tag in
+            lower case, NaN, a number with 39 digits, invalid base64. The error's path names the value.
     """
+    if as_json:
+        from .plain_values import plain
+
+        return {name: plain(value) for name, value in decode_item(attribute_values).items()}
     try:
         return read_map(attribute_values, 0)
-    except Exception:  # the reference implementation names the fault, or reads what is rare
+    except Exception:  # the reference implementation raises the error, or reads the rare value
         return decode_reference(attribute_values)
 
 
 def decode_reference(attribute_values: Mapping[str, Any]) -> dict[str, Any]:
-    """`decode_item` without the fast path: the reference."""
+    """Decode an item without the fast path: the reference implementation of `decode_item`."""
     if not isinstance(attribute_values, dict):
-        raise DecodeError("", f"an item is a map of attributes, not {type(attribute_values).__name__}")
+        raise DecodeError("", f"an item must be a map of attributes, not {type(attribute_values).__name__}")
     try:
         return _decode_map(attribute_values, 0)
     except PathError as bad:
@@ -71,13 +75,13 @@ def decode_reference(attribute_values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _decode(typed: Any, depth: int) -> Any:
     if depth > MAX_DEPTH:
-        raise PathError("", f"lies more than {MAX_DEPTH} levels deep")
+        raise PathError("", f"is nested more than {MAX_DEPTH} levels deep")
     if not isinstance(typed, dict) or len(typed) != 1:
-        raise PathError("", f"a typed value is a map with one type tag, not {short_repr(typed)}")
+        raise PathError("", f"a typed value must be a map with one type tag, not {short_repr(typed)}")
     for tag, value in typed.items():
         decoder = _DECODERS.get(tag)
         if decoder is None:
-            raise PathError("", f"{short_repr(tag)} is none of DynamoDB's type tags {', '.join(_DECODERS)}")
+            raise PathError("", f"{short_repr(tag)} is not one of DynamoDB's type tags {', '.join(_DECODERS)}")
         try:
             return decoder(value, depth)
         except PathError as bad:
@@ -152,8 +156,8 @@ def _decode_map(value: Any, depth: int) -> dict[str, Any]:
 
 def _attribute_name(name: object) -> str:
     if not isinstance(name, str):
-        raise PathError("", f"an attribute's name is text, not {short_repr(name)}")
-    return str.__str__(name)  # the text itself, also of an enum's member
+        raise PathError("", f"an attribute's name must be text, not {short_repr(name)}")
+    return str.__str__(name)  # plain text, also from an enum member
 
 
 _DECODERS: dict[str, Callable[[Any, int], Any]] = {
@@ -171,27 +175,27 @@ _DECODERS: dict[str, Callable[[Any, int], Any]] = {
 
 
 def encode_item(item: Item) -> dict[str, Any]:
-    """An item of Python values in DynamoDB's typed form, for a low-level client.
+    """Return an item of Python values in DynamoDB's typed form, for a low-level client.
 
     Args:
-        item: Attribute names to ``str``, ``int``, ``Decimal``, ``float`` (written by its shortest exact form),
-            ``bytes``, ``bool``, ``None``, and lists, tuples, maps and sets of these. A pydantic model or a dataclass
-            instance, as the item or inside it, is the map of its fields.
+        item: Attribute names and values: ``str``, ``int``, ``Decimal``, ``float`` (written with the digits of its
+            ``repr``), ``bytes``, ``bool``, ``None``, and lists, tuples, maps and sets of these. A pydantic model or a
+            dataclass instance, as the item or inside it, is written as the map of its fields.
 
     Raises:
-        EncodeError: A value that DynamoDB has no type for, a number beyond 38 digits, an empty or mixed set, NaN, a key
-            that is no text. Its path says where.
+        EncodeError: The item contains a value that DynamoDB has no type for, a number with more than 38 digits, an
+            empty or mixed set, NaN, or a key that is not text. The error's path names the value.
     """
     if type(item) is dict:
         try:
             return write_map(item, 0)
-        except Exception:  # noqa: S110  # as above
+        except Exception:  # noqa: S110  # as in decode_item
             pass
     return encode_reference(item)
 
 
 def encode_reference(item: Item) -> dict[str, Any]:
-    """`encode_item` without the fast path: the reference."""
+    """Encode an item without the fast path: the reference implementation of `encode_item`."""
     try:
         encoded: dict[str, Any] = _encode_map(item, 0)["M"]
     except PathError as bad:
@@ -200,7 +204,7 @@ def encode_reference(item: Item) -> dict[str, Any]:
 
 
 def encode_value(value: Any) -> dict[str, Any]:
-    """One Python value in DynamoDB's typed form; `encode_item` says which."""
+    """Return one Python value in DynamoDB's typed form; see `encode_item` for the types."""
     try:
         return _encode(value, 1)
     except PathError as bad:
@@ -209,9 +213,9 @@ def encode_value(value: Any) -> dict[str, Any]:
 
 def _encode(value: Any, depth: int) -> dict[str, Any]:
     if depth > MAX_DEPTH:
-        raise PathError("", f"lies more than {MAX_DEPTH} levels deep")
+        raise PathError("", f"is nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, str):
-        return {"S": str.__str__(value)}  # the text itself, also of an enum's member
+        return {"S": str.__str__(value)}  # plain text, also from an enum member
     if value is None:
         return {"NULL": True}
     if isinstance(value, bool):
@@ -237,7 +241,7 @@ def _number_text(value: float | Decimal) -> str:
     except DecimalException:
         raise PathError("", f"{short_repr(value)} has more than {MAX_DIGITS} digits or is out of range") from None
     if not number.is_finite():
-        raise PathError("", f"DynamoDB has no {value}")
+        raise PathError("", f"DynamoDB can't store the number {value}")
     if number and not MIN_EXPONENT <= number.adjusted() <= MAX_EXPONENT:
         raise PathError("", f"{short_repr(value)} is out of DynamoDB's range")
     return str(number)
@@ -245,7 +249,7 @@ def _number_text(value: float | Decimal) -> str:
 
 def _encode_set(value: Set[Any]) -> dict[str, Any]:
     if not value:
-        raise PathError("", "DynamoDB has no empty sets; leave the attribute out or use an empty list")
+        raise PathError("", "DynamoDB can't store an empty set; leave the attribute out or use an empty list")
     if all(isinstance(member, str) for member in value):
         return {"SS": [str.__str__(member) for member in value]}
     if all(isinstance(member, (int, float, Decimal)) and not isinstance(member, bool) for member in value):
@@ -253,7 +257,7 @@ def _encode_set(value: Set[Any]) -> dict[str, Any]:
     if all(isinstance(member, (bytes, bytearray)) or _is_boto3_binary(member) for member in value):
         return {"BS": [bytes(getattr(member, "value", member)) for member in value]}
     kinds = ", ".join(sorted({type(member).__name__ for member in value}))
-    raise PathError("", f"a set holds text, or numbers, or binary, and nothing else; this one holds {kinds}")
+    raise PathError("", f"a set must contain only text, only numbers or only binary, not {kinds}")
 
 
 def _encode_list(value: list[Any] | tuple[Any, ...], depth: int) -> dict[str, Any]:
@@ -274,7 +278,7 @@ def _is_dataclass(value: Any) -> bool:
 
 def _encode_map(value: Any, depth: int) -> dict[str, Any]:
     if not _is_map(value):
-        raise PathError("", f"an item is a map of attributes, not {type(value).__name__}")
+        raise PathError("", f"an item must be a map of attributes, not {type(value).__name__}")
     if hasattr(type(value), "model_fields"):
         value = value.model_dump()
     elif _is_dataclass(value):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DecodeError
 from ..events.messages import message_names, parse_events, payload_records
+from ..log_lines import fields, logger, named
 from ..writing.callables import refuse_awaitable, refuse_unfit
 
 if TYPE_CHECKING:
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from ..events.event import Event
 
-__all__ = ["batch_handler"]
+__all__ = ["batch_handler", "message_handler"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 def batch_handler(function: Callable[[Event, Any], object]) -> Callable[[Any, Any], dict[str, Any]]:
@@ -39,26 +39,52 @@ def batch_handler(function: Callable[[Event, Any], object]) -> Callable[[Any, An
     SNS has no batch response: the function's exception is raised, and SNS delivers the message again.
     """
     refuse_unfit(function, "a batch handler")
+    return message_handler(function, getattr(function, "__qualname__", type(function).__name__))
+
+
+def message_handler(function: Callable[[Event, Any], object], consumer: str) -> Callable[[Any, Any], dict[str, Any]]:
+    """Return `batch_handler`'s handler; the log names the consumer."""
 
     @wraps(function)
     def handler(payload: Any, context: Any = None) -> dict[str, Any]:
         failures: list[dict[str, str]] = []
-        blocked: set[str] = set()
+        blocked: dict[str, list[str | None]] = {}
         for record, message in zip(payload_records(payload), parse_events(payload, on_error="collect"), strict=True):
             identifier, group = message_names(record)
-            if group not in blocked:
+            if group in blocked:
+                blocked[group].append(identifier)
+            else:
                 try:
                     if isinstance(message, DecodeError):
                         raise message
-                    refuse_awaitable(function(message.event, context), function.__qualname__)
+                    refuse_awaitable(function(message.event, context), consumer)
                     continue
                 except Exception:
                     if identifier is None:
                         raise
-                    log.exception("message %s failed", identifier)
+                    event = None if isinstance(message, DecodeError) else message.event
+                    log.exception(
+                        "message %s (%s) of %s failed",
+                        identifier,
+                        named(event),
+                        consumer,
+                        extra=fields(event, consumer=consumer, message_id=identifier, order_key=group),
+                    )
                 if group is not None:
-                    blocked.add(group)
+                    blocked[group] = []
             failures.append({"itemIdentifier": str(identifier)})
+        for group, held_back in blocked.items():
+            if held_back:
+                log.warning(
+                    "%d messages of group %s of %s are held back behind a failed one; the first: %s",
+                    len(held_back),
+                    group,
+                    consumer,
+                    held_back[0],
+                    extra=fields(
+                        None, consumer=consumer, message_id=held_back[0], order_key=group, count=len(held_back)
+                    ),
+                )
         return {"batchItemFailures": failures}
 
     return handler

@@ -3,7 +3,7 @@
 A call follows `ON_MEETING`. The rows that take the key are the condition of the claim; for the others, the refused
 claim returns the record, and `resolve_refused_claim` looks its row up. `LIFE` is how a record changes. Each change but
 a claim starts from `in progress` and is conditional on the token, so a late holder changes nothing; each claim
-increments the record's fence, and nothing decrements it. docs/idempotency.md draws its pictures from the tables.
+increments the record's fence, and nothing decrements it. docs/reference/state-tables.md shows both.
 
 Times are whole milliseconds since 1970, as are the records' leases; their time to live is in seconds.
 """
@@ -48,28 +48,28 @@ OnExpiredLease: TypeAlias = Literal["rerun", "raise"]
 class RecordState(StrEnum):
     """The state of the record that a call meets; the first that fits."""
 
-    FORGOTTEN = "none, or one past its time to live"
-    SPENT = "released, with its own token: the claim was late"
-    RELEASED = "released"
-    OWN = "its own token: the first answer to its write was lost"
-    OVERDUE = "in progress, its lease and the margin over"
-    OTHER_PAYLOAD = "another fingerprint"
+    FORGOTTEN = "none, or expired"
+    SPENT = "released, with this call's token: a late copy of its claim"
+    RELEASED = "released, with another token"
+    OWN = "with this call's token: the first response to its claim was lost"
+    OVERDUE = "in progress, lease and clock margin over"
+    OTHER_PAYLOAD = "with another payload fingerprint"
     HELD = "in progress"
-    FAILED = "completed, with a permanent failure"
-    DONE = "completed, with a result"
-    DONE_WITHOUT_RESULT = "completed, without a result that could be stored"
+    FAILED = "completed with a permanent failure"
+    DONE = "completed with a result"
+    DONE_WITHOUT_RESULT = "completed, but its result could not be stored"
 
 
 class Outcome(StrEnum):
     """The consequence for the call."""
 
     RUN = "takes the key and runs"
-    REPLAY = "gives the stored result"
+    REPLAY = "returns the stored result"
     FAIL = "raises the stored failure again"
-    IN_PROGRESS = "AlreadyInProgressError"
-    MISMATCH = "PayloadMismatchError"
-    UNKNOWN = "UnknownOutcomeError"
-    UNSTORABLE = "ResultError"
+    IN_PROGRESS = "raises AlreadyInProgressError"
+    MISMATCH = "raises PayloadMismatchError"
+    UNKNOWN = "raises UnknownOutcomeError"
+    UNSTORABLE = "raises ResultError"
 
 
 ON_MEETING = {
@@ -91,14 +91,14 @@ _BY_POLICY: dict[OnExpiredLease, dict[RecordState, Outcome]] = {"rerun": ON_MEET
 LIFE = (
     ("none", "claim", "in progress"),
     ("released", "claim", "in progress"),
-    ("in progress", "claim, when lease and margin are over and that lets it rerun", "in progress"),
-    ("in progress", "complete or resolve, with the token", "completed"),
-    ("in progress", "fail permanently, with the token", "failed"),
-    ("in progress", "release or forget, with the token", "released"),
-    ("in progress", "time to live", "none"),
-    ("released", "time to live", "none"),
-    ("completed", "time to live", "none"),
-    ("failed", "time to live", "none"),
+    ("in progress", "claim after lease and margin, with rerun", "in progress"),
+    ("in progress", "complete or resolve", "completed"),
+    ("in progress", "fail permanently", "failed"),
+    ("in progress", "release or forget", "released"),
+    ("in progress", "TTL expires", "none"),
+    ("released", "TTL expires", "none"),
+    ("completed", "TTL expires", "none"),
+    ("failed", "TTL expires", "none"),
 )
 """From, by, to. A failed record is a completed one that holds a failure."""
 
@@ -119,7 +119,7 @@ CLAIM_CONDITIONS: dict[OnExpiredLease, str] = {
 CLAIM_UPDATE = (
     "SET #status = :inProgress, #claimToken = :token, #fingerprint = :fingerprint, #leaseExpiresAt = :leaseExpiresAt, "
     "#expiresAt = :expiresAt, #fence = if_not_exists(#fence, :nowMilliseconds) + :one "
-    "REMOVE #result, #resultByAnnotation, #failure"
+    "REMOVE #result, #resultForm, #failure"
 )
 """The first fence is the time, so that the numbers keep growing after TTL has deleted the record."""
 _CLAIM_NAMES = (
@@ -129,10 +129,10 @@ _CLAIM_NAMES = (
     "leaseExpiresAt",
     "fence",
     "result",
-    "resultByAnnotation",
+    "resultForm",
     "failure",
 )
-ENDING_ATTRIBUTES = ("status", "result", "resultByAnnotation", "failure")
+ENDING_ATTRIBUTES = ("status", "result", "resultForm", "failure")
 """The attributes that say how a call ended."""
 ENDING_CONDITION = "#claimToken = :token AND #status = :inProgress"
 
@@ -152,10 +152,10 @@ class Claimed(NamedTuple):
 
 
 class Replay(NamedTuple):
-    """An earlier call returned this result: its text, and whether the annotation is needed to read it."""
+    """An earlier call returned this result: its text, and the form in which it is written."""
 
     text: str
-    by_annotation: bool
+    form: str = "json"
 
 
 class FailureReplay(Replay):
@@ -211,13 +211,13 @@ class RecordRequests:
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
 
-    def complete(self, claim: Claim, now: int, result: tuple[str, bool] | None) -> dict[str, Any]:
+    def complete(self, claim: Claim, now: int, result: tuple[str, str] | None) -> dict[str, Any]:
         """Return UpdateItem's parameters that store a call's result, if it still holds the key.
 
         Args:
             claim: The call's.
             now: The time.
-            result: The result's text, and whether the annotation is needed to read it; None if it can't be stored.
+            result: The result's text and form; None if it can't be stored.
         """
         return self._end(claim, {**_completed(result), self.keys.ttl_attribute: self.expiry(now)})
 
@@ -234,7 +234,7 @@ class RecordRequests:
         """Return GetItem's parameters for a consistent read of the key's record."""
         return {"TableName": self.table, "Key": self.key_of(claim), "ConsistentRead": True}
 
-    def completed_item(self, claim: Claim, now: int, result: tuple[str, bool]) -> dict[str, Any]:
+    def completed_item(self, claim: Claim, now: int, result: tuple[str, str]) -> dict[str, Any]:
         """Return the typed record of a completed call, for a transaction that contains its effect."""
         return {
             **self.key_of(claim),
@@ -274,14 +274,14 @@ class RecordRequests:
         }
 
 
-def _completed(result: tuple[str, bool] | None) -> dict[str, Any]:
+def _completed(result: tuple[str, str] | None) -> dict[str, Any]:
     """Return the attributes of a completed record with this result."""
     attributes: dict[str, Any] = {"status": {"S": COMPLETED}}
     if result is not None:
-        text, by_annotation = result
+        text, form = result
         attributes["result"] = {"S": text}
-        if by_annotation:
-            attributes["resultByAnnotation"] = {"BOOL": True}
+        if form != "json":
+            attributes["resultForm"] = {"S": form}
     return attributes
 
 
@@ -345,9 +345,9 @@ def resolve_refused_claim(
     state = record_state(claim, record, requests, now)
     match _BY_POLICY[on_expired_lease][state]:
         case Outcome.REPLAY:
-            return Replay(record["result"]["S"], "resultByAnnotation" in record)
+            return Replay(record["result"]["S"], record.get("resultForm", {"S": "json"})["S"])
         case Outcome.FAIL:
-            return FailureReplay(record["failure"]["S"], by_annotation=False)
+            return FailureReplay(record["failure"]["S"])
         case Outcome.MISMATCH:
             raise PayloadMismatchError(claim.key, "was used before with another payload; a new call needs a new key")
         case Outcome.UNKNOWN:

@@ -1,55 +1,20 @@
-"""Failures of an idempotent function: the stored form of permanent ones, and those that leave the outcome open."""
+"""Permanent failures of an idempotent function, as they are stored."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import HTTPClientError
-
-from ..errors import CommitUnknownError, IdempotencyError, PermanentFailureError, TransactionCanceledError
+from ..errors import PermanentFailureError
 from .results import MAX_RESULT_BYTES, as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["leaves_outcome_open", "read_failure", "write_failure"]
+__all__ = ["read_failure", "write_failure"]
 
 MAX_MESSAGE = 1000
 """Characters that are kept of the message of a failure that is too large for an item."""
-
-_OPEN = (TimeoutError, ConnectionError, HTTPClientError, CommitUnknownError)
-"""Errors of a request that may have been carried out nevertheless."""
-_KNOWN = (ConnectionRefusedError, TransactionCanceledError, IdempotencyError)
-"""Errors of a request that was not carried out, or is protected in another way, whatever caused them."""
-
-
-def leaves_outcome_open(error: BaseException, before: BaseException | None = None) -> bool:
-    """Return whether a function that raised this error may have had its effect.
-
-    It may if it was interrupted, or if the error, or one that it was raised from, is that of a request without a
-    response. HTTP clients raise their own errors from Python's `TimeoutError` and `ConnectionError`.
-
-    Args:
-        error: The function's exception.
-        before: The exception that was being handled when the function was called; it is ignored.
-    """
-    return any(not isinstance(each, Exception) or isinstance(each, _OPEN) for each in _origins(error, before))
-
-
-def _origins(error: BaseException, before: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and those that it was raised from, as in a traceback, up to one whose outcome is known."""
-    pending: list[BaseException | None] = [error]
-    seen: set[int] = set()
-    while pending:
-        each = pending.pop()
-        if each is None or each is before or id(each) in seen or isinstance(each, _KNOWN):
-            continue
-        seen.add(id(each))
-        yield each
-        pending += [each.__cause__, None if each.__suppress_context__ else each.__context__]
-        if isinstance(each, BaseExceptionGroup):
-            pending += each.exceptions
 
 
 def write_failure(error: Exception) -> str:
@@ -109,7 +74,6 @@ def _message(error: Exception) -> str:
 def _as_stored(values: list[Any]) -> list[Any] | None:
     """Return the values if JSON gives them back unchanged, or None."""
     try:
-        as_json(values)
+        return values if as_json(values).form == "json" else None
     except ValueError:
         return None
-    return values

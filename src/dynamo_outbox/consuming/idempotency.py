@@ -5,22 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import logging
-import sys
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast
 
 from ..aws.backoff import full_jitter
-from ..aws.clients import LazyClient
-from ..aws.lambda_context import ANSWER_MARGIN, remaining_time_in
+from ..aws.lambda_context import ANSWER_MARGIN, context_in, invocation, remaining_time
+from ..aws.service import Service
 from ..errors import AlreadyInProgressError, LeaseLostError, ResultError
+from ..log_lines import logger
 from ..options import Clock, TableKeys
 from ..writing.callables import refuse_awaitable, refuse_unfit
 from .claims import Claim, Claimed, FailureReplay, OnExpiredLease, RecordRequests, Replay
-from .failures import leaves_outcome_open, read_failure, write_failure
-from .keys import Key, claim_maker, name_of
+from .failures import read_failure, write_failure
+from .keys import Key, claim_maker
 from .record_store import RecordStore
 from .results import ResultCodec
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     ClaimMaker: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], Claim | None]
 
-__all__ = ["IdempotencyStore", "fence_number", "idempotent"]
+__all__ = ["AtMostOnce", "IdempotencyStore", "fence_number", "idempotent"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
@@ -87,7 +87,7 @@ class IdempotencyStore:
         self._ttl = ttl
         self._clock_margin = clock_margin
         requests = RecordRequests(table, table_keys, ttl=ttl, margin=clock_margin)
-        self.records = RecordStore(LazyClient("dynamodb", client), requests, lease, clock)
+        self.records = RecordStore(Service("dynamodb", client, clock), requests, lease, clock)
 
     @property
     def ttl(self) -> timedelta:
@@ -130,6 +130,28 @@ class IdempotencyStore:
         return self.records.complete(Claim(key, token, ""), stored)
 
 
+@dataclass(frozen=True, slots=True)
+class AtMostOnce:
+    """A policy of `idempotent`: a call whose outcome is unknown does not run again by itself.
+
+    Args:
+        safe_to_retry: Exceptions that the function raises before it has any effect, or instead of one: they release the
+            key. After any other exception the key stays taken, as after an interruption, because the effect may have
+            taken place: a broken response can surface as any exception of an HTTP client.
+    """
+
+    safe_to_retry: tuple[type[Exception], ...] = ()
+
+    def __post_init__(self) -> None:
+        _refuse_other_than_exceptions("safe_to_retry", self.safe_to_retry)
+
+
+def _refuse_other_than_exceptions(name: str, kinds: object) -> None:
+    for kind in kinds if isinstance(kinds, tuple) else (kinds,):
+        if not (isinstance(kind, type) and issubclass(kind, Exception)):
+            raise TypeError(f"{name}={kind!r} must be a class that derives from Exception, in a tuple")
+
+
 def fence_number() -> int:
     """Return the number of this call's hold on its key: larger than any earlier call's.
 
@@ -161,11 +183,11 @@ def _fenced(fence: int | None) -> Iterator[None]:
 def idempotent(
     store: IdempotencyStore,
     *,
-    key: str | Callable[..., str] | Key | None = None,
-    scope: str | None = None,
+    scope: str,
+    key: str | Callable[..., object] | Key | None = None,
     on_missing_key: Literal["raise", "run"] = "raise",
     on_duplicate: Callable[..., Any] | None = None,
-    on_expired_lease: OnExpiredLease = "rerun",
+    on_expired_lease: OnExpiredLease | AtMostOnce = "rerun",
     wait_for: timedelta | None = None,
     permanent_errors: tuple[type[Exception], ...] = (),
 ) -> Callable[[Callable[Parameters, Returned]], Callable[Parameters, Returned]]:
@@ -173,19 +195,22 @@ def idempotent(
 
     Args:
         store: Stores the records of the calls.
-        key: The idempotency key: a JMESPath expression into the first argument, or a function of the call's arguments.
-            By default the first argument is an event, parsed or not, and its id is the key. A `Key` also chooses the
+        scope: Namespace for the functions that share a table: give each function another one, and keep it when the
+            function is renamed, or its calls are forgotten: ``"billing.charge"``. Two functions, or two objects with a
+            method, that must each handle an event need two scopes.
+        key: The idempotency key: a JMESPath expression into the first argument, or a function of the call's arguments
+            (with ``self``, if it is a method's): text, a number, a date, a UUID, an enum, or a flat list of these.
+            Numbers are compared by value; in an expression, the names of HTTP ``headers`` without case. By default the
+            first argument is an event, parsed or not, and its source and id are the key. A `Key` also chooses the
             fingerprint.
-        scope: Namespace for functions that share a table. By default the function's module and qualified name: renaming
-            it then forgets its calls; give the old name here to keep them.
-        on_missing_key: What happens to a call without a key: ``raise``, or ``run`` it, each time.
+        on_missing_key: What happens to a call without a key: ``raise``, or ``run`` it, each time. A key that is present
+            but can't be one is an error in either case.
         on_duplicate: Called with the stored result and the call's arguments for a duplicate; its result is returned. By
             default the stored result is.
-        on_expired_lease: What happens if an earlier call took the key, its lease is over, and it never said how it
-            ended: ``rerun``, or ``raise`` an `UnknownOutcomeError` until an operator resolves it (see
-            `IdempotencyStore.forget` and `IdempotencyStore.resolve`). With ``raise``, a function that was interrupted,
-            or that failed on a request without a response (a `TimeoutError` or `ConnectionError`, or an exception
-            raised from one), keeps its key too.
+        on_expired_lease: What happens if an earlier call took the key, its lease has expired, and its outcome is
+            unknown: ``rerun``, or ``raise`` an `UnknownOutcomeError` until an operator resolves it (see
+            `IdempotencyStore.forget` and `IdempotencyStore.resolve`). With ``raise``, a function that fails keeps its
+            key, too; an `AtMostOnce` lists the exceptions after which it may run again.
         wait_for: How long a call waits for another one that holds its key; by default not at all. Never longer than
             Lambda's remaining time allows, less a second.
         permanent_errors: Exceptions after which a retry is useless: they are stored like results, and raised again for
@@ -193,8 +218,8 @@ def idempotent(
 
     Raises:
         TypeError: The decorated object can't be made idempotent: a generator, a class.
-        MissingIdempotencyKeyError, AlreadyInProgressError, PayloadMismatchError, UnknownOutcomeError: When called; the
-            function did not run.
+        MissingIdempotencyKeyError, InvalidIdempotencyKeyError, AlreadyInProgressError, PayloadMismatchError,
+            UnknownOutcomeError: When called; the function did not run.
         LeaseLostError, ResultError: When called; the function did run.
         PermanentFailureError: When called; the function failed permanently before, with an exception that can't be
             raised again.
@@ -207,21 +232,25 @@ def idempotent(
     stored, the function runs again after the lease. Put effects that must not repeat into the dedup record's
     transaction, or behind a `fence_number`.
     """
-    if on_expired_lease not in get_args(OnExpiredLease):
-        raise ValueError(f"on_expired_lease={on_expired_lease!r} must be 'rerun' or 'raise'")
+    if not isinstance(cast("object", store), IdempotencyStore):
+        raise TypeError(f"idempotent takes a store first: @idempotent(store, scope=...), not {store!r}")
+    if not scope or not isinstance(cast("object", scope), str):
+        raise ValueError(f"scope={scope!r} must be a name, unique among the functions that share the store's table")
+    if on_missing_key not in ("raise", "run"):
+        raise ValueError(f"on_missing_key={on_missing_key!r} must be 'raise' or 'run'")
+    at_most_once = AtMostOnce() if on_expired_lease == "raise" else on_expired_lease
+    if not isinstance(at_most_once, AtMostOnce) and at_most_once != "rerun":
+        raise ValueError(f"on_expired_lease={on_expired_lease!r} must be 'rerun', 'raise' or AtMostOnce(...)")
     if wait_for is not None and wait_for <= timedelta(0):
         raise ValueError(f"wait_for={wait_for} must be positive")
-    for kind in cast("tuple[object, ...]", permanent_errors):
-        if not (isinstance(kind, type) and issubclass(kind, Exception)):
-            raise TypeError(f"permanent_errors={kind!r} must be a class that derives from Exception")
+    _refuse_other_than_exceptions("permanent_errors", permanent_errors)
 
     def decorate(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
         refuse_unfit(function, "idempotent", allow_async=True)
-        name = scope or name_of(function)
-        if name is None:
-            raise TypeError("a lambda, a partial or a callable object has no name of its own; give scope=")
-        claim_of = claim_maker(function, key=key, scope=name, on_missing_key=on_missing_key)
-        rules = _Rules(store.records, ResultCodec(function), on_duplicate, on_expired_lease, wait_for, permanent_errors)
+        claim_of = claim_maker(function, key=key, scope=scope, on_missing_key=on_missing_key)
+        policy: OnExpiredLease = "raise" if isinstance(at_most_once, AtMostOnce) else "rerun"
+        safe = at_most_once.safe_to_retry if isinstance(at_most_once, AtMostOnce) else (BaseException,)
+        rules = _Rules(store.records, ResultCodec(function), on_duplicate, policy, safe, wait_for, permanent_errors)
         make = _async_function if inspect.iscoroutinefunction(function) else _sync_function
         return cast("Callable[Parameters, Returned]", make(function, claim_of, rules))
 
@@ -235,17 +264,18 @@ def _sync_function(function: Callable[..., Any], claim_of: ClaimMaker, rules: _R
         if claim is None:
             return _checked(function, None, args, kwargs)
         call = _Call(rules, claim, args, kwargs)
-        while (wait := call.take()) is not None:
-            rules.records.clock.sleep(wait)
-        if call.replay is not None:
-            return call.replayed(args, kwargs)
-        try:
-            result = _checked(function, call.fence, args, kwargs)
-        except BaseException as error:
-            call.fail(error)
-            raise
-        call.complete(result)
-        return result
+        with invocation(call.context):
+            while (wait := call.take()) is not None:
+                rules.records.clock.sleep(wait)
+            if call.replay is not None:
+                return call.replayed(args, kwargs)
+            try:
+                result = _checked(function, call.fence, args, kwargs)
+            except BaseException as error:
+                call.fail(error)
+                raise
+            call.complete(result)
+            return result
 
     return run
 
@@ -260,19 +290,20 @@ def _async_function(function: Callable[..., Any], claim_of: ClaimMaker, rules: _
             with _fenced(None):
                 return await function(*args, **kwargs)
         call = _Call(rules, claim, args, kwargs)
-        while (wait := await _in_thread(call.take, if_cancelled=call.give_back)) is not None:
-            await rules.records.clock.sleep_async(wait)
-        if call.replay is not None:
-            result = call.replayed(args, kwargs)
-            return await result if inspect.isawaitable(result) else result
-        try:
-            with _fenced(call.fence):
-                result = await function(*args, **kwargs)
-        except BaseException as error:
-            await _in_thread(partial(call.fail, error))
-            raise
-        await _in_thread(partial(call.complete, result))
-        return result
+        with invocation(call.context):
+            while (wait := await _in_thread(call.take, if_cancelled=call.give_back)) is not None:
+                await rules.records.clock.sleep_async(wait)
+            if call.replay is not None:
+                result = call.replayed(args, kwargs)
+                return await result if inspect.isawaitable(result) else result
+            try:
+                with _fenced(call.fence):
+                    result = await function(*args, **kwargs)
+            except BaseException as error:
+                await _in_thread(partial(call.fail, error))
+                raise
+            await _in_thread(partial(call.complete, result))
+            return result
 
     return run
 
@@ -281,7 +312,7 @@ def _checked(function: Callable[..., Any], fence: int | None, args: tuple[Any, .
     """Call a sync function with a fence number; refuse an awaitable, whose body has not run."""
     with _fenced(fence):
         result = function(*args, **kwargs)
-        refuse_awaitable(result, name_of(function) or repr(function))
+        refuse_awaitable(result, getattr(function, "__qualname__", repr(function)))
     return result
 
 
@@ -292,6 +323,7 @@ class _Rules(NamedTuple):
     codec: ResultCodec
     on_duplicate: Callable[..., Any] | None
     on_expired_lease: OnExpiredLease
+    safe_to_retry: tuple[type[BaseException], ...]
     wait_for: timedelta | None
     permanent_errors: tuple[type[Exception], ...]
 
@@ -309,8 +341,7 @@ class _Call:
     def __init__(self, rules: _Rules, claim: Claim, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._rules = rules
         self._claim = claim
-        self._remaining = partial(remaining_time_in, (*args, *kwargs.values()))
-        self._handled_before = sys.exception()
+        self.context = context_in((*args, *kwargs.values()))
         self._waits = 0
         self._wait_until = self._end_of_wait()
         self.replay: Replay | None = None
@@ -319,7 +350,7 @@ class _Call:
     def _end_of_wait(self) -> datetime | None:
         if self._rules.wait_for is None:
             return None
-        remaining = self._remaining()
+        remaining = remaining_time(self.context)
         allowed = self._rules.wait_for if remaining is None else min(self._rules.wait_for, remaining - ANSWER_MARGIN)
         return self._rules.records.clock.now() + allowed
 
@@ -330,7 +361,7 @@ class _Call:
             if self._waits:
                 self.replay = records.peek(self._claim, on_expired_lease=policy)
             if self.replay is None:
-                taken = records.claim(self._claim, self._remaining(), on_expired_lease=policy)
+                taken = records.claim(self._claim, remaining_time(self.context), on_expired_lease=policy)
                 if isinstance(taken, Claimed):
                     self.fence = taken.fence
                 else:
@@ -375,7 +406,7 @@ class _Call:
                     log.warning("%s failed permanently, which is not stored: another call had taken its key", claim.key)
             except Exception:
                 log.exception("%s failed permanently, but that could not be stored; it stays held", claim.key)
-        elif rules.on_expired_lease == "raise" and leaves_outcome_open(error, self._handled_before):
+        elif not isinstance(error, rules.safe_to_retry):
             log.warning("%s stays held: whether its effect took place is not known (token %s)", claim.key, claim.token)
         else:
             self._release()

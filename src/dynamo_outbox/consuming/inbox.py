@@ -5,25 +5,26 @@ from __future__ import annotations
 import logging
 import secrets
 from functools import partial, update_wrapper
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, cast, overload
 
 from typing_extensions import override
 
 from ..aws.backoff import full_jitter
+from ..aws.lambda_context import invocation
 from ..codec.values import encode_item
 from ..errors import (
     CommitUnknownError,
     DecodeError,
     InvalidEventError,
-    MissingIdempotencyKeyError,
     ResultError,
     TransactionCanceledError,
 )
 from ..events.bus_event import parse_event
 from ..events.event import Event
+from ..log_lines import fields, logger, named
 from ..options import Retry
 from ..streams.batch_response import batch_response
-from ..streams.outbox_records import inserted_events, ordering_key
+from ..streams.outbox_records import event_names, inserted_events, ordering_key
 from ..streams.payloads import payload_kind
 from ..streams.records import decode_records
 from ..writing.actions import Action
@@ -31,7 +32,7 @@ from ..writing.callables import is_method, refuse_awaitable, refuse_unfit
 from ..writing.outbox import is_contention
 from ..writing.settings import WriterSettings
 from ..writing.transaction import Transaction
-from .batch_handler import batch_handler
+from .batch_handler import message_handler
 from .claims import Claim, RecordState, record_state, resolve_refused_claim
 from .inbox_records import (
     AfterFailure,
@@ -42,11 +43,12 @@ from .inbox_records import (
     sequence_claim,
     sequence_update,
 )
-from .keys import MAX_KEY_BYTES, fingerprint_of
+from .keys import fingerprint_of, refuse_long_key
+from .payload_content import event_content
 from .results import ResultCodec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from ..events.domain_event import DomainEvent
     from ..streams.records import StreamRecord
@@ -56,7 +58,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Inbox", "InboxHandler", "InboxTransaction"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 Returned = TypeVar("Returned")
 
@@ -170,10 +172,8 @@ class Inbox:
             TypeError: The decorated function is ``async`` or a generator, as boto3's calls can't be awaited; or a
                 method, as no delivery has its object.
         """
-        if not consumer or "#" in consumer:
-            raise ValueError(
-                f"consumer={consumer!r} must be a name without '#', which separates it from the event's id"
-            )
+        if not consumer or not isinstance(cast("object", consumer), str):
+            raise ValueError(f"consumer={consumer!r} must be a name, unique among the consumers that share the store")
         if on_stale not in ("run", "skip") and not callable(on_stale):
             raise ValueError(f"on_stale={on_stale!r} must be 'run', 'skip' or a function")
         Retry(attempts=attempts)  # refuses now what could never run
@@ -195,7 +195,7 @@ def _settings_of(store: IdempotencyStore) -> WriterSettings:
     keys = records.requests.keys
     names = [name for name in (keys.partition_key, keys.sort_key) if name is not None]
     return WriterSettings(
-        store.table, None, records.client, store.ttl, keys, Retry(), records.clock, {store.table: names}
+        store.table, None, records.dynamodb, store.ttl, keys, Retry(), records.clock, {store.table: names}
     )
 
 
@@ -236,6 +236,10 @@ class InboxHandler(Generic[Returned]):
         self._settings = settings
         self._emits = emits
 
+    @property
+    def _consumer(self) -> str:
+        return self._consumption.consumer
+
     @overload
     def __call__(self, payload: Event, context: object = None) -> Returned: ...
 
@@ -247,7 +251,7 @@ class InboxHandler(Generic[Returned]):
 
         Args:
             payload: An `Event`, or Lambda's event.
-            context: Lambda's context; unused.
+            context: Lambda's context: AWS calls end before the invocation does.
 
         Raises:
             Exception: The function's exception, or the reason why its transaction was not committed, if the event was
@@ -258,36 +262,87 @@ class InboxHandler(Generic[Returned]):
             CommitUnknownError: There was no response: the event may have been handled; the same event again finds out.
             DecodeError: The payload is neither an event nor a batch.
         """
-        if isinstance(payload, Event):
-            return self._handle(payload)
-        match payload_kind(payload):
-            case "records":
-                return self._handle_stream(payload)
-            case "messages":
-                return batch_handler(lambda event, _: self._handle(event))(payload, context)
-            case _:
-                return self._handle(parse_event(payload))
+        with invocation(context):
+            if isinstance(payload, Event):
+                return self._handle(payload)
+            match payload_kind(payload):
+                case "records":
+                    return self._handle_stream(payload)
+                case "messages":
+                    return message_handler(lambda event, _: self._handle(event), self._consumer)(payload, context)
+                case _:
+                    return self._handle(parse_event(payload))
 
     def _handle_stream(self, payload: object) -> dict[str, Any]:
         """Handle each event of a batch from an events table; a failed one holds back those of its aggregate."""
         failed: list[StreamRecord | DecodeError] = []
-        blocked: set[str | None] = set()
-        for record in decode_records(payload, on_error="collect"):
+        blocked: dict[str | None, list[StreamRecord]] = {}
+        records = decode_records(payload, on_error="collect")
+        for position, record in enumerate(records, 1):
+            order_key = ordering_key(record, by_aggregate=True)
             if isinstance(record, DecodeError):
-                log.error("a stream record can't be decoded: %s", record)
+                names = event_names(record.raw)
+                log.error(
+                    "a stream record (%s) of %s can't be decoded for %s, and the %d after it wait: %s",
+                    named(names),
+                    order_key or "an unknown order key",
+                    self._consumer,
+                    len(records) - position,
+                    record,
+                    extra=fields(
+                        names,
+                        consumer=self._consumer,
+                        order_key=order_key,
+                        sequence_number=record.sequence_number,
+                        count=len(records) - position,
+                    ),
+                )
                 failed.append(record)
                 break  # its aggregate is unknown, so the later records wait; they are redelivered anyway
-            order_key = ordering_key(record, by_aggregate=True)
             if order_key in blocked:
+                blocked[order_key].append(record)
                 continue  # the redelivery starts before it
             try:
                 for event in inserted_events(record):
                     self._handle(event)
             except Exception:
-                log.exception("stream record %s (%s) failed", record.sequence_number, record.event_id)
+                names = event_names(record.raw)
+                log.exception(
+                    "stream record %s (%s) of %s failed",
+                    record.sequence_number,
+                    named(names),
+                    self._consumer,
+                    extra=fields(
+                        names,
+                        consumer=self._consumer,
+                        order_key=order_key,
+                        sequence_number=record.sequence_number,
+                        change_id=record.event_id,
+                    ),
+                )
                 failed.append(record)
-                blocked.add(order_key)
+                blocked[order_key] = []
+        self._log_held_back(blocked)
         return batch_response(payload, failed)
+
+    def _log_held_back(self, blocked: Mapping[str | None, Sequence[StreamRecord]]) -> None:
+        for order_key, records in blocked.items():
+            if records:
+                names = event_names(records[0].raw)
+                log.warning(
+                    "%d stream records of %s for %s are held back behind a failed one; the first: %s",
+                    len(records),
+                    order_key,
+                    self._consumer,
+                    named(names),
+                    extra=fields(
+                        names,
+                        consumer=self._consumer,
+                        order_key=order_key,
+                        sequence_number=records[0].sequence_number,
+                        count=len(records),
+                    ),
+                )
 
     def _handle(self, event: Event) -> Any:
         """Run the function and commit; if either fails, determine the consequence."""
@@ -299,7 +354,8 @@ class InboxHandler(Generic[Returned]):
             )
             try:
                 with transaction:
-                    result = transaction.handler_result = self._function(event, transaction)
+                    # A copy for each attempt: the function may change the data.
+                    result = transaction.handler_result = self._function(event.copied(), transaction)
                     refuse_awaitable(result, self._consumption.consumer)
                 return result
             except Exception as failure:
@@ -308,17 +364,51 @@ class InboxHandler(Generic[Returned]):
                 attempts_left = self._consumption.attempts - attempt - 1
                 match after_failure(found.state, stale=found.stale, contention=contention, attempts_left=attempts_left):
                     case AfterFailure.ANSWER:
+                        self._log_duplicate(event, found, failure)
                         return self._answer(event, claim, found)
                     case AfterFailure.SKIP:
                         return self._skip(event)
                     case AfterFailure.RAISE:
                         raise
+                    case AfterFailure.AGAIN:
+                        self._log_again(event, failure, attempts_left)
             clock.sleep(full_jitter(attempt, draw=clock.random()))
         raise AssertionError("the last attempt returns or raises")
 
+    def _log_duplicate(self, event: Event, found: _Found, failure: Exception) -> None:
+        if not log.isEnabledFor(logging.INFO):
+            return
+        is_own, code = found.state is RecordState.OWN, type(failure).__name__
+        log.info(
+            "%s is handled by %s already: %s (%s)",
+            named(event),
+            self._consumer,
+            "an earlier attempt was committed" if is_own else "a duplicate",
+            code,
+            extra=fields(event, consumer=self._consumer, code=code),
+        )
+
+    def _log_again(self, event: Event, failure: Exception, attempts_left: int) -> None:
+        if not log.isEnabledFor(logging.INFO):
+            return
+        code = type(failure).__name__
+        log.info(
+            "%s runs again for %s: %s; attempts left: %d",
+            self._consumer,
+            named(event),
+            code,
+            attempts_left,
+            extra=fields(event, consumer=self._consumer, code=code, token=getattr(failure, "token", None)),
+        )
+
     def _skip(self, event: Event) -> Any:
         """Skip a stale event; return what `on_stale` returns, if it is a function."""
-        log.info("%s %s is stale for %s and was skipped", event.type, event.id, self._consumption.consumer)
+        log.info(
+            "%s is stale for %s and was skipped",
+            named(event),
+            self._consumer,
+            extra=fields(event, consumer=self._consumer),
+        )
         on_stale = self._consumption.on_stale
         return on_stale(event) if callable(on_stale) else None
 
@@ -328,9 +418,8 @@ class InboxHandler(Generic[Returned]):
         if self._consumption.skips_stale and (event.sequence is None or event.aggregate is None):
             missing = "sequence" if event.sequence is None else "aggregate_id"
             raise InvalidEventError(missing, f"is missing, and {consumer} skips stale events by it")
-        claim = dedup_claim(consumer, event, secrets.token_hex(16), fingerprint_of([event.type, event.data]))
-        if len(claim.key.encode()) > MAX_KEY_BYTES:
-            raise MissingIdempotencyKeyError(claim.key[:80], f"the event's id has {len(event.id):,} characters")
+        claim = dedup_claim(consumer, event, secrets.token_hex(16), fingerprint_of(event_content(event)))
+        refuse_long_key(claim.key, "the event's source and id give a key")
         return claim
 
     def _inbox_actions(self, event: Event, claim: Claim, result: object) -> list[Action]:

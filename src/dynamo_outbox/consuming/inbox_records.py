@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from .claims import Claim, RecordState
+from .keys import joined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,10 +33,10 @@ __all__ = [
 class AfterFailure(StrEnum):
     """The consequence of a failure of handler or transaction; the first that fits."""
 
-    ANSWER = "there is a record of the event: it is answered with that, whatever failed"
-    SKIP = "a later event of the aggregate was handled, and stale ones are skipped"
-    AGAIN = "contention, and attempts left: the handler runs again from the start"
-    RAISE = "the failure is raised"
+    ANSWER = "the event has a dedup record: it is handled as a duplicate, whatever failed"
+    SKIP = "a later event of the aggregate was handled, and `on_stale` is not `run`: the event is skipped"
+    AGAIN = "contention, with attempts left: the handler runs again from the start"
+    RAISE = "otherwise: the failure is raised"
 
 
 def after_failure(state: RecordState, *, stale: bool, contention: bool, attempts_left: int) -> AfterFailure:
@@ -56,15 +57,16 @@ def after_failure(state: RecordState, *, stale: bool, contention: bool, attempts
 
 def dedup_claim(consumer: str, event: Event, token: str, fingerprint: str) -> Claim:
     """Return the claim of a consumer's record of an event; `idempotent` uses other keys."""
-    return Claim(f"inbox#{consumer}#{event.id}", token, fingerprint)
+    return Claim(joined("inbox", consumer, event.source or "", event.id), token, fingerprint)
 
 
 def sequence_claim(consumer: str, event: Event) -> Claim:
     """Return the claim of the record of the last sequence that a consumer has handled of an event's aggregate."""
-    return Claim(f"inbox-sequence#{consumer}#{event.aggregate}", "", "")
+    parts = (event.source or "", event.aggregate_type or "", event.aggregate_id or "")
+    return Claim(joined("inbox-sequence", consumer, *parts), "", "")
 
 
-def dedup_put(claim: Claim, requests: RecordRequests, *, result: tuple[str, bool], now: int) -> dict[str, Any]:
+def dedup_put(claim: Claim, requests: RecordRequests, *, result: tuple[str, str], now: int) -> dict[str, Any]:
     """Return the action that records that an event was handled, unless it was before; an expired record doesn't count.
 
     Args:

@@ -2,156 +2,282 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from contextlib import suppress
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import date
 from decimal import Decimal
+from enum import Enum
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, TypeAlias
+from math import isfinite
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
+from uuid import UUID
 
-from ..codec.json_text import canonical
-from ..errors import DecodeError, MissingIdempotencyKeyError
+from ..codec.json_text import MAX_DEPTH, canonical
+from ..codec.path_error import PathError
+from ..codec.short_repr import short_repr
+from ..errors import InvalidIdempotencyKeyError, MissingIdempotencyKeyError
 from ..events.bus_event import parse_event
 from ..events.event import Event
 from ..writing.callables import argument_binder, is_method
 from .claims import Claim
+from .payload_content import as_json, event_content, payload_content
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Literal
 
     Finder: TypeAlias = Callable[[object, tuple[Any, ...], dict[str, Any]], object]
-    """Finds a part of a call in its first argument, or in all of them as they were given, without ``self``."""
+    """Finds a part of a call in its payload, or in its arguments."""
 
-__all__ = ["MAX_KEY_BYTES", "Key", "claim_maker", "fingerprint_of", "name_of"]
+__all__ = ["MAX_KEY_BYTES", "Key", "claim_maker", "fingerprint_of", "joined", "refuse_long_key"]
 
 MAX_KEY_BYTES = 2048 - 64
 """A partition key's limit, less room for a store's prefix.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Key:
     """An idempotency key, and the part of the payload that two calls with one key must have in common.
 
     Args:
         find: As `key` of `idempotent`.
-        fingerprint: A JMESPath expression into the first argument, or a function of the call's arguments: if it differs
-            in two calls with one key, the second is an error. By default an event's type and data; an API request's
-            method, path and body; of any other call all arguments but Lambda's context, as JSON.
+        fingerprint: A JMESPath expression into the payload, or a function of the call's arguments: if it differs in two
+            calls with one key, the second is an error. By default an event's type, source and data; the payload of a
+            message or record; an API request's method, path, query and body; of any other call all arguments but
+            Lambda's context, as JSON. Never what changes with each delivery.
     """
 
-    find: str | Callable[..., str] | None = None
+    find: str | Callable[..., object] | None = None
     fingerprint: str | Callable[..., object] | None = None
-
-
-def name_of(function: Any) -> str | None:
-    """Return a function's module and qualified name; None for a lambda or a partial."""
-    name = getattr(function, "__qualname__", None)
-    return None if name is None or "<lambda>" in name else f"{function.__module__}.{name}"
 
 
 def claim_maker(
     function: Callable[..., Any],
     *,
-    key: str | Callable[..., str] | Key | None,
+    key: str | Callable[..., object] | Key | None,
     scope: str,
     on_missing_key: Literal["raise", "run"],
 ) -> Callable[[tuple[Any, ...], dict[str, Any]], Claim | None]:
-    """Return a function that creates the claim of a call from its arguments; None for a call without a key.
+    """Return a function that creates the claim of a call from its arguments; None if it has no key and may run.
 
-    It raises `MissingIdempotencyKeyError`, unless calls without a key run, and `DecodeError` as `idempotent` does.
+    It raises `MissingIdempotencyKeyError`, unless calls without a key run, `InvalidIdempotencyKeyError`, and
+    `DecodeError` as `idempotent` does.
 
     Args:
         function, key, scope, on_missing_key: As for `idempotent`.
     """
     chosen = key if isinstance(key, Key) else Key(key)
-    skipped = 1 if is_method(function) else 0
-    arguments_of = argument_binder(function, skipped)
-    key_of = _event_id if chosen.find is None else _finder(chosen.find)
+    arguments_of = argument_binder(function, 1 if is_method(function) else 0)
+    find = None if chosen.find is None else _finder(chosen.find, scope)
     where = repr(chosen.find) if isinstance(chosen.find, str) else "the key function"
-    content_of = None if chosen.fingerprint is None else _finder(chosen.fingerprint)
+    find_content = None if chosen.fingerprint is None else _finder(chosen.fingerprint, scope)
 
     def claim_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Claim | None:
         arguments = arguments_of(args, kwargs)
         payload = next(iter(arguments.values())) if arguments else None
-        own_args = args[skipped:] if skipped else args
-        try:
-            found = key_of(payload, own_args, kwargs)
-            whole_key = f"{scope}#{found}" if chosen.find is None else _checked_key(scope, found, where)
-        except MissingIdempotencyKeyError:
-            if on_missing_key == "run":
-                return None
-            raise
-        content = _content_of(payload, arguments) if content_of is None else content_of(payload, own_args, kwargs)
+        content: object = None
+        if find is None:
+            event = payload if isinstance(payload, Event) else parse_event(payload)
+            parts = [event.source or "", event.id]
+            content = event_content(event)
+        else:
+            found = find(payload, args, kwargs)
+            if found is None or found == "":
+                if on_missing_key == "run":
+                    return None
+                raise MissingIdempotencyKeyError(scope, f"{where} finds no idempotency key in the payload")
+            parts = _parts(found, where, scope)
+        whole = joined("call", scope, *parts)
+        refuse_long_key(whole, f"{where if find else 'the event'} gives a key")
+        if find_content is not None:
+            content = find_content(payload, args, kwargs)
+        elif find is not None:
+            content = payload_content(payload)
+            if content is None:
+                content = {name: value for name, value in arguments.items() if not _is_context(value)}
         # The token is drawn at each call: one drawn at import would be the same in each restored snapshot.
-        return Claim(whole_key, os.urandom(16).hex(), fingerprint_of(content))
+        return Claim(whole, os.urandom(16).hex(), fingerprint_of(content))
 
     return claim_of
 
 
-def fingerprint_of(content: object) -> str:
-    """Return the digest of a payload's canonical JSON text."""
-    return sha256(canonical(content).encode()).hexdigest()
+def joined(*parts: str) -> str:
+    """Return a key made of parts; no two sequences of parts give the same key."""
+    return "#".join([part.replace("%", "%25").replace("#", "%23") for part in parts])
 
 
-def _event_id(payload: object, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> str:
-    return (payload if isinstance(payload, Event) else parse_event(payload)).id
-
-
-def _checked_key(scope: str, found: object, where: str) -> str:
-    """Return the key with its scope.
+def refuse_long_key(key: str, what: str) -> None:
+    """Refuse a key that DynamoDB would not take.
 
     Raises:
-        MissingIdempotencyKeyError: There is none, or it can't be one.
+        InvalidIdempotencyKeyError: It is too long, or not Unicode text.
     """
-    if found is None or found == "":
-        raise MissingIdempotencyKeyError(scope, f"{where} finds no idempotency key in the payload")
-    if not isinstance(found, (str, int, Decimal)) or isinstance(found, bool):
-        raise MissingIdempotencyKeyError(scope, f"{where} finds {found!r}, and a key is text or a whole number")
-    whole = f"{scope}#{found!s}"
-    if (len(whole) if whole.isascii() else len(whole.encode())) > MAX_KEY_BYTES:
-        length = f"{len(whole) - len(scope) - 1:,}"
-        raise MissingIdempotencyKeyError(scope, f"{where} finds a key of {length} characters; give a digest")
-    return whole
+    if len(key) * 4 <= MAX_KEY_BYTES and key.isascii():
+        return
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        raise InvalidIdempotencyKeyError(ascii(key)[:80], f"{what} with half of a surrogate pair") from None
+    if size > MAX_KEY_BYTES:
+        problem = f"{what} of {size:,} bytes, and {MAX_KEY_BYTES:,} fit; use a digest of it"
+        raise InvalidIdempotencyKeyError(f"{key[:80]}…", problem)
 
 
-def _content_of(payload: object, arguments: dict[str, Any]) -> object:
-    """Return what two calls with one key must have in common: never the envelope, which changes with each delivery."""
-    if isinstance(payload, Event):
-        return [payload.type, payload.data]
-    if isinstance(payload, dict):
-        if isinstance(context := payload.get("requestContext"), dict):
-            http = context.get("http", payload)  # payload version 2.0 has it there, 1.0 in the request itself
-            method = http.get("method", payload.get("httpMethod"))
-            return [method, payload.get("rawPath", payload.get("path")), payload.get("body")]
-        if "detail" in payload or "specversion" in payload:
-            with suppress(DecodeError):
-                event = parse_event(payload)
-                return [event.type, event.data]
-    contexts = {name for name, value in arguments.items() if hasattr(value, "get_remaining_time_in_millis")}
-    return {name: _as_json(value) for name, value in arguments.items() if name not in contexts}
+def fingerprint_of(content: object) -> str:
+    """Return the digest of a payload's canonical JSON text.
+
+    Raises:
+        TypeError: The payload holds a value without a JSON form; the error names its place.
+    """
+    try:
+        text = canonical(as_json(content))
+    except PathError as bad:
+        problem = f"the payload's fingerprint can't be made: {bad.path.removeprefix('.') or 'it'}: {bad.problem}"
+        raise TypeError(f"{problem}; convert it, or choose the fingerprint with Key(fingerprint=...)") from None
+    return sha256(text.encode()).hexdigest()
 
 
-def _finder(wanted: str | Callable[..., object]) -> Finder:
-    """Return a function that finds a part of a call: by a function, or by an expression into the first argument."""
+def _parts(found: object, where: str, scope: str) -> list[str]:
+    """Return the parts of a key, each as text that differs if the values differ.
+
+    Raises:
+        InvalidIdempotencyKeyError: It can't be a key.
+    """
+    members = cast("list[object]", found) if isinstance(found, (list, tuple)) else [found]
+    parts = [_part(member) for member in members]
+    if not parts or None in parts:
+        bad = members[parts.index(None)] if None in parts else found
+        kind = "null" if bad is None else type(bad).__name__
+        shown = f" {short_repr(bad)}" if isinstance(bad, (bool, float, Decimal)) else ""
+        problem = (
+            f"{where} finds a {kind}{shown}; a key is text, a number, a date, a UUID, an enum, or a flat list of them"
+        )
+        raise InvalidIdempotencyKeyError(scope, problem)
+    return cast("list[str]", parts)
+
+
+def _part(value: object) -> str | None:
+    """Return one part of a key as text; None if it can't be one. Numbers are equal by value."""
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, (int, float, Decimal)):
+        is_number = value.is_finite() if isinstance(value, Decimal) else isinstance(value, int) or isfinite(value)
+        return f"={canonical(value)}" if is_number else None
+    if isinstance(value, str):
+        return str.__str__(value).replace("%", "%25").replace("=", "%3D") if value.startswith(("=", "%")) else value
+    if isinstance(value, (date, UUID)):
+        return cast("str", as_json(value))
+    return None
+
+
+def _is_context(value: object) -> bool:
+    return hasattr(value, "get_remaining_time_in_millis")
+
+
+def _finder(wanted: str | Callable[..., object], scope: str) -> Finder:
+    """Return a function that finds a part of a call: by a function of its arguments, or by an expression."""
     if callable(wanted):
         return lambda _, args, kwargs: wanted(*args, **kwargs)
     is_bare_name = wanted.isidentifier() and wanted.isascii()
 
     def search(payload: object, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> object:
         if is_bare_name and isinstance(payload, dict):
-            return payload.get(wanted)
+            found: object = payload.get(wanted)
+            return found
         import jmespath
 
-        found: object = jmespath.search(wanted, payload)
-        return found
+        if isinstance(payload, (dict, list)):
+            found = jmespath.search(wanted, _with_headers(payload))
+            if found is not None:
+                return found
+        try:  # once more, with the fields of the objects that it holds
+            found = jmespath.search(wanted, _with_headers(_searchable(payload)))
+        except _UnsearchableError as bad:
+            problem = f"{wanted!r} can't look into a {bad}; find it by a function of the call's arguments"
+            raise InvalidIdempotencyKeyError(scope, problem) from None
+        return [_unwrapped(member) for member in found] if isinstance(found, list) else _unwrapped(found)
 
     return search
 
 
-def _as_json(value: Any) -> object:
-    """Return a value as JSON, for its fingerprint: a pydantic model or a dataclass by its fields."""
-    if hasattr(type(value), "model_dump"):
-        return value.model_dump(mode="json")
-    return dataclasses.asdict(value) if dataclasses.is_dataclass(type(value)) else value
+def _with_headers(payload: object) -> object:
+    """Return a payload with the headers of an HTTP request, or of AppSync's, by names without case."""
+    if not isinstance(payload, dict):
+        return payload
+    found: dict[str, Any] = {
+        name: _Headers(payload[name]) for name in _HEADERS if isinstance(payload.get(name), Mapping)
+    }
+    request = payload.get("request")
+    if isinstance(request, dict) and isinstance(request.get("headers"), Mapping):
+        found["request"] = {**request, "headers": _Headers(request["headers"])}
+    return {**payload, **found} if found else payload
+
+
+_HEADERS = ("headers", "multiValueHeaders")
+
+
+class _Headers(dict[str, Any]):
+    """HTTP headers, whose names are equal without case. https://www.rfc-editor.org/rfc/rfc9110#name-field-names"""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a header's value."""
+        if name in self:
+            return self[name]
+        return next((value for each, value in self.items() if each.lower() == name.lower()), default)
+
+
+_Headers.__name__ = "dict"  # JMESPath's functions know an object by its type's name
+
+
+class _UnsearchableError(Exception):
+    """An expression looks into an object without known fields; the text is its type's name."""
+
+
+class _Opaque:
+    """An object without known fields, in a payload that an expression searches."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def get(self, _: str) -> NoReturn:
+        """Refuse to be searched; JMESPath would find nothing, as if the key was missing."""
+        raise _UnsearchableError(type(self.value).__name__)
+
+
+def _unwrapped(found: object) -> object:
+    return found.value if isinstance(found, _Opaque) else found
+
+
+def _searchable(value: Any, depth: int = 0) -> Any:
+    """Return a payload for an expression: events, models and named tuples by their fields, also by a field's alias."""
+    if value is None or isinstance(value, (str, bool, int, float, Decimal, date, UUID, Enum)):
+        return value
+    if depth > MAX_DEPTH:
+        return _Opaque(value)
+    kind = type(value)
+    if isinstance(value, Event):
+        value = {name: getattr(value, name) for name in Event.FIELDS}
+    elif hasattr(kind, "model_fields"):
+        if "root" in kind.model_fields:
+            return _searchable(value.root, depth + 1)
+        value = _fields_of_model(value)
+    elif is_dataclass(value):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+    elif isinstance(value, tuple) and (names := getattr(value, "_fields", None)):
+        value = dict(zip(names, value, strict=True))
+    if isinstance(value, Mapping):
+        return {name: _searchable(member, depth + 1) for name, member in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_searchable(member, depth + 1) for member in value]
+    return value if isinstance(value, str) else _Opaque(value)
+
+
+def _fields_of_model(model: Any) -> dict[str, Any]:
+    kind = type(model)
+    found = {name: getattr(model, name) for name in (*kind.model_fields, *kind.model_computed_fields)}
+    aliases = {field.serialization_alias: found[name] for name, field in kind.model_fields.items()}
+    return {**(model.model_extra or {}), **{name: value for name, value in aliases.items() if name}, **found}

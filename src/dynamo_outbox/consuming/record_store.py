@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
-    from ..aws.clients import LazyClient
+    from ..aws.service import Service
     from ..options import Clock
-    from ..typing import DynamoDBClient
     from .claims import Claim, OnExpiredLease, RecordRequests, Replay
 
 __all__ = ["RecordStore"]
@@ -27,13 +26,13 @@ class RecordStore:
     """A store's table of records.
 
     Attributes:
-        client: The DynamoDB client.
+        dynamodb: DynamoDB's operations.
         requests: Builds the requests.
         lease: How long a call may run if no Lambda context says so.
         clock: The time, waiting and jitter.
     """
 
-    client: LazyClient[DynamoDBClient]
+    dynamodb: Service
     requests: RecordRequests
     lease: timedelta
     clock: Clock
@@ -56,7 +55,7 @@ class RecordStore:
         now = self.now()
         request = self.requests.claim(claim, now, self.lease if lease is None else lease, on_expired_lease)
         try:
-            record: Mapping[str, Any] = self.client().update_item(**request)["Attributes"]
+            record: Mapping[str, Any] = self.dynamodb.call("update_item", **request)["Attributes"]
         except ClientError as error:
             record = _refusing_record(error)
         else:
@@ -77,11 +76,11 @@ class RecordStore:
 
     def read(self, claim: Claim) -> Mapping[str, Any]:
         """Return a key's record, typed; empty if there is none."""
-        record: Mapping[str, Any] = self.client().get_item(**self.requests.read(claim)).get("Item", {})
+        record: Mapping[str, Any] = self.dynamodb.call("get_item", **self.requests.read(claim)).get("Item", {})
         return record
 
-    def complete(self, claim: Claim, result: tuple[str, bool] | None) -> bool:
-        """Store the result: its text, and whether the annotation is needed to read it; None if it can't be stored.
+    def complete(self, claim: Claim, result: tuple[str, str] | None) -> bool:
+        """Store the result: its text and form; None if it can't be stored.
 
         Returns:
             False if this call no longer holds the key; then nothing was changed.
@@ -98,7 +97,7 @@ class RecordStore:
 
     def _end(self, request: dict[str, Any]) -> bool:
         try:
-            self.client().update_item(**request)
+            self.dynamodb.call("update_item", **request)
         except ClientError as error:
             return has_ended_so(_refusing_record(error), request)
         return True

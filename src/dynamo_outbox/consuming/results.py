@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_type_hints
+
+from ..codec.values import decode_item, encode_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,11 +22,17 @@ _JSON_ANNOTATIONS = (type(None), bool, int, float, str, list, dict, Any)
 """Annotations for which JSON alone gives back what was stored."""
 
 
+Form: TypeAlias = Literal["json", "dynamodb", "annotation"]
+"""How a result is read: as JSON; as JSON with values that only DynamoDB has; by the function's return annotation."""
+_TYPED = "$dynamodb"
+"""The name under which a typed value of DynamoDB stands in JSON."""
+
+
 class StoredResult(NamedTuple):
-    """A result's JSON text, and whether reading it takes the annotation."""
+    """A result's JSON text, and how it is read."""
 
     text: str
-    by_annotation: bool
+    form: Form
 
 
 class ResultCodec:
@@ -31,8 +40,8 @@ class ResultCodec:
 
     Args:
         function: The function. A return annotation other than JSON's own types lets pydantic write and read the result:
-            ``Decimal``, ``bytes``, ``datetime``, models, dataclasses, and containers of these. Without one, a tuple
-            comes back as a list, as from any JSON.
+            ``datetime``, models, dataclasses, and containers of these. Without one, JSON's types and those of
+            `decode_item` (``Decimal``, ``bytes``, sets) come back as they were; a tuple becomes a list.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -40,7 +49,7 @@ class ResultCodec:
         self._adapter = cache(self._make_adapter)
 
     def write(self, result: object) -> StoredResult:
-        """Return the result as text: by its annotation, or else as plain JSON, whichever gives it back as it was.
+        """Return the result as text: by its annotation, or else as JSON, whichever gives it back as it was.
 
         Raises:
             ValueError: Neither does, or it is too long for an item.
@@ -51,10 +60,12 @@ class ResultCodec:
             raise ValueError(f"{size:,} bytes, and an item leaves room for {MAX_RESULT_BYTES:,}")
         return stored
 
-    def read(self, text: str, by_annotation: bool) -> Any:
+    def read(self, text: str, form: str) -> Any:
         """Return a stored result, as the function returned it."""
-        adapter = self._adapter() if by_annotation else None
-        return json.loads(text) if adapter is None else adapter.validate_json(text)
+        adapter = self._adapter() if form == "annotation" else None
+        if adapter is not None:
+            return adapter.validate_json(text)
+        return _read_json(text, form)
 
     def _make_adapter(self) -> TypeAdapter[Any] | None:
         try:
@@ -80,23 +91,76 @@ def _by_annotation(adapter: TypeAdapter[Any], result: object) -> StoredResult | 
         fits = _is_same(adapter.validate_json(text), result)
     except Exception:  # a model's own serializer or validator may raise anything
         return None
-    return StoredResult(text, by_annotation=True) if fits else None
+    return StoredResult(text, "annotation") if fits else None
 
 
 def as_json(result: object) -> StoredResult:
-    """Return a value as plain JSON.
+    """Return a value as JSON; values that only DynamoDB has are typed in it.
 
     Raises:
-        ValueError: JSON has no form for it, or would give it back changed; a tuple may become a list.
+        ValueError: It has no such form, or would come back changed; a tuple may become a list.
     """
-    try:
-        text = json.dumps(result)
-        is_kept = _is_same(json.loads(text), result, tuples_as_lists=True)
-    except (TypeError, RecursionError) as error:
-        raise ValueError(f"{error}; annotate what the function returns, and it is stored by that") from None
-    if not is_kept:
-        raise ValueError("JSON would give it back changed; annotate what the function returns")
-    return StoredResult(text, by_annotation=False)
+    problem = "JSON would give it back changed; annotate what the function returns"
+    for write in (_with_typed_members, _typed_whole):
+        try:
+            stored = write(result)
+            if _is_same(_read_json(*stored), result, tuples_as_lists=True):
+                return stored
+        except Exception as error:  # a value's own methods may raise anything
+            if write is _with_typed_members:
+                problem = f"{error}; annotate what the function returns, and it is stored by that"
+    raise ValueError(problem)
+
+
+def _with_typed_members(result: object) -> StoredResult:
+    typed = False
+
+    def as_typed(value: object) -> dict[str, Any]:
+        nonlocal typed
+        typed = True
+        return _typed_object(value)
+
+    text = json.dumps(result, default=as_typed)
+    return StoredResult(text, "dynamodb" if typed else "json")
+
+
+def _typed_whole(result: object) -> StoredResult:
+    """Return a value in typed form as a whole: a map in it has the name that marks typed values."""
+    return StoredResult(json.dumps(_typed_object(result)), "dynamodb")
+
+
+def _typed_object(value: object) -> dict[str, Any]:
+    return {_TYPED: _jsonable(encode_value(value))}
+
+
+def _jsonable(typed: dict[str, Any]) -> dict[str, Any]:
+    """Return a typed value with binary as base64, as in JSON."""
+    ((tag, value),) = typed.items()
+    match tag:
+        case "B":
+            return {"B": b64encode(value).decode()}
+        case "BS":
+            return {"BS": [b64encode(member).decode() for member in value]}
+        case "L":
+            return {"L": [_jsonable(member) for member in value]}
+        case "M":
+            return {"M": {name: _jsonable(member) for name, member in value.items()}}
+        case _:
+            return typed
+
+
+def _untyped(value: Any) -> Any:
+    """Return a JSON value with its typed values decoded, from the outermost inwards."""
+    if isinstance(value, list):
+        return [_untyped(member) for member in value]
+    if not isinstance(value, dict):
+        return value
+    return decode_item(value)[_TYPED] if value.keys() == {_TYPED} else {k: _untyped(v) for k, v in value.items()}
+
+
+def _read_json(text: str, form: str) -> Any:
+    value = json.loads(text)
+    return _untyped(value) if form == "dynamodb" else value
 
 
 def _is_same(read: object, result: object, *, tuples_as_lists: bool = False) -> bool:
@@ -111,6 +175,8 @@ def _is_same(read: object, result: object, *, tuples_as_lists: bool = False) -> 
             and _is_same(read[key], result[other], tuples_as_lists=tuples_as_lists)
             for key, other in zip(read, result, strict=True)
         )
+    if isinstance(result, (set, frozenset)) and isinstance(read, (set, frozenset)):
+        return read == result and {*map(type, read)} == {*map(type, result)}
     if isinstance(result, (list, tuple)) and isinstance(read, (list, tuple)):
         return len(read) == len(result) and all(
             _is_same(mine, other, tuples_as_lists=tuples_as_lists) for mine, other in zip(read, result, strict=True)

@@ -1,13 +1,12 @@
-"""The event on the bus: the forms in which it is sent, and the reader of every form in which it arrives."""
+"""The forms in which an event is sent to a bus, and the parser of all forms in which it arrives."""
 
 from __future__ import annotations
 
-from ..codec.json_text import dumps, loads_object, quoted
-from ..codec.path_error import PathError
+from ..codec.json_text import dumps, quoted
 from ..codec.short_repr import short_repr
 from ..errors import DecodeError
 from .context import CONTEXT_FIELDS, context_fields, context_members, context_text
-from .outbox_item import build_event, check_format, decode_event, is_outbox_image, time_of, time_text, version_of
+from .outbox_item import build_event, decode_event, is_outbox_image, time_of, time_text, version_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ __all__ = ["DETAIL_FORMS", "parse_event", "required_text"]
 
 
 def envelope_detail(event: Event) -> str:
-    """``{"metadata": …, "data": …}``: the form that `parse_event` reads back whole."""
+    """Return ``{"metadata": …, "data": …}``, from which `parse_event` restores the complete event."""
     aggregate = ""
     if event.aggregate_type is not None and event.aggregate_id is not None:
         aggregate = f',"aggregateType":{quoted(event.aggregate_type)},"aggregateId":{quoted(event.aggregate_id)}'
@@ -33,12 +32,12 @@ def envelope_detail(event: Event) -> str:
 
 
 def data_detail(event: Event) -> str:
-    """The bare data. It carries no id that outlives a delivery, so a consumer can't tell a duplicate."""
+    """Return the data alone. They contain no stable event id, so a consumer can't detect a duplicate."""
     return event.data_json
 
 
 def cloudevents_detail(event: Event) -> str:
-    """A CloudEvents 1.0 object. https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md"""
+    """Return a CloudEvents 1.0 object. https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md"""
     attributes: dict[str, Any] = {
         "specversion": "1.0",
         "id": event.id,
@@ -52,7 +51,7 @@ def cloudevents_detail(event: Event) -> str:
         attributes |= {"aggregatetype": event.aggregate_type, "aggregateid": event.aggregate_id}
     attributes |= {wire.lower(): value for wire, value in context_members(event.context).items()}
     if event.sequence is not None:
-        attributes["sequence"] = str(event.sequence)  # the sequence extension is text, and an integer is 32 bits there
+        attributes["sequence"] = str(event.sequence)  # the extension's type is text; CloudEvents integers have 32 bits
     return f'{dumps(attributes)[:-1]},"data":{event.data_json}}}'
 
 
@@ -60,26 +59,28 @@ DETAIL_FORMS = {"envelope": envelope_detail, "data": data_detail, "cloudevents":
 
 
 def parse_event(event: object) -> Event:
-    """Return the event that a consumer has received, in any of the forms below.
+    """Return the event that a consumer received.
 
     Args:
-        event: Lambda's event for an EventBridge rule: published by the relay, by a templated pipe (data and context are
-            JSON text), by a bare pipe (the detail is the stream record), or as CloudEvents; or a CloudEvents object
-            itself.
+        event: Lambda's event for an EventBridge rule, or a CloudEvents object. The event was published by the relay, by
+            a pipe with a template (the detail holds the outbox item), by a pipe without one (the detail is the stream
+            record), or as CloudEvents.
 
     Raises:
-        DecodeError: None of these, or a part is missing; the path names the part.
+        DecodeError: The event has none of these forms, or a part is missing or invalid; the path names the part.
 
-    Lambda reads JSON numbers as floats; send a number as text if it must stay exact.
+    Lambda parses JSON numbers as floats; send a number as text if it must keep all its digits.
     """
     if not isinstance(event, dict):
-        raise DecodeError("", f"an event is a JSON object, not {type(event).__name__}")
+        raise DecodeError("", f"an event must be a JSON object, not {type(event).__name__}")
     if "specversion" in event:
         return _from_cloudevents(event, "")
     detail = event.get("detail")
     if not isinstance(detail, dict):
-        raise DecodeError("detail", "is missing or no object: this is no event from EventBridge")
+        raise DecodeError("detail", "is missing or not an object: this is not an event from EventBridge")
     source = required_text(event, "source", "")
+    if "outboxItem" in detail:
+        return _from_outbox_item(detail["outboxItem"], "detail.outboxItem")
     if isinstance(detail.get("metadata"), dict):
         return _from_envelope(detail, source)
     if "specversion" in detail:
@@ -88,16 +89,13 @@ def parse_event(event: object) -> Event:
         return _from_stream_record(detail)
     raise DecodeError(
         "detail.metadata",
-        "is missing. A publisher with detail='data' sends no metadata, and so no id; use 'envelope' to parse events",
+        "is missing. A publisher with detail='data' sends no metadata and no id; use detail='envelope' to parse events",
     )
 
 
 def _from_envelope(detail: Mapping[str, Any], source: str) -> Event:
     metadata = detail["metadata"]
     path = "detail.metadata"
-    if "outboxFormat" in metadata:
-        check_format(metadata["outboxFormat"], f"{path}.outboxFormat")
-    context = _object(metadata, "context", path) if "context" in metadata else metadata
     return build_event(
         required_text(metadata, "type", path),
         _object(detail, "data", "detail"),
@@ -107,7 +105,7 @@ def _from_envelope(detail: Mapping[str, Any], source: str) -> Event:
         version=version_of(metadata.get("version"), f"{path}.version"),
         aggregate_type=metadata.get("aggregateType") or None,
         aggregate_id=metadata.get("aggregateId") or None,
-        **context_fields(context),
+        **context_fields(metadata),
     )
 
 
@@ -133,39 +131,31 @@ def _from_stream_record(record: Mapping[str, Any]) -> Event:
     change = record["dynamodb"]
     image = change.get("NewImage") if isinstance(change, dict) else None
     if record.get("eventName") != "INSERT" or not isinstance(image, dict) or not is_outbox_image(image):
-        raise DecodeError("detail", "is a change of an item, but not the insertion of an outbox item")
+        raise DecodeError("detail", "is a stream record, but not of an inserted outbox item")
+    return _from_outbox_item(image, "detail.dynamodb.NewImage")
+
+
+def _from_outbox_item(image: object, path: str) -> Event:
+    if not isinstance(image, dict):
+        raise DecodeError(path, f"must be an outbox item, not {short_repr(image)}")
     try:
         event = decode_event(image)
-        _ = event.context  # now: for a consumer, a malformed context is a malformed event
+        _ = event.context, event.data  # parsed now: for a consumer, malformed text is a malformed event
     except DecodeError as error:
-        raise error.within("detail.dynamodb.NewImage") from None
+        raise error.within(path) from None
     return event
 
 
 def required_text(holder: Mapping[str, Any], name: str, path: str) -> str:
-    """Return the text of a member.
-
-    Args:
-        holder: The object.
-        name: The member.
-        path: Where the object is, for the error.
-
-    Raises:
-        DecodeError: It is missing or not text.
-    """
+    """Return the text of an object's member; raise `DecodeError` with the object's `path` if it is not text."""
     value = holder.get(name)
     if not isinstance(value, str):
-        raise DecodeError(f"{path}.{name}" if path else name, f"needs text, got {short_repr(value)}")
+        raise DecodeError(f"{path}.{name}" if path else name, f"must be text, not {short_repr(value)}")
     return value
 
 
 def _object(holder: Mapping[str, Any], name: str, path: str) -> Mapping[str, Any]:
-    value, where = holder.get(name), f"{path}.{name}" if path else name
-    if isinstance(value, str):
-        try:
-            return loads_object(value, where)
-        except PathError as bad:
-            raise DecodeError(bad.path, bad.problem) from None
+    value = holder.get(name)
     if not isinstance(value, dict):
-        raise DecodeError(where, f"needs an object or its JSON text, got {short_repr(value)}")
+        raise DecodeError(f"{path}.{name}" if path else name, f"must be an object, not {short_repr(value)}")
     return value

@@ -1,4 +1,4 @@
-"""Events as pydantic models: the fields are the data, the class says the rest once."""
+"""Events as pydantic models: the fields are the data; the class arguments give type, version and aggregate."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class _Facts(NamedTuple):
 
 
 class DomainEvent(BaseModel):
-    """A pydantic model whose instances are events.
+    """Base class of domain events: pydantic models that become an `Event`. Abstract; subclass it.
 
-    The data are what ``model_dump(mode="json", by_alias=True)`` gives: a ``Decimal`` travels as text, and so exactly.
+    The data are the result of ``model_dump(mode="json", by_alias=True)``: a ``Decimal`` becomes text, so exact.
 
     Class arguments:
         type: The event's type; by default the class's name.
-        version: The version of the data's shape, from 1.
-        aggregate: The kind of entity it happens to; given with `key` or not at all. A subclass inherits both.
-        key: The field that holds the entity's id.
+        version: The version of the data's schema, from 1.
+        aggregate: The aggregate's type; given together with `key`. A subclass inherits both.
+        key: The field that contains the aggregate's id.
 
     Example:
         >>> class BookAdded(DomainEvent, version=1, aggregate="Book", key="name"):
@@ -42,11 +42,11 @@ class DomainEvent(BaseModel):
         'Team Topologies'
     """
 
-    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")  # NaN must not become null in silence
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")  # or NaN would become null without an error
     __facts__: ClassVar[_Facts | None] = None
 
     def __init_subclass__(cls, **_facts: Any) -> None:
-        super().__init_subclass__()  # the class arguments are for the hook below, which runs when the fields are known
+        super().__init_subclass__()  # the hook below, which runs when the fields are known, takes the class arguments
 
     @classmethod
     def __pydantic_init_subclass__(
@@ -60,11 +60,11 @@ class DomainEvent(BaseModel):
     ) -> None:
         super().__pydantic_init_subclass__()
         if kwargs:
-            raise TypeError(f"{cls.__name__}: there is no class argument {', '.join(kwargs)}")
+            raise TypeError(f"{cls.__name__}: unknown class argument {', '.join(kwargs)}")
         if (aggregate is None) != (key is None):
             raise TypeError(f"{cls.__name__}: give both aggregate= and key=, or neither")
         if key is not None and key not in cls.model_fields:
-            raise TypeError(f"{cls.__name__}: key={key!r} is none of its fields {', '.join(cls.model_fields)}")
+            raise TypeError(f"{cls.__name__}: key={key!r} is not one of its fields {', '.join(cls.model_fields)}")
         inherited = cls.__facts__
         if aggregate is None and inherited is not None:
             aggregate, key = inherited.aggregate, inherited.key
@@ -81,14 +81,14 @@ class DomainEvent(BaseModel):
         causation_id: str | None = None,
         traceparent: str | None = None,
     ) -> Event:
-        """This as an `Event`; the arguments are the event's.
+        """Return this model as an `Event` with the given attributes.
 
         Raises:
-            InvalidEventError: The aggregate's key is empty, or a value has no JSON form.
+            InvalidEventError: The aggregate's key is None or empty, a value is not JSON, or an argument is invalid.
         """
         facts = self.__facts__
         if facts is None:
-            raise InvalidEventError("type", "DomainEvent itself is no event; define a class of your own from it")
+            raise InvalidEventError("type", "DomainEvent is abstract; subclass it")
         try:
             data = self.model_dump(mode="json", by_alias=True)
         except PydanticSerializationError as error:
@@ -113,22 +113,22 @@ class DomainEvent(BaseModel):
             return None
         value = getattr(self, key)
         if value is None:
-            raise InvalidEventError("aggregate_id", f"{type(self).__name__}.{key} is None, and it names the aggregate")
+            raise InvalidEventError("aggregate_id", f"{type(self).__name__}.{key} is None; it is the aggregate's id")
         return str(value)
 
     @classmethod
     def from_event(cls, event: Event) -> Self:
-        """The model of an event that has arrived.
+        """Return a received event as this model.
 
         Raises:
-            DecodeError: The event is of another type or version, or its data don't fit the model.
+            DecodeError: The event has another type or version, or its data don't match the model.
         """
         facts = cls.__facts__
         if facts is None or (event.type, event.version) != (facts.type, facts.version):
             expected = "an event class" if facts is None else f"{facts.type} version {facts.version}"
             raise DecodeError("type", f"{event.type} version {event.version} is not {expected}")
         try:
-            return cls.model_validate_json(event.data_json)  # as JSON, so that a strict model reads its own dates
+            return cls.model_validate_json(event.data_json)  # JSON, because a strict model takes a date only from JSON
         except ValidationError as error:
             first = error.errors()[0]
             path = ".".join(map(str, ("data", *first["loc"])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time as _time
 from datetime import UTC, datetime
 
@@ -12,7 +13,7 @@ from ..codec.path_error import PathError
 from ..codec.short_repr import short_repr
 from ..errors import DecodeError, InvalidEventError
 from .context import CONTEXT_FIELDS, NO_CONTEXT
-from .ids import uuid7
+from .ids import uuid7, uuid7_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = ["Event", "event_from_texts"]
 
 MAX_DETAIL_TYPE_LENGTH = 128
 """https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsRequestEntry.html"""
+needs_escape = re.compile(r'["\\\x00-\x1f\x7f]').search
 MAX_SEQUENCE = 2**63 - 1
 """The largest signed 64-bit integer: most JSON readers would round a larger one."""
 
@@ -89,7 +91,8 @@ class Event(Frozen, _Fields):
     asked for; this raises `DecodeError` if the text is malformed. The relay and `parse_event` read both immediately.
 
     Args:
-        type: What happened: ``BookAdded``. EventBridge's detail type; at most 128 characters.
+        type: What happened: ``BookAdded``. EventBridge's detail type; at most 128 characters. Neither type nor id may
+            hold a quote, a backslash or a control character.
         data: The facts, as a JSON object. Tuples become lists; a Decimal is written with all its digits.
         id: The event's identity, the same in every delivery. By default a new UUIDv7.
         time: When it happened; aware, kept in UTC. By default now.
@@ -139,7 +142,7 @@ class Event(Frozen, _Fields):
         traceparent: str | None = None,
     ) -> None:
         fill(self, "type", _checked_type(type))
-        fill(self, "id", uuid7(_time.time_ns(), os.urandom(8)) if id is None else _required_text("id", id))
+        fill(self, "id", uuid7(_time.time_ns(), os.urandom(8)) if id is None else _plain_text("id", id))
         fill(self, "time", datetime.now(UTC) if time is None else _utc(time))
         fill(self, "source", _checked_source(source))
         fill(self, "version", _checked_int("version", version, 1))
@@ -211,6 +214,18 @@ class Event(Frozen, _Fields):
         """Type and id of the aggregate in one text, as in an outbox item's key; None without an aggregate."""
         return None if self.aggregate_type is None else f"{self.aggregate_type}#{self.aggregate_id}"
 
+    @property
+    def created_at(self) -> datetime | None:
+        """When the event was created, if its time was generated, or its id is a UUIDv7; otherwise None."""
+        return self.time if "time" in self._drawn else uuid7_time(self.id)
+
+    def copied(self) -> Self:
+        """Return an equal event with its own copy of the data."""
+        copy = self._copied()
+        if self._data is not None:
+            fill(copy, "_data", normalise(self._data, "data"))
+        return copy
+
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed.
 
@@ -230,20 +245,29 @@ class Event(Frozen, _Fields):
         fill(copy, "_context", tuple(context))
         return copy
 
-    def with_defaults(self, *, id: str, time: datetime) -> Self:  # noqa: A002
-        """Return a copy that has this id and time, unless the event was created with its own."""
-        given = {"id": id, "time": time}
-        return self.replace(**{name: value for name, value in given.items() if name in self._drawn})
+    def with_defaults(self, *, id: str, time: datetime | None) -> Self:  # noqa: A002
+        """Return a copy that has this id and time, if known, unless the event was created with its own.
+
+        Args:
+            id, time: Made by the library, so that they are not checked again; the time in UTC.
+        """
+        copy = self._copied()
+        if "id" in self._drawn:
+            fill(copy, "id", id)
+        if "time" in self._drawn and time is not None:
+            fill(copy, "time", time)
+        return copy
 
     def _copied(self) -> Self:
         if type(self) is not Event:  # a subclass may have attributes of its own
             from copy import copy as shallow_copy
 
             return shallow_copy(self)
-        copy = object.__new__(type(self))
+        copy: Any = object.__new__(_Fields)
         for name in _Fields.__slots__:
-            fill(copy, name, getattr(self, name))
-        return copy
+            setattr(copy, name, getattr(self, name))
+        copy.__class__ = Event
+        return copy  # type: ignore[no-any-return]  # an event now
 
     def _rebuilt(self, changes: Mapping[str, Any]) -> Self:
         """Return a copy whose fields are checked together; unchanged data are not copied again."""
@@ -284,7 +308,7 @@ def event_from_texts(
 
 
 def _checked_type(value: object) -> str:
-    text = _required_text("type", value)
+    text = _plain_text("type", value)
     if len(text) > MAX_DETAIL_TYPE_LENGTH:
         raise InvalidEventError("type", f"{len(text)} characters, and EventBridge takes {MAX_DETAIL_TYPE_LENGTH}")
     return text
@@ -296,6 +320,14 @@ def _checked_source(value: object) -> str | None:
     text = _required_text("source", value)
     if text.startswith("aws."):
         raise InvalidEventError("source", f"{short_repr(text)}: sources that begin with 'aws.' are reserved for AWS")
+    return text
+
+
+def _plain_text(field: str, value: object) -> str:
+    """Return a text that a pipe can insert into JSON whether it escapes it or not."""
+    text = _required_text(field, value)
+    if needs_escape(text):
+        raise InvalidEventError(field, f"{short_repr(text)} holds a quote, a backslash or a control character")
     return text
 
 

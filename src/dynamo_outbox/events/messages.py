@@ -27,7 +27,7 @@ class Message(Frozen):
 
     Attributes:
         event: The event.
-        message_id: SQS's or SNS's message id, which a batch response names.
+        message_id: The SQS or SNS message id, for the batch response.
         group_id: The message group of a FIFO queue, or None.
     """
 
@@ -52,18 +52,18 @@ if TYPE_CHECKING:
 
 
 def parse_events(payload: object, *, on_error: str = "raise") -> Sequence[Message | DecodeError]:
-    """Return the events in a batch of SQS or SNS messages, in its order.
+    """Return the events in a batch of SQS or SNS messages, in the batch's order.
 
     Args:
         payload: Lambda's event for a queue or a topic. A message's text is an event in any form that `parse_event`
-            reads, or an SNS notification that holds one.
+            reads, or an SNS notification that contains one.
         on_error: ``raise``, or ``collect`` to get the `DecodeError` of an unreadable message in its place.
 
     Raises:
-        DecodeError: The payload is not such a batch, or, with ``raise``, a message contains no event.
+        DecodeError: The payload is not such a batch or, with ``raise``, a message contains no event.
     """
     if on_error not in ("raise", "collect"):
-        raise ValueError(f"on_error is 'raise' or 'collect', not {on_error!r}")
+        raise ValueError(f"on_error must be 'raise' or 'collect', not {on_error!r}")
     messages: list[Message | DecodeError] = []
     for index, record in enumerate(payload_records(payload)):
         try:
@@ -77,11 +77,7 @@ def parse_events(payload: object, *, on_error: str = "raise") -> Sequence[Messag
 
 
 def payload_records(payload: object) -> list[Any]:
-    """Return the messages of a batch, not decoded.
-
-    Raises:
-        DecodeError: The payload is not a batch.
-    """
+    """Return a batch's messages, not decoded; raise `DecodeError` if the payload is not a batch."""
     records = payload.get("Records") if isinstance(payload, dict) else None
     if not isinstance(records, list):
         raise DecodeError("Records", "is missing or not a list: this is not a batch of SQS or SNS messages")
@@ -89,15 +85,26 @@ def payload_records(payload: object) -> list[Any]:
 
 
 def message_names(record: object) -> tuple[str | None, str | None]:
-    """Return an SQS message's id and its FIFO group, also of a message that can't be decoded."""
+    """Return an SQS message's id and its FIFO group, also if the message can't be decoded.
+
+    A standard queue's ``MessageGroupId`` (fair queues) carries no order and is ignored.
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html
+    """
     if not isinstance(record, dict):
         return None, None
     identifier, attributes = record.get("messageId"), record.get("attributes")
-    group = attributes.get("MessageGroupId") if isinstance(attributes, dict) else None
+    group = None
+    if isinstance(attributes, dict) and _is_fifo(record.get("eventSourceARN"), attributes):
+        group = attributes.get("MessageGroupId")
     return (
         identifier if isinstance(identifier, str) and identifier else None,
         group if isinstance(group, str) else None,
     )
+
+
+def _is_fifo(arn: object, attributes: Mapping[str, Any]) -> bool:
+    """Return whether a message is from a FIFO queue; a polled one has no ARN, but a sequence number."""
+    return arn.endswith(".fifo") if isinstance(arn, str) else "SequenceNumber" in attributes
 
 
 def _message(record: Any, index: int) -> Message:

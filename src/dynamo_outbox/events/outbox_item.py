@@ -12,7 +12,7 @@ from functools import lru_cache
 from ..codec.short_repr import short_repr
 from ..errors import DecodeError, InvalidEventError
 from .context import context_text
-from .event import Event, checked_unicode, event_from_texts
+from .event import Event, checked_unicode, event_from_texts, needs_escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,6 +137,7 @@ def _decode_fast(image: Mapping[str, Any]) -> Event:
     if not (
         event_id
         and type(event_id) is str
+        and needs_escape(event_id) is None
         and (event_id + aggregate_id + context).isascii()
         and type(data) is str
         and (data.isascii() or data.encode())

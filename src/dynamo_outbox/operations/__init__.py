@@ -1,1 +1,1 @@
-"""The work of the command line: make payloads readable, inspect and redrive parked records."""
+"""Operations of the command: decode payloads into JSON lines."""

@@ -1,4 +1,4 @@
-"""Make payloads readable: a JSON line for each event, change or error in them."""
+"""Decode payloads into JSON lines: one for each event, change or error."""
 
 from __future__ import annotations
 
@@ -31,11 +31,7 @@ ERROR_FIELDS = ("path", "problem", "index", "sequence_number")
 
 
 def decoded(document: Any) -> Iterator[Event | StreamRecord | DecodeError]:
-    """Yield the contents of a payload, in order; a record that inserts an outbox item is yielded as its event.
-
-    Args:
-        document: A payload that this library reads, or an outbox item as GetItem returns it.
-    """
+    """Yield the contents of a payload or an outbox item, in order; an inserted outbox item is yielded as its event."""
     if isinstance(document, dict) and is_outbox_image(item := document.get("Item", document)):
         yield _outbox_item(item)
     elif isinstance(document, dict) and ("detail" in document or "specversion" in document):
@@ -71,7 +67,7 @@ def _event_or_change(record: StreamRecord) -> Event | StreamRecord | DecodeError
 
 
 def json_line(found: Event | StreamRecord | DecodeError) -> str:
-    """Return one JSON line; numbers keep their digits."""
+    """Return one JSON line; numbers keep all their digits."""
     if isinstance(found, DecodeError):
         return dumps({"error": {**_fields(found, ERROR_FIELDS), "message": str(found)}})
     if isinstance(found, StreamRecord):
@@ -80,12 +76,12 @@ def json_line(found: Event | StreamRecord | DecodeError) -> str:
 
 
 def _fields(found: object, names: tuple[str, ...]) -> dict[str, Any]:
-    """Return those of the attributes that are not None, as JSON values."""
+    """Return the attributes that are not None, as JSON values."""
     return {name: _as_json(value) for name in names if (value := getattr(found, name)) is not None}
 
 
 def _as_json(value: Any) -> Any:
-    """Return an item's Python value as JSON has it: a set as a sorted list, bytes as base64."""
+    """Convert an item's Python value to JSON values: a set to a sorted list, bytes to base64."""
     if isinstance(value, dict):
         return {name: _as_json(member) for name, member in value.items()}
     if isinstance(value, (set, frozenset)):

@@ -1,6 +1,6 @@
-"""The EventBridge Pipe from an events table's stream to a bus: its definition, and what it makes of a record.
+"""The EventBridge Pipe from an events table's stream to a bus: its definition, and how it renders a record.
 
-One definition is what a template deploys, what the tests render and what a stand-in for Pipes runs.
+Templates deploy, tests render and `dynamo_outbox.testing.PipeRunner` runs the same definition.
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes.html
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-input-transformation.html
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -34,36 +34,37 @@ RESERVED_VARIABLES = frozenset(
         *("event.ingestion-time", "event", "event.json"),
     )
 )
-"""What a template can name beside paths; a pipe without enrichment has no ``enrichment-arn``."""
+"""Variables that a template can use besides paths; a pipe without enrichment has no ``enrichment-arn``."""
 
 _IMAGE = "$.dynamodb.NewImage"
 _PLACEHOLDER = re.compile(r"<(\$[^<>]*|aws\.[^<>]*)>")
 _QUOTE = re.compile(r'\\.|(")', re.DOTALL)
 _PATH = re.compile(r"\$(?:\.[\w/-]+(?:\[(?:[0-9]{1,9}|\*)\])*)*", re.ASCII)
+_INTEGER = re.compile(r"-?[0-9]{1,9}")
 _STEP = re.compile(r"\.([\w/-]+)|\[([0-9]{1,9}|\*)\]", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipeDefinition:
-    """What a pipe does with a record; made by `outbox_pipe`, or read from a template by `from_parameters`.
-
-    Its filters, its template's paths and its parameters are checked when it is made, whatever the records hold.
+    """A pipe's filters, template and parameters; created by `outbox_pipe`, or from a template by `from_parameters`.
 
     Attributes:
-        patterns: The filters, at most five, ORed; none lets every record pass.
-        input_template: The event's detail, with ``<$.path>`` where the record's values go and ``<aws.pipes.…>`` for
-            what the pipe knows; at most 8,192 characters. None sends the record bare.
-        detail_type, source: Text, or one whole path into the untransformed record.
-        starting_position: ``TRIM_HORIZON``: ``LATEST`` can miss what changes while the pipe is being made.
-        batch_size: Records a call; an event bus takes 10.
-        maximum_retry_attempts: -1: without end.
-        maximum_record_age: After which a record is given up and its pointer sent to the dead letters. Less than the
-            stream's 24 hours, so that what the pointer points at can still be read.
-        time: The event's time: one path into the record, or None for the time at which the bus takes it.
-        resources: ARNs, or paths to them.
+        patterns: The filters, at most five, combined with OR; without filters every record passes.
+        input_template: The event's detail, at most 8,192 characters, with ``<$.path>`` for values of the record and
+            ``<aws.pipes.…>`` for the pipe's variables. None sends the unchanged record.
+        detail_type, source: Text, or one path into the untransformed record as the whole value.
+        starting_position: ``TRIM_HORIZON``, because ``LATEST`` can miss changes while the pipe is being created.
+        batch_size: Records per call; an event bus takes at most 10.
+        maximum_retry_attempts: -1 means no limit.
+        maximum_record_age: The age at which the pipe sends the record's pointer to the dead-letter queue. Less than the
+            stream's 24 hours, so that the record can still be read. None means no limit.
+        time: The event's time: one path into the record, or None for the time at which the bus receives the event.
+        resources: ARNs, or paths to ARNs, at most ten.
+        maximum_batching_window, parallelization_factor: As in AWS's page; None leaves AWS's default.
+        on_partial_batch_item_failure: ``AUTOMATIC_BISECT``: a failed batch is split in half. None: it is sent again.
 
     Raises:
-        InvalidPatternError: What CreatePipe would refuse, or what could never be filled in.
+        InvalidPatternError: CreatePipe would refuse the definition, or a placeholder could never be filled in.
     """
 
     patterns: tuple[Mapping[str, Any], ...]
@@ -73,11 +74,15 @@ class PipeDefinition:
     starting_position: str = "TRIM_HORIZON"
     batch_size: int = 10
     maximum_retry_attempts: int = -1
-    maximum_record_age: timedelta = field(default=timedelta(hours=23))
+    maximum_record_age: timedelta | None = timedelta(hours=23)
     time: str | None = None
     resources: tuple[str, ...] = ()
+    maximum_batching_window: timedelta | None = None
+    parallelization_factor: int | None = None
+    on_partial_batch_item_failure: str | None = "AUTOMATIC_BISECT"
 
     def __post_init__(self) -> None:
+        self._check_ranges()
         if len(self.patterns) > MAX_FILTERS:
             raise InvalidPatternError(f"a pipe has at most {MAX_FILTERS} filters, not {len(self.patterns)}")
         for pattern in self.patterns:
@@ -88,62 +93,104 @@ class PipeDefinition:
             for name in _PLACEHOLDER.findall(self.input_template):
                 _check_placeholder(name)
         if self.time is not None and not _PATH.fullmatch(self.time):
-            raise InvalidPatternError(f"Time: takes one path, not {self.time!r}")
+            raise InvalidPatternError(f"Time: must be one path, not {self.time!r}")
         texts = [("DetailType", self.detail_type), ("Source", self.source), *(("Resources", r) for r in self.resources)]
         for parameter, value in texts:
             if "$." in value and not _PATH.fullmatch(value):
-                raise InvalidPatternError(f"{parameter}: a path is the whole value and not a part of it: {value!r}")
+                raise InvalidPatternError(f"{parameter}: a path must be the whole value, not a part of it: {value!r}")
+
+    def _check_ranges(self) -> None:
+        """Refuse numbers and texts that CreatePipe would refuse.
+
+        https://docs.aws.amazon.com/eventbridge/latest/pipes-reference/API_PipeSourceDynamoDBStreamParameters.html
+        https://docs.aws.amazon.com/eventbridge/latest/pipes-reference/API_PipeTargetEventBridgeEventBusParameters.html
+        """
+        if self.starting_position not in ("TRIM_HORIZON", "LATEST"):
+            raise InvalidPatternError(
+                f"StartingPosition: must be TRIM_HORIZON or LATEST, not {self.starting_position!r}"
+            )
+        if self.on_partial_batch_item_failure not in (None, "AUTOMATIC_BISECT"):
+            raise InvalidPatternError(
+                f"OnPartialBatchItemFailure: must be AUTOMATIC_BISECT, not {self.on_partial_batch_item_failure!r}"
+            )
+        for name, value, least, most in (
+            ("BatchSize", self.batch_size, 1, 10_000),
+            ("MaximumRetryAttempts", self.maximum_retry_attempts, -1, 10_000),
+            ("MaximumRecordAgeInSeconds", _seconds(self.maximum_record_age), 60, 604_800),
+            ("MaximumBatchingWindowInSeconds", _seconds(self.maximum_batching_window), 0, 300),
+            ("ParallelizationFactor", self.parallelization_factor, 1, 10),
+            ("Source: characters", len(self.source), 1, 256),
+            ("DetailType: characters", len(self.detail_type), 1, 128),
+            ("Time: characters", None if self.time is None else len(self.time), 1, 256),
+            ("Resources: entries", len(self.resources), 0, 10),
+            *(("Resources: characters", len(each), 1, 1600) for each in self.resources),
+        ):
+            if value is not None and not least <= value <= most:
+                raise InvalidPatternError(f"{name}: must be from {least:,} to {most:,}, not {value:,}")
 
     @classmethod
     def from_parameters(
         cls, source_parameters: Mapping[str, Any], target_parameters: Mapping[str, Any]
     ) -> PipeDefinition:
-        """The definition in the two parts of a pipe's request or template.
+        """Return the definition in a pipe's ``SourceParameters`` and ``TargetParameters``.
 
         Args:
-            source_parameters: ``SourceParameters``, as CreatePipe and CloudFormation spell them.
-            target_parameters: ``TargetParameters``, likewise.
+            source_parameters, target_parameters: As in a CreatePipe request or a CloudFormation resource.
 
         Raises:
-            InvalidPatternError: A filter's pattern is no JSON, or the definition is nothing that AWS would take.
+            InvalidPatternError: A filter's pattern is not JSON, a parameter is unknown or a CloudFormation function, or
+                AWS would refuse the definition.
         """
-        stream = source_parameters.get("DynamoDBStreamParameters", {})
-        bus = target_parameters.get("EventBridgeEventBusParameters", {})
-        filters = source_parameters.get("FilterCriteria", {}).get("Filters", [])
-        if unknown := bus.keys() - {"DetailType", "Source", "Time", "Resources"}:
-            raise InvalidPatternError(f"EventBridgeEventBusParameters: {', '.join(sorted(unknown))} isn't known here")
-        try:
-            patterns = tuple(json.loads(each["Pattern"]) for each in filters)
-        except (ValueError, RecursionError) as error:
-            raise InvalidPatternError(f"a filter's pattern is no JSON: {error}") from None
+        source = _known("SourceParameters", source_parameters, _SOURCE_PARAMETERS)
+        target = _known("TargetParameters", target_parameters, _TARGET_PARAMETERS)
+        if "DynamoDBStreamParameters" not in source:
+            raise InvalidPatternError(
+                "DynamoDBStreamParameters is missing: the pipe's source must be a DynamoDB stream"
+            )
+        stream = _known("DynamoDBStreamParameters", source["DynamoDBStreamParameters"], _STREAM_PARAMETERS)
+        bus = _known("EventBridgeEventBusParameters", target.get("EventBridgeEventBusParameters", {}), _BUS_PARAMETERS)
+        filters = _known("FilterCriteria", source.get("FilterCriteria", {}), {"Filters": list})
+        resources = bus.get("Resources", [])
+        for position, each in enumerate(resources):
+            if not isinstance(each, str):
+                raise _function(f"EventBridgeEventBusParameters.Resources[{position}]", each)
+        age = stream.get("MaximumRecordAgeInSeconds", -1)
+        window = stream.get("MaximumBatchingWindowInSeconds")
         return cls(
-            patterns=patterns,
-            input_template=target_parameters.get("InputTemplate"),
+            patterns=_patterns(filters.get("Filters", [])),
+            input_template=target.get("InputTemplate"),
             detail_type=bus.get("DetailType", "Event from aws:dynamodb"),
-            source=bus.get("Source", ""),
-            starting_position=stream.get("StartingPosition", "LATEST"),
-            batch_size=int(stream.get("BatchSize", 100)),
-            maximum_retry_attempts=int(stream.get("MaximumRetryAttempts", -1)),
-            maximum_record_age=timedelta(seconds=int(stream.get("MaximumRecordAgeInSeconds", -1))),
+            source=bus.get("Source", "Pipe"),
+            starting_position=stream.get("StartingPosition", ""),
+            batch_size=stream.get("BatchSize", 100),
+            maximum_retry_attempts=stream.get("MaximumRetryAttempts", -1),
+            maximum_record_age=None if age == -1 else timedelta(seconds=age),
             time=bus.get("Time"),
-            resources=tuple(bus.get("Resources", ())),
+            resources=tuple(resources),
+            maximum_batching_window=None if window is None else timedelta(seconds=window),
+            parallelization_factor=stream.get("ParallelizationFactor"),
+            on_partial_batch_item_failure=stream.get("OnPartialBatchItemFailure"),
         )
 
     def source_parameters(self, dead_letter_arn: Any) -> dict[str, Any]:
-        """``SourceParameters``, for CreatePipe or CloudFormation.
+        """Return ``SourceParameters`` for CreatePipe or CloudFormation.
 
         Args:
-            dead_letter_arn: The queue for pointers to records that were given up; text or a CloudFormation function.
+            dead_letter_arn: The queue for pointers to expired records: text or a CloudFormation function.
         """
+        age = _seconds(self.maximum_record_age)
+        stream = {
+            "StartingPosition": self.starting_position,
+            "BatchSize": self.batch_size,
+            "MaximumBatchingWindowInSeconds": _seconds(self.maximum_batching_window),
+            "MaximumRetryAttempts": self.maximum_retry_attempts,
+            "MaximumRecordAgeInSeconds": -1 if age is None else age,
+            "ParallelizationFactor": self.parallelization_factor,
+            "OnPartialBatchItemFailure": self.on_partial_batch_item_failure,
+            "DeadLetterConfig": {"Arn": dead_letter_arn},
+        }
         return {
-            "DynamoDBStreamParameters": {
-                "StartingPosition": self.starting_position,
-                "BatchSize": self.batch_size,
-                "MaximumRetryAttempts": self.maximum_retry_attempts,
-                "MaximumRecordAgeInSeconds": int(self.maximum_record_age.total_seconds()),
-                "OnPartialBatchItemFailure": "AUTOMATIC_BISECT",
-                "DeadLetterConfig": {"Arn": dead_letter_arn},
-            },
+            "DynamoDBStreamParameters": {name: value for name, value in stream.items() if value is not None},
             "FilterCriteria": {
                 "Filters": [
                     {"Pattern": json.dumps(each, ensure_ascii=False, separators=(",", ":"))} for each in self.patterns
@@ -152,7 +199,7 @@ class PipeDefinition:
         }
 
     def target_parameters(self) -> dict[str, Any]:
-        """``TargetParameters``, for CreatePipe or CloudFormation."""
+        """Return ``TargetParameters`` for CreatePipe or CloudFormation."""
         bus: dict[str, Any] = {"DetailType": self.detail_type, "Source": self.source}
         if self.time is not None:
             bus["Time"] = self.time
@@ -166,26 +213,26 @@ class PipeDefinition:
     def create_pipe_request(
         self, name: str, role_arn: str, source_arn: str, target_arn: str, dead_letter_arn: str
     ) -> dict[str, Any]:
-        """The arguments of boto3's ``create_pipe``.
+        """Return the arguments of boto3's ``create_pipe``.
 
         https://docs.aws.amazon.com/eventbridge/latest/pipes-reference/API_CreatePipe.html
 
         Args:
-            name: The pipe's.
-            role_arn: What the pipe may do: read the stream, put events on the bus, send to the dead letters.
+            name: The pipe's name.
+            role_arn: The pipe's role: it reads the stream, puts events on the bus, sends to the dead-letter queue.
             source_arn: The stream.
             target_arn: The bus.
-            dead_letter_arn: The queue for pointers to records that were given up.
+            dead_letter_arn: The queue for pointers to expired records.
         """
         return {"Name": name, **self._properties(role_arn, source_arn, target_arn, dead_letter_arn)}
 
     def cloudformation(self, role: Any, source: Any, target: Any, dead_letter: Any) -> dict[str, Any]:
-        """The resource for a CloudFormation or SAM template.
+        """Return the resource for a CloudFormation or SAM template.
 
         https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-pipes-pipe.html
 
         Args:
-            role, source, target, dead_letter: ARNs as in `create_pipe_request`, each as text or as a CloudFormation
+            role, source, target, dead_letter: ARNs as in `create_pipe_request`, each as text or a CloudFormation
                 function: ``{"Fn::GetAtt": ["EventsTable", "StreamArn"]}``.
         """
         return {"Type": "AWS::Pipes::Pipe", "Properties": self._properties(role, source, target, dead_letter)}
@@ -200,57 +247,112 @@ class PipeDefinition:
         }
 
 
-def outbox_pipe() -> PipeDefinition:
-    """The pipe of an outbox table: insertions of outbox items only, as events that `parse_event` reads.
+_STREAM_PARAMETERS = {
+    **dict.fromkeys(("StartingPosition", "OnPartialBatchItemFailure"), str),
+    **dict.fromkeys(("BatchSize", "MaximumBatchingWindowInSeconds", "MaximumRecordAgeInSeconds"), int),
+    **dict.fromkeys(("MaximumRetryAttempts", "ParallelizationFactor"), int),
+    "DeadLetterConfig": object,
+}
+_BUS_PARAMETERS = {"DetailType": str, "Source": str, "Time": str, "Resources": list}
+_SOURCE_PARAMETERS = {"DynamoDBStreamParameters": dict, "FilterCriteria": dict}
+_TARGET_PARAMETERS = {"EventBridgeEventBusParameters": dict, "InputTemplate": str}
+"""The known parameters, and their types."""
 
-    The filter lets every format pass, so that one which a consumer doesn't know fails there instead of vanishing here.
-    Data and context arrive as JSON text, because a pipe doesn't look into a text attribute.
+
+def _known(name: str, parameters: Mapping[str, Any], kinds: Mapping[str, type]) -> dict[str, Any]:
+    """Return the members of a parameter; refuse those that would get lost."""
+    found: dict[str, Any] = {}
+    for member, value in parameters.items():
+        if member == "Ref" or member.startswith("Fn::"):
+            raise _function(name, parameters)
+        if member not in kinds:
+            raise InvalidPatternError(f"{name}.{member} is not supported")
+        kind = kinds[member]
+        if kind is int and isinstance(value, str) and _INTEGER.fullmatch(value):
+            value = int(value)  # as YAML or a template's parameter may have it
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise _function(f"{name}.{member}", value)
+        found[member] = value
+    return found
+
+
+def _function(name: str, value: object) -> InvalidPatternError:
+    """Return the error for a value that is only known when a template is deployed, or of the wrong type."""
+    if isinstance(value, dict):
+        return InvalidPatternError(f"{name} is {value!r}: put the values of CloudFormation's functions in first")
+    return InvalidPatternError(f"{name} has the wrong type: {value!r}")
+
+
+def _patterns(filters: Any) -> tuple[Any, ...]:
+    patterns = []
+    for position, each in enumerate(filters):
+        where = f"Filters[{position}].Pattern"
+        if not isinstance(each, dict):
+            raise _function(f"Filters[{position}]", each)
+        text = _known(f"Filters[{position}]", each, {"Pattern": object}).get("Pattern")
+        if not isinstance(text, str):
+            raise _function(where, text)
+        try:
+            patterns.append(json.loads(text))
+        except (ValueError, RecursionError) as error:
+            raise InvalidPatternError(f"{where} is not JSON: {error}") from None
+    return tuple(patterns)
+
+
+def _seconds(duration: timedelta | None) -> int | None:
+    return None if duration is None else int(duration.total_seconds())
+
+
+def outbox_pipe() -> PipeDefinition:
+    """Return the pipe of an outbox table, which sends inserted outbox items as events that `parse_event` reads.
+
+    The filter passes every format, so that an unknown format fails at the consumer instead of being dropped in silence.
+    The template inserts the item as one object, and as text only what can't contain a quote, a backslash or a control
+    character: AWS does not say whether a pipe escapes these inside a text.
     """
-    metadata = {
-        "id": "eventId.S",
-        "type": "eventType.S",
-        "version": "eventVersion.N",
-        "time": "eventTime.S",
-        "aggregateType": "aggregateType.S",
-        "aggregateId": "aggregateId.S",
-        "context": "eventContext.S",
-        "outboxFormat": "outboxFormat.N",
-    }
+    metadata = {"id": "eventId.S", "type": "eventType.S", "version": "eventVersion.N", "time": "eventTime.S"}
     members = ", ".join(f'"{name}":<{_IMAGE}.{attribute}>' for name, attribute in metadata.items())
     return PipeDefinition(
         patterns=({"eventName": ["INSERT"], "dynamodb": {"NewImage": {"outboxFormat": {"N": [{"exists": True}]}}}},),
-        input_template=f'{{"metadata":{{{members}}}, "data":<{_IMAGE}.eventData.S>}}',
+        input_template=f'{{"metadata":{{{members}}}, "outboxItem":<{_IMAGE}>}}',
         detail_type=f"{_IMAGE}.eventType.S",
         source=f"{_IMAGE}.source.S",
     )
 
 
 def render(
-    record: Mapping[str, Any], definition: PipeDefinition | None = None, variables: Mapping[str, Any] | None = None
+    record: Mapping[str, Any],
+    definition: PipeDefinition | None = None,
+    variables: Mapping[str, Any] | None = None,
+    *,
+    escapes: bool = True,
 ) -> dict[str, Any] | None:
-    """The PutEvents entry, without its bus, that a pipe makes of a stream record; None where its filter drops it.
+    """Return the PutEvents entry, without its bus, that a pipe makes of a stream record; None if the filter drops it.
 
     Args:
-        record: The record, in the JSON shape in which a pipe or Lambda sees it.
+        record: The record, in the JSON form that Pipes and Lambda deliver.
         definition: The pipe; by default `outbox_pipe`.
-        variables: What the template's reserved variables stand for, by name: ``{"aws.pipes.pipe-name": "books"}``.
-            They are put in like the values at paths.
+        variables: Values of the template's reserved variables, by name: ``{"aws.pipes.pipe-name": "books"}``.
+        escapes: Whether the pipe escapes quotes, backslashes and control characters in a text that it inserts; AWS's
+            pages can be read either way.
+
+    A path without a value gives nothing here; what a pipe inserts for it is not documented (a rule inserts ``""``).
 
     Raises:
-        InvalidPatternError: The template names a reserved variable that isn't given.
-        RenderError: What comes out is nothing that PutEvents would take: the detail is no JSON object, or the detail
-            type or the source is missing. AWS would retry such a record and then send its pointer to the dead letters.
+        InvalidPatternError: The template uses a reserved variable that is not in `variables`.
+        RenderError: PutEvents would refuse the entry: its detail is not a JSON object, or its detail type or source is
+            missing. AWS would retry such a record and then send its pointer to the dead-letter queue.
     """
     pipe = definition or outbox_pipe()
     if pipe.patterns and not any(matches(pattern, record, service="pipe") for pattern in pipe.patterns):
         return None
-    detail = json.dumps(record) if pipe.input_template is None else _fill_in(pipe.input_template, record, variables)
+    detail = json.dumps(record) if pipe.input_template is None else _fill_in(pipe, record, variables, escapes)
     try:
         is_object = isinstance(json.loads(detail), dict)
     except ValueError as error:
-        raise RenderError(f"the input template gives no JSON for this record: {error}: {detail}") from None
+        raise RenderError(f"the input template does not give JSON for this record: {error}: {detail}") from None
     if not is_object:
-        raise RenderError(f"an event's detail is a JSON object, and the input template gives {detail}")
+        raise RenderError(f"an event's detail must be a JSON object, but the input template gives {detail}")
     entry: dict[str, Any] = {
         "Source": _parameter("Source", pipe.source, record),
         "DetailType": _parameter("DetailType", pipe.detail_type, record),
@@ -266,24 +368,28 @@ def render(
 def _parameter(name: str, value: str, record: Mapping[str, Any]) -> str:
     found = _at(value, record) if value.startswith("$.") else [value]
     if len(found) != 1 or not isinstance(found[0], str) or not found[0]:
-        raise RenderError(f"{name}: {value!r} gives {found} for this record, and EventBridge needs text")
+        raise RenderError(f"{name}: {value!r} gives {found} for this record, but EventBridge needs text")
     return found[0]
 
 
 def _check_placeholder(name: str) -> None:
     if name.startswith("$") and not _PATH.fullmatch(name):
         raise InvalidPatternError(
-            f"<{name}> is no path: $, then .name with letters, digits, _, - and /, each with any number of [0] or [*]"
+            f"<{name}> is not a path: use $, then .name with letters, digits, _, - and /, each followed by any number "
+            "of [0] or [*]"
         )
     if name.startswith("aws.") and name not in RESERVED_VARIABLES:
-        raise InvalidPatternError(f"<{name}> is none of a pipe's variables: {', '.join(sorted(RESERVED_VARIABLES))}")
+        raise InvalidPatternError(f"<{name}> is not one of a pipe's variables: {', '.join(sorted(RESERVED_VARIABLES))}")
 
 
-def _fill_in(template: str, record: Mapping[str, Any], variables: Mapping[str, Any] | None) -> str:
-    """Put values into a template: JSON outside quotes, bare text inside; a path that leads nowhere vanishes.
+def _fill_in(
+    pipe: PipeDefinition, record: Mapping[str, Any], variables: Mapping[str, Any] | None, escapes: bool
+) -> str:
+    """Fill in a template: values as JSON outside quotes, as escaped text inside; nothing for a path without a value.
 
-    AWS asks for no quotes around an object or an array: what comes of them is rarely JSON.
+    AWS advises against quotes around an object or an array, because the result is rarely JSON.
     """
+    template = pipe.input_template or ""
     out: list[str] = []
     quoted = False
     end = 0
@@ -297,16 +403,19 @@ def _fill_in(template: str, record: Mapping[str, Any], variables: Mapping[str, A
         elif variables and name in variables:
             found = [variables[name]]
         else:
-            raise InvalidPatternError(f"the reserved variable <{name}> is used, and no value is given for it")
+            raise InvalidPatternError(f"the reserved variable <{name}> is used; give its value in `variables`")
         out.append(before)
         for value in found:
             text = json.dumps(value, ensure_ascii=False)
-            out.append(text[1:-1] if quoted and isinstance(value, str) else text)
+            if isinstance(value, str):
+                text = text if escapes else f'"{value}"'
+                text = text[1:-1] if quoted else text
+            out.append(text)
     return "".join([*out, template[end:]])
 
 
 def _at(path: str, record: Mapping[str, Any]) -> list[Any]:
-    """What is at a path: one value or, where it leads nowhere, none. From ``[*]`` on, one list of all that is there."""
+    """Return a list with the value at a path, empty if there is none; from ``[*]`` on, the value is a list of all."""
     found: list[Any] = [record]
     starred = False
     for name, index in _STEP.findall(path):

@@ -1,8 +1,8 @@
-"""EventBridge's event patterns, evaluated.
+"""Evaluation of EventBridge's event patterns.
 
-A pattern is compiled into alternatives, one for each way through its ``$or``; each is a tree of the fields that it asks
-about, with tests at its leaves. Fields are joined into paths and alternatives multiplied out as in AWS's own engine,
-so that members of one array are asked together: https://github.com/aws/event-ruler
+A pattern is compiled into alternatives, one for each combination of its ``$or`` choices. Each alternative is a tree of
+fields with tests at its leaves. Fields are joined into paths and alternatives multiplied out as in AWS's own engine, so
+that all tests below an array apply to the same member: https://github.com/aws/event-ruler
 
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html
 """
@@ -16,6 +16,7 @@ import reprlib
 from decimal import Decimal
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 from ..errors import InvalidPatternError
@@ -23,7 +24,7 @@ from ..errors import InvalidPatternError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    _Values = list[Any]  # the leaves that an event has at one path: one, none, or an array's members
+    _Values = list[Any]  # an event's leaves at one path: one, none, or an array's members
     _Test = Callable[[_Values], bool]
     _ValueTest = Callable[[Any], bool]
     _TextTest = Callable[[str], bool]
@@ -33,36 +34,39 @@ if TYPE_CHECKING:
 __all__ = ["compile_pattern", "matches"]
 
 MAX_PATTERN_LENGTH = 4096
-"""As JSON text. A rule's quota is 2,048 until AWS raises it.
+"""Characters of JSON text. A rule's default quota is 2,048, which AWS can raise.
 https://docs.aws.amazon.com/eventbridge/latest/pipes-reference/API_Filter.html"""
 
 MAX_COMBINATIONS = 1000
-"""Of a pattern: the product of the lengths of all its ``$or`` lists."""
+"""The maximum product of the lengths of a pattern's ``$or`` lists."""
 
 MAX_DEPTH = 100
-"""Of objects in a pattern: a guard of this library. A record nests to 66: 32 levels of an item, each in its type."""
+"""Levels of objects in a pattern; this library's limit. A record has at most 66: 32 item levels, each with a type."""
 
-_NUMERIC_LIMIT = 5_000_000_000
-_DECIMALS = 6
 _ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9a-fA-F:]{2,39}")
 _MASK = re.compile(r"[0-9]{1,3}")
 _ESCAPES = re.compile(r"\\[*\\]|[^\\*]+|\*|.", re.DOTALL)
 _ABSENT: Any = object()
 
 
-def matches(pattern: Mapping[str, Any], event: Mapping[str, Any], *, service: Literal["rule", "pipe"] = "rule") -> bool:
-    """Whether an event pattern matches an event.
+def _ABSENCE(_values: list[Any]) -> bool:  # noqa: N802  # a test that is recognised by its identity
+    """The test of ``exists: false``, which asks about the whole event: see `_leads_anywhere`."""
+    raise AssertionError("it is not called")
 
-    Numbers are equal by value from -5e9 to 5e9 with up to six digits after the point, and by their text beyond. How
-    complex AWS finds a wildcard is not judged.
+
+def matches(pattern: Mapping[str, Any], event: Mapping[str, Any], *, service: Literal["rule", "pipe"] = "rule") -> bool:
+    """Return whether an event pattern matches an event.
+
+    Numbers are compared as IEEE doubles, and texts that are IP addresses as addresses, as in AWS's engine. AWS's limit
+    on a wildcard's complexity is not checked.
 
     Args:
         pattern: The pattern, as an object.
-        event: What is matched: an EventBridge event, or a pipe's record.
-        service: Whose pattern it is: a rule's or a pipe's, which knows fewer operators.
+        event: An EventBridge event, or a pipe's record.
+        service: ``rule``, or ``pipe``, which supports fewer operators.
 
     Raises:
-        InvalidPatternError: A pattern that AWS would refuse or doesn't document, whatever the event holds.
+        InvalidPatternError: AWS would refuse the pattern, or does not document it.
     """
     return compile_pattern(pattern, service=service)(event)
 
@@ -70,60 +74,96 @@ def matches(pattern: Mapping[str, Any], event: Mapping[str, Any], *, service: Li
 def compile_pattern(
     pattern: Mapping[str, Any], *, service: Literal["rule", "pipe"] = "rule"
 ) -> Callable[[Mapping[str, Any]], bool]:
-    """A pattern, checked whole, as a function of the event.
-
-    Args:
-        pattern: The pattern, as an object.
-        service: Whose pattern it is: a rule's or a pipe's.
-
-    Raises:
-        InvalidPatternError: As in `matches`.
-    """
+    """Check a pattern and return it as a function of an event; arguments and errors are those of `matches`."""
     if service not in ("rule", "pipe"):
-        raise ValueError(f"service is 'rule' or 'pipe', not {service!r}")
+        raise ValueError(f"service must be 'rule' or 'pipe', not {service!r}")
     if not isinstance(pattern, dict) or not pattern:
-        raise InvalidPatternError("a pattern is an object with at least one field")
+        raise InvalidPatternError("a pattern must be an object with at least one field")
     try:
         length = len(json.dumps(pattern, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
     except RecursionError:
-        raise InvalidPatternError(f"a pattern nests at most {MAX_DEPTH} levels deep here") from None
+        raise InvalidPatternError(f"a pattern may be nested at most {MAX_DEPTH} levels deep") from None
     except (TypeError, ValueError) as error:
-        raise InvalidPatternError(f"a pattern is JSON: {error}") from None
+        raise InvalidPatternError(f"a pattern must be JSON: {error}") from None
     if length > MAX_PATTERN_LENGTH:
-        raise InvalidPatternError(f"a pattern has at most {MAX_PATTERN_LENGTH:,} characters, and this has {length:,}")
+        raise InvalidPatternError(f"a pattern has at most {MAX_PATTERN_LENGTH:,} characters, not {length:,}")
     trees = [_tree(alternative) for alternative in _Compiler(service).fields(pattern, (), "", [{}])]
-    return lambda event: any(_fits(tree, event) for tree in trees)
+
+    return lambda event: any(_fits(tree, event, event) for tree in trees)
+
+
+def _member(value: Any, name: str) -> Any:
+    """Return what a step leads to, `_ABSENT` for nothing: a dot in an event's names separates steps too.
+
+    As in AWS's engine, two names with one path have both values.
+    """
+    if not isinstance(value, dict):
+        return _ABSENT
+    found = value.get(name, _ABSENT)
+    prefix = f"{name}."
+    for each, member in value.items():
+        if isinstance(each, str) and each.startswith(prefix):
+            found = _joined(found, {each[len(prefix) :]: member})
+    return found
+
+
+def _joined(first: Any, second: Any) -> Any:
+    if first is _ABSENT:
+        return second
+    if not isinstance(first, dict) or not isinstance(second, dict):
+        return [first, second]
+    return first | {name: _joined(first.get(name, _ABSENT), member) for name, member in second.items()}
 
 
 class _Node(NamedTuple):
-    """What is asked about one path of the event: its leaves, what lies below it, or both."""
+    """The tests for one path of the event: for its leaves, for the members below it, or both.
 
+    Attributes:
+        path: The path.
+        tests: For the leaves.
+        members: By name.
+    """
+
+    path: _Path
     tests: list[_Test]
     members: dict[str, _Node]
 
 
 def _tree(alternative: _Alternative) -> _Node:
-    root = _Node([], {})
+    root = _Node((), [], {})
     for path, tests in alternative.items():
         node = root
-        for name in path:
-            node = node.members.setdefault(name, _Node([], {}))
+        for end, name in enumerate(path, 1):
+            node = node.members.setdefault(name, _Node(path[:end], [], {}))
         node.tests.extend(tests)
     return root
 
 
-def _fits(node: _Node, value: Any) -> bool:
+def _fits(node: _Node, value: Any, event: Any) -> bool:
     for name, member in node.members.items():
-        leaves, objects = _spread(value.get(name, _ABSENT) if isinstance(value, dict) else _ABSENT)
-        if member.tests and not any(test(leaves) for test in member.tests):
+        leaves, objects = _spread(_member(value, name))
+        if member.tests and not any(
+            not _leads_anywhere(member.path, event) if test is _ABSENCE else test(leaves) for test in member.tests
+        ):
             return False
-        if member.members and not any(_fits(member, each) for each in objects or [{}]):
+        if member.members and not any(_fits(member, each, event) for each in objects or [{}]):
             return False
     return True
 
 
+def _leads_anywhere(path: _Path, event: Any) -> bool:
+    """Return whether a path leads to a leaf in the whole event, through every member of its arrays."""
+    objects: list[Any] = [event]
+    leaves: _Values = []
+    for name in path:
+        spread = [_spread(_member(each, name)) for each in objects]
+        leaves = [leaf for found, _ in spread for leaf in found]
+        objects = [each for _, found in spread for each in found]
+    return bool(leaves)
+
+
 def _spread(value: Any) -> tuple[_Values, list[dict[str, Any]]]:
-    """The leaves and the objects that a value is, or holds if it's an array, or an array of arrays."""
+    """Return the leaves and the objects of a value: itself, or the members of an array, nested arrays included."""
     leaves: _Values = []
     objects: list[dict[str, Any]] = []
     waiting = [value]
@@ -139,7 +179,7 @@ def _spread(value: Any) -> tuple[_Values, list[dict[str, Any]]]:
 
 
 class _Compiler:
-    """Turns a pattern's fields into alternatives, and refuses what is wrong in them."""
+    """Compiles a pattern's fields into alternatives and refuses invalid ones."""
 
     def __init__(self, service: str) -> None:
         self._service = service
@@ -148,24 +188,27 @@ class _Compiler:
     def fields(
         self, wanted: Any, path: _Path, where: str, alternatives: list[_Alternative], *, in_or: bool = False
     ) -> list[_Alternative]:
-        """The alternatives so far, each with the tests of these fields added."""
+        """Return the alternatives, each with the tests of these fields added."""
         if len(path) > MAX_DEPTH:
-            _refuse(where, f"a pattern nests at most {MAX_DEPTH} levels deep here")
+            _refuse(where, f"a pattern may be nested at most {MAX_DEPTH} levels deep")
         for name, value in wanted.items():
             if not isinstance(name, str):
-                _refuse(where, "a field's name is text", name)
+                _refuse(where, "a field's name must be text", name)
             here = f"{where}.{name}" if where else name
             if name == "$or":
                 alternatives = self._or(value, path, here, alternatives)
             elif in_or and name in _RESERVED:
-                _refuse(here, "inside $or no field can have the name of an operator")
+                _refuse(here, "a field inside $or must not have the name of an operator")
             elif isinstance(value, dict) and value:
                 alternatives = self.fields(value, (*path, name), here, alternatives, in_or=in_or)
             elif isinstance(value, list) and value:
                 tests = [self._test(rule, here) for rule in value]
-                alternatives = [{**each, (*path, name): tests} for each in alternatives]
+                field = tuple(".".join((*path, name)).split("."))
+                if len(field) > MAX_DEPTH:
+                    _refuse(where, f"a pattern may be nested at most {MAX_DEPTH} levels deep")
+                alternatives = [{**each, field: tests} for each in alternatives]
             else:
-                _refuse(here, "needs an object or a list of what matches, neither of them empty", value)
+                _refuse(here, "needs a non-empty object or a non-empty list of values and operators", value)
         return alternatives
 
     def _or(self, choices: Any, path: _Path, where: str, alternatives: list[_Alternative]) -> list[_Alternative]:
@@ -173,30 +216,30 @@ class _Compiler:
             _refuse(where, "takes a list of at least two objects")
         self._combinations *= len(choices)
         if self._combinations > MAX_COMBINATIONS:
-            _refuse(where, f"the lengths of all $or multiply to at most {MAX_COMBINATIONS:,}")
+            _refuse(where, f"the product of the lengths of all $or must be at most {MAX_COMBINATIONS:,}")
         forked: list[_Alternative] = []
         for index, choice in enumerate(choices):
             here = f"{where}[{index}]"
             if not isinstance(choice, dict) or not choice:
-                _refuse(here, "an alternative is an object with at least one field", choice)
+                _refuse(here, "an alternative must be an object with at least one field", choice)
             forked += self.fields(choice, path, here, alternatives, in_or=True)
         return forked
 
     def _test(self, rule: Any, where: str) -> _Test:
         if isinstance(rule, list):
-            _refuse(where, "what matches is text, a number, true, false, null or an operator's object, not a list")
+            _refuse(where, "a member must be text, a number, true, false, null or an operator's object, not a list")
         if not isinstance(rule, dict):
-            return lambda values: any(_equal(rule, value) for value in values)
+            return lambda values: any(_equal(rule, value) or _one_address(rule, value) for value in values)
         name, operand = _only_member(rule, where)
         if name == "exists":
             if not isinstance(operand, bool):
                 _refuse(where, "exists takes true or false", operand)
-            return lambda values: bool(values) is operand
+            return bool if operand else _ABSENCE
         beyond_pipes = name == "wildcard" or (name == "anything-but" and isinstance(operand, dict))
         if self._service == "pipe" and beyond_pipes:
-            _refuse(where, "a pipe has no wildcard, and anything-but only with text, a number or a list of either")
+            _refuse(where, "a pipe does not support wildcard; anything-but takes text, a number or a list of either")
         if name not in _OPERATORS:
-            _refuse(where, f"an operator is one of exists, {', '.join(_OPERATORS)}", name)
+            _refuse(where, f"an operator must be one of exists, {', '.join(_OPERATORS)}", name)
         test = _OPERATORS[name](operand, where)
         return lambda values: any(test(value) for value in values)
 
@@ -207,14 +250,14 @@ def _refuse(where: str, problem: str, *found: Any) -> NoReturn:
 
 def _only_member(rule: dict[str, Any], where: str) -> tuple[str, Any]:
     if len(rule) != 1:
-        _refuse(where, "an operator stands alone in its object", rule)
+        _refuse(where, "an operator must be the only member of its object", rule)
     return next(iter(rule.items()))
 
 
 def _ignoring_case(operand: str, _where: str, *, whole: bool = True, step: int = 1) -> _TextTest:
-    """Each character in its lower or its upper case, which may be longer: ß is also SS.
+    """Return a test that takes each character in lower or upper case, which may be longer: ß is also SS.
 
-    Step -1 compares backwards from the end, which tries a suffix at one place only.
+    Step -1 compares backwards from the end, so that a suffix is tried at one position only.
     """
     cases = [{re.escape(each.lower()[::step]), re.escape(each.upper()[::step])} for each in operand[::step]]
     either = re.compile("".join(f"(?:{'|'.join(case)})" for case in cases))
@@ -227,9 +270,9 @@ def _wildcard(operand: str, where: str) -> _TextTest:
     previous = ""
     for piece in _ESCAPES.findall(operand):
         if piece == "\\":
-            _refuse(where, r"in a wildcard a backslash stands before * or another backslash only: \* or \\")
+            _refuse(where, r"in a wildcard a backslash must be followed by * or another backslash: \* or \\")
         if piece == previous == "*":
-            _refuse(where, "a wildcard can't have ** in it")
+            _refuse(where, "a wildcard must not contain **")
         if piece == "*":
             parts.append("")
         else:
@@ -244,7 +287,7 @@ def _wildcard(operand: str, where: str) -> _TextTest:
         if len(first) > end or not text.startswith(first) or not text.endswith(last):
             return False
         position = len(first)
-        for part in middle:  # the earliest place leaves the most for those that follow: nothing is tried twice
+        for part in middle:  # the earliest position leaves the most text for later parts: no backtracking needed
             found = text.find(part, position, end)
             if found < 0:
                 return False
@@ -288,13 +331,13 @@ def _anything_but(operand: Any, where: str) -> _ValueTest:
         if not texts or not all(isinstance(each, str) for each in texts):
             _refuse(where, f"anything-but {name} takes text or a list of texts", operand)
         if "" in texts and name in _IGNORING_CASE:
-            _refuse(where, f"anything-but {name} takes no empty text")
+            _refuse(where, f"anything-but {name} does not take an empty text")
         tests = [_TEXT_OPERATORS[name](each, where) for each in texts]
         return lambda value: not (isinstance(value, str) and any(test(value) for test in tests))
     refused = operand if isinstance(operand, list) else [operand]
     of_one_kind = all(isinstance(each, str) for each in refused) or None not in map(_number, refused)
     if not refused or not of_one_kind:
-        _refuse(where, "anything-but takes text, a number, a list of texts or one of numbers", operand)
+        _refuse(where, "anything-but takes text, a number, a list of texts or a list of numbers", operand)
     return lambda value: not any(_equal(each, value) for each in refused)
 
 
@@ -305,21 +348,21 @@ def _numeric(operand: Any, where: str) -> _ValueTest:
         case [">" | ">=" as low, bottom, "<" | "<=" as high, top]:
             bounds = [(low, _limit(bottom, where)), (high, _limit(top, where))]
             if bounds[0][1] >= bounds[1][1]:
-                _refuse(where, "a numeric range begins below where it ends", operand)
+                _refuse(where, "a numeric range must begin below its end", operand)
         case _:
             grammar = "=, <, <=, > or >= and a number, or of > or >=, a number, < or <=, a number"
             _refuse(where, f"numeric takes a list of {grammar}", operand)
 
-    def test(number: Decimal | None) -> bool:
-        return number is not None and _in_range(number) and all(_COMPARISONS[is_](number, end) for is_, end in bounds)
+    def test(number: float | None) -> bool:
+        return number is not None and all(_COMPARISONS[is_](number, end) for is_, end in bounds)
 
     return lambda value: test(_number(value))
 
 
-def _limit(value: Any, where: str) -> Decimal:
+def _limit(value: Any, where: str) -> float:
     number = _number(value)
-    if number is None or not _comparable(number):
-        _refuse(where, "numeric takes numbers from -5e9 to 5e9 with up to six digits after the point", value)
+    if number is None:
+        _refuse(where, "numeric takes numbers that an IEEE double can hold", value)
     return number
 
 
@@ -336,9 +379,16 @@ def _address(text: Any) -> IPv4Address | IPv6Address | None:
     if not isinstance(text, str) or not _ADDRESS.fullmatch(text):
         return None
     try:
-        return ip_address(text)
+        address = ip_address(text)
     except ValueError:
         return None
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address  # as Java reads them
+
+
+def _one_address(rule: Any, value: Any) -> bool:
+    """Return whether two texts are one IP address; anything-but compares texts only."""
+    address = _address(rule)
+    return address is not None and address == _address(value)
 
 
 _OPERATORS: dict[str, Callable[[Any, str], _ValueTest]] = {
@@ -347,7 +397,7 @@ _OPERATORS: dict[str, Callable[[Any, str], _ValueTest]] = {
     "numeric": _numeric,
     "cidr": _cidr,
 }
-_COMPARISONS: dict[str, Callable[[Decimal, Decimal], bool]] = {
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "=": operator.eq,
     "<": operator.lt,
     "<=": operator.le,
@@ -362,32 +412,19 @@ _RESERVED = frozenset(
 
 
 def _equal(rule: Any, value: Any) -> bool:
-    """Equality of JSON values: 1 is neither true nor "1"."""
+    """Return whether two JSON values are equal: 1 equals neither true nor "1"."""
     wanted, found = _number(rule), _number(value)
-    if wanted is None or found is None:
-        return isinstance(rule, bool) is isinstance(value, bool) and bool(rule == value)
-    if _comparable(wanted) and _comparable(found):
+    if wanted is not None and found is not None:
         return wanted == found
-    return str(wanted) == str(found)
+    return isinstance(rule, bool) is isinstance(value, bool) and bool(rule == value)
 
 
-def _number(value: Any) -> Decimal | None:
-    """A JSON number with all its digits; True and False are none, nor is what JSON has no number for."""
-    if isinstance(value, float):
-        value = Decimal(float.__repr__(value))
-    elif isinstance(value, int) and not isinstance(value, bool):
-        value = Decimal(value)
-    return value if isinstance(value, Decimal) and value.is_finite() else None
-
-
-def _in_range(number: Decimal) -> bool:
-    return -_NUMERIC_LIMIT <= number <= _NUMERIC_LIMIT
-
-
-def _comparable(number: Decimal) -> bool:
-    """Whether EventBridge compares the number by value: in range, with at most six digits after the point."""
-    _, digits, exponent = number.as_tuple()
-    if not _in_range(number) or not isinstance(exponent, int):
-        return False
-    surplus = -exponent - _DECIMALS
-    return surplus <= 0 or not any(digits[-surplus:])
+def _number(value: Any) -> float | None:
+    """Return a JSON number as an IEEE double; None for any other value, also for True, NaN and what no double holds."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+        return None
+    try:
+        number = float(value)
+    except (OverflowError, ValueError):
+        return None
+    return number if isfinite(number) else None

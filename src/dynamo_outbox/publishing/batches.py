@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from itertools import islice
 
+from ..aws.throttling import THROTTLED
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -45,32 +47,46 @@ _FINAL_CODES = frozenset(
         "NotAuthorizedForDetailTypeException",
         "EntryTooLarge",  # ours, as the next: found before it was sent
         "InvalidEvent",
-        "ValidationException",  # of a call with this entry alone, as the next
+        "400",  # of a call with this entry alone, as the next; botocore's names of responses without a body
+        "413",
         "ParamValidationError",
         "RequestEntityTooLargeException",
+        "SerializationException",
+        "ValidationException",
     }
 )
-
-
-_REFUSED_REQUESTS = frozenset({"ValidationException", "ParamValidationError", "RequestEntityTooLargeException"})
-"""Codes of a whole call that one of its entries can cause."""
 _REFUSED_CALLERS = frozenset(
     {
+        "AccessDenied",
         "AccessDeniedException",
+        "ExpiredToken",
         "ExpiredTokenException",
+        "IncompleteSignature",
+        "IncompleteSignatureException",
+        "InvalidClientTokenId",
         "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
         "NoCredentialsError",
         "NotAuthorized",
+        "OptInRequired",
+        "RequestExpired",
         "ResourceNotFoundException",
+        "SignatureDoesNotMatch",
+        "UnauthorizedOperation",
         "UnrecognizedClientException",
     }
 )
 """Codes of a whole call that every further call would get too."""
+_CONTENT_STATUSES = frozenset({400, 406, 411, 413, 414, 415, 422, 431})
+"""HTTP's statuses of a request whose content is at fault. https://www.rfc-editor.org/rfc/rfc9110#name-client-error-4xx"""
 
 
-def is_refused_for_an_entry(code: str) -> bool:
-    """Return whether a whole call may have been refused because of one of its entries."""
-    return code in _REFUSED_REQUESTS
+def is_refused_for_an_entry(code: str, status: int | None) -> bool:
+    """Return whether a whole call may have been refused because of one of its entries, whatever AWS calls it."""
+    if is_refused_for_the_caller(code) or code in THROTTLED:
+        return False
+    return code == "ParamValidationError" or status in _CONTENT_STATUSES or (status is None and code in _FINAL_CODES)
 
 
 def is_refused_for_the_caller(code: str) -> bool:
@@ -78,9 +94,14 @@ def is_refused_for_the_caller(code: str) -> bool:
     return code in _REFUSED_CALLERS
 
 
-def is_final(code: str) -> bool:
-    """Return whether an entry with this code would fail again; an unknown code is worth a retry."""
-    return code in _FINAL_CODES
+def is_final(code: str, status: int | None = None) -> bool:
+    """Return whether an entry would fail again; an unknown code is worth a retry.
+
+    Args:
+        code: The entry's, or that of a call with this entry alone.
+        status: The HTTP status of such a call. 400 alone says too little: AWS uses it for throttling, too.
+    """
+    return code in _FINAL_CODES or (status in _CONTENT_STATUSES and status != 400 and code not in THROTTLED)
 
 
 def entry_size(entry: Mapping[str, Any]) -> int:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ..aws.backoff import full_jitter
-from ..aws.clients import LazyClient, Prevalidated
-from ..aws.errors import NO_RESPONSE, error_code
+from ..aws.clients import Prevalidated
+from ..aws.errors import NO_RESPONSE, error_code, http_status
 from ..aws.lambda_context import ANSWER_MARGIN, remaining_time
+from ..aws.service import Service
 from ..errors import DecodeError, InvalidEventError, PublishError
 from ..events.bus_event import DETAIL_FORMS
 from ..events.event import Event
@@ -29,7 +31,7 @@ from .batches import (
 from .results import CallFailure, EntryFailure, FailedEvent, PublishedEvent, PublishResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from ..events.domain_event import DomainEvent
     from ..typing import EventBridgeClient, LambdaContext
@@ -53,6 +55,7 @@ class EventBridgePublisher:
         concurrency: How many calls may be in flight, one of them in the caller's thread. Fewer are used for few events:
             each new connection costs some 25 ms of CPU. A client that is given must be usable from several threads, as
             boto3's are.
+        endpoint_id: The id of a global endpoint: ``abcde.veo``. boto3 needs the package awscrt for it.
         clock: The time, waiting and jitter; used by one thread at a time.
 
     Guarantee: an event is on the bus at least once if `publish` says so. Limit: consumers may get it twice. One call
@@ -68,6 +71,7 @@ class EventBridgePublisher:
         detail: Literal["envelope", "data", "cloudevents"] = "envelope",
         retry: Retry = Retry(timeout=timedelta(seconds=10)),
         concurrency: int = 1,
+        endpoint_id: str | None = None,
         clock: Clock = Clock(),
     ) -> None:
         if not bus:
@@ -80,10 +84,11 @@ class EventBridgePublisher:
             Event("probe", {}, source=source)  # refuses now what EventBridge would refuse later
         self.bus = bus
         self.source = source
-        self._client: LazyClient[EventBridgeClient] = LazyClient("events", client)
+        self._events = Service("events", client, clock)
         self._detail = DETAIL_FORMS[detail]
         self._retry = retry
         self._concurrency = concurrency
+        self._endpoint = {} if endpoint_id is None else {"EndpointId": endpoint_id}
         self._clock = clock
 
     def publish(
@@ -140,7 +145,7 @@ class EventBridgePublisher:
         publication = _Publication(events, plan, self._retry, self._clock, self._deadline(context))
 
         def send(batch: list[int]) -> Sequence[Outcome]:
-            return self._call([entries[position] for position in batch])
+            return self._call([entries[position] for position in batch], publication.seconds_left)
 
         threads = thread_count(self._concurrency, sizes)
         if threads == 1:
@@ -157,19 +162,21 @@ class EventBridgePublisher:
         remaining = remaining_time(context)
         return NEVER if remaining is None else self._clock.now() + remaining - ANSWER_MARGIN
 
-    def _call(self, entries: Sequence[Mapping[str, Any]]) -> Sequence[Outcome]:
-        """Call PutEvents; return the outcome of each entry."""
+    def _call(self, entries: Sequence[Mapping[str, Any]], seconds: float | None) -> Sequence[Outcome]:
+        """Call PutEvents; return the outcome of each entry.
+
+        Args:
+            entries: The call's.
+            seconds: How long to wait for the response.
+        """
         try:
-            response = self._client().put_events(Entries=Prevalidated(entries))
+            response = self._events.send("put_events", seconds=seconds, Entries=Prevalidated(entries), **self._endpoint)
         except (BotoCoreError, ClientError, *NO_RESPONSE) as error:
-            return [CallFailure(error_code(error), str(error))] * len(entries)
-        outcomes = response.get("Entries", [])
-        if len(outcomes) != len(entries):  # botocore reads a truncated response as one without results
+            return [CallFailure(error_code(error), str(error), http_status(error))] * len(entries)
+        outcomes = response.get("Entries") if isinstance(response, Mapping) else None
+        if not isinstance(outcomes, list) or len(outcomes) != len(entries):  # botocore reads a truncated response so
             return [CallFailure("IncompleteAnswer", "EventBridge's response is incomplete")] * len(entries)
-        return [
-            outcome.get("EventId") or EntryFailure(outcome.get("ErrorCode", "Unknown"), outcome.get("ErrorMessage", ""))
-            for outcome in outcomes
-        ]
+        return [_outcome(each) for each in outcomes]
 
     def _entry(self, event: Event, trace: str | None) -> dict[str, Any]:
         """Return the PutEvents entry of an event; `trace` is its TraceHeader.
@@ -195,8 +202,22 @@ class EventBridgePublisher:
         return entry
 
 
+def _outcome(result: object) -> Outcome:
+    """Return the outcome that one of EventBridge's results says."""
+    if not isinstance(result, Mapping):
+        return EntryFailure("IncompleteAnswer", f"EventBridge's result for the entry is {result!r}")
+    code, accepted = result.get("ErrorCode"), result.get("EventId")
+    if code or not isinstance(accepted, str) or not accepted:
+        return EntryFailure(str(code or "Unknown"), str(result.get("ErrorMessage") or ""))
+    return accepted
+
+
 class _Publication:
-    """One `publish` in progress: the next batch, and the outcome of each event."""
+    """One `publish` in progress: the next batch, and the outcome of each event.
+
+    Attributes:
+        seconds_left: The time until nothing more is sent, at the latest `next`; None without a limit.
+    """
 
     def __init__(
         self, events: Sequence[Event], plan: BatchPlan, retry: Retry, clock: Clock, deadline: datetime
@@ -205,6 +226,7 @@ class _Publication:
         self._plan = plan
         self._clock = clock
         self._deadline = deadline
+        self.seconds_left: float | None = None
         self._retry_until = min(clock.now() + retry.timeout, deadline)
         self._failed_calls = 0
         """Calls in a row with a failure that was retried."""
@@ -214,7 +236,9 @@ class _Publication:
     def next(self, in_flight: Iterable[list[int]]) -> list[int] | None:
         """Return the positions of the next call's entries; None if there is none for now."""
         batch = self._plan.next_batch(in_flight)
-        if batch and self._clock.now() >= self._deadline:
+        if self._deadline is not NEVER:
+            self.seconds_left = (self._deadline - self._clock.now()).total_seconds()
+        if batch and self.seconds_left is not None and self.seconds_left <= 0:
             for position in [*batch, *self._plan.abandon()]:
                 self._fail(position, "NotAttempted", "the invocation's time is nearly over, and it has to respond")
             return None
@@ -223,7 +247,7 @@ class _Publication:
     def settle(self, batch: list[int], outcomes: Sequence[Outcome]) -> None:
         """Record the outcome of each entry of a call, and wait if entries are to be sent again."""
         call = outcomes[0] if isinstance(outcomes[0], CallFailure) else None
-        if call is not None and len(batch) > 1 and is_refused_for_an_entry(call.code):
+        if call is not None and len(batch) > 1 and is_refused_for_an_entry(call.code, call.status):
             self._plan.separate(batch)
             return
         failures = self._record_published(batch, outcomes)
@@ -233,12 +257,13 @@ class _Publication:
         wait = full_jitter(self._failed_calls, draw=self._clock.random())
         in_time = self._clock.now() + timedelta(seconds=wait) < self._retry_until
         caller_refused = call is not None and is_refused_for_the_caller(call.code)
-        passing = [position for position, failure in failures.items() if not is_final(failure.code)]
+        status = None if call is None else call.status
+        passing = [position for position, failure in failures.items() if not is_final(failure.code, status)]
         given_up = self._plan.retry(passing) if in_time and not caller_refused else passing
         for position, failure in failures.items():
             if position in given_up or position not in passing:
-                self._fail(position, failure.code, failure.message, caller_refused=caller_refused)
-        if call is not None and (caller_refused or not in_time):
+                self._fail(position, failure.code, failure.message, status, caller_refused=caller_refused)
+        if call is not None and (caller_refused or (passing and not in_time)):
             for position in self._plan.abandon():
                 self._fail(position, "NotAttempted", f"the call before it failed: {call.message}")
         if len(given_up) < len(passing):
@@ -257,9 +282,11 @@ class _Publication:
                 failures[position] = outcome
         return failures
 
-    def _fail(self, position: int, code: str, message: str, *, caller_refused: bool = False) -> None:
+    def _fail(
+        self, position: int, code: str, message: str, status: int | None = None, *, caller_refused: bool = False
+    ) -> None:
         self._plan.block(position)
-        final = is_final(code)
+        final = is_final(code, status)
         event = self._events[position]
         refused = final and not caller_refused
         self._failed.append(FailedEvent(position, event, code, message, retryable=not final, event_refused=refused))

@@ -19,10 +19,11 @@ class EntryFailure(NamedTuple):
 
 
 class CallFailure(NamedTuple):
-    """Why a whole call failed."""
+    """Why a whole call failed; `status` is that of HTTP, if there was a response."""
 
     code: str
     message: str
+    status: int | None = None
 
 
 Outcome: TypeAlias = str | EntryFailure | CallFailure

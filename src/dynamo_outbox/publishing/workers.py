@@ -17,31 +17,22 @@ Outcome_contra = TypeVar("Outcome_contra", contravariant=True)
 
 
 class Plan(Protocol[Job, Outcome_contra]):
-    """Jobs that depend on the outcome of earlier ones. Called by one thread at a time."""
+    """Jobs that depend on the outcome of earlier jobs. Only one thread at a time calls a plan."""
 
     def next(self, in_flight: Collection[Job], /) -> Job | None:
-        """Return the next job; None if there is none, or, while jobs are in flight, none before an outcome."""
+        """Return the next job, or None; while jobs are in flight, None means that there may be one after an outcome."""
         ...
 
     def settle(self, job: Job, outcome: Outcome_contra, /) -> None:
-        """Record the outcome of a job. No other job starts meanwhile."""
+        """Record a job's outcome. No other job starts meanwhile."""
         ...
 
 
 def run_plan(plan: Plan[Job, Outcome], do: Callable[[Job], Outcome], *, threads: int, name: str) -> None:
-    """Run all jobs of a plan; the caller's thread is one of the workers, and the others end with this call.
+    """Run a plan's jobs with `do`, in the caller's thread and up to `threads` - 1 others, which end with this call.
 
-    Each worker fetches its own next job; there is no dispatcher.
-
-    Args:
-        plan: The jobs.
-        do: Runs a job, in several threads at the same time, with the caller's context variables.
-        threads: The number of workers. If the OS refuses more threads, fewer are used.
-        name: Prefix of the threads' names.
-
-    Raises:
-        BaseException: The first exception of `do` or of the plan, in any thread; no job starts after it, and those in
-            flight have ended.
+    Each worker fetches its own next job, and `do` sees the caller's context variables. If the OS refuses more threads,
+    fewer are used. The first exception of `do` or of the plan is raised; no job starts after it, and none is in flight.
     """
     work = _Work(plan, do)
     others: list[threading.Thread] = []
@@ -63,7 +54,7 @@ def run_plan(plan: Plan[Job, Outcome], do: Callable[[Job], Outcome], *, threads:
 
 
 class _Work(Generic[Job, Outcome]):
-    """The state that the workers share."""
+    """The workers' shared state."""
 
     def __init__(self, plan: Plan[Job, Outcome], do: Callable[[Job], Outcome]) -> None:
         self._plan = plan
@@ -74,7 +65,7 @@ class _Work(Generic[Job, Outcome]):
         self.error: BaseException | None = None
 
     def run(self) -> None:
-        """Run job after job, until there is none."""
+        """Run jobs until none is left."""
         try:
             with self._changed:
                 job = self._take()
@@ -88,11 +79,10 @@ class _Work(Generic[Job, Outcome]):
             self.stop(error)
 
     def _take(self) -> Job | None:
-        """Return the next job, waiting for an outcome if necessary. The lock is held.
+        """Return the next job, if necessary after waiting for an outcome. The caller holds the lock.
 
-        A worker that found a job wakes the others, because there may be another; so does the last one, which found that
-        there will be none. A worker that finds none for now need not wake the others: there is none for them
-        either.
+        A worker that got a job wakes the others, because there may be another one; so does the worker that finds that
+        no job is left. A worker that gets none for now need not: there is none for the others either.
         """
         while not self._stopped:
             job = self._plan.next(self._in_flight)

@@ -45,16 +45,17 @@ __all__ = [
 ]
 
 FORMAT = 1
-PART_BYTES = 380 * 1024
+PART_BYTES = 360 * 1024
 """Part of a record that is stored in one item: the rest of 400 KB is for the other attributes."""
-ITEM_OVERHEAD = 8 * 1024
+ITEM_OVERHEAD = 30 * 1024
 """Upper bound of the size of an item's other attributes: keys, event ids, the reason."""
 TRANSACTION_BYTES = MAX_TRANSACTION_BYTES - 128 * 1024
 """Part of a transaction that records may fill: the rest of 4 MB is for the heads."""
 MAX_KEY_BYTES = 512
 """A longer ordering key is stored as its digest, because a sort key has room for 1,024 bytes."""
-MAX_REASON_CHARACTERS = 2000
-MAX_EVENT_IDS = 100
+MAX_TEXT_CHARACTERS = {"code": 200, "message": 1500, "path": 500, "id": 100}
+"""Part of a reason's texts and of an event's id that is stored: at most four bytes each, less than the overhead."""
+MAX_EVENT_IDS = 20
 """The number of event ids that are stored for a search; the events don't depend on them."""
 HEAD_PARTITIONS = tuple("0123456789abcdef")
 """The partitions of the heads: several, so that relays don't all read the same one."""
@@ -144,10 +145,10 @@ class ParkedRecord(NamedTuple):
             "parkedFormat": FORMAT,
             "orderKey": self.order_key,
             "sequenceNumber": self.sequence_number or "",
-            "eventIds": list(self.event_ids[:MAX_EVENT_IDS]),
-            "reasonCode": code,
-            "reasonMessage": message[:MAX_REASON_CHARACTERS],
-            "reasonPath": path,
+            "eventIds": [_cut("id", event_id) for event_id in self.event_ids[:MAX_EVENT_IDS]],
+            "reasonCode": _cut("code", code),
+            "reasonMessage": _cut("message", message),
+            "reasonPath": _cut("path", path),
             "parkedAt": time_text(self.parked_at),
             "parkedBy": self.parked_by,
         }
@@ -169,12 +170,19 @@ class ParkedRecord(NamedTuple):
         return cls(None, about["orderKey"], sequence_number, ids, reason, parked_at, about["parkedBy"], place)
 
 
+def _cut(kind: str, text: str) -> str:
+    """Return a text as it can be stored: cut, and as Unicode text."""
+    most = MAX_TEXT_CHARACTERS[kind]
+    cut = text if len(text) <= most else f"{text[: most - 1]}…"
+    return cut.encode("utf-8", "backslashreplace").decode()
+
+
 def _identity(raw: object, text: str) -> str:
     """Return a text that a record has in each delivery, and no other record with its sequence number has."""
     event_id = raw.get("eventID") if isinstance(raw, dict) else None
     if isinstance(raw, dict) and isinstance(event_id, str):
         text = f"{raw.get('eventSourceARN')}\0{event_id}"
-    return sha256(text.encode()).hexdigest()[:24]
+    return sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:24]
 
 
 def _json_text(raw: object) -> str:

@@ -1,4 +1,4 @@
-"""Dead-letter storage for stream records that could not be published: what both kinds of it have in common."""
+"""Common parts of `ParkingTable` and `ParkingQueue`, the dead-letter storage for records that can't be published."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from .parked_record import ParkedRecord
     from .rules import Reason
 
-__all__ = ["PARKING_FAULTS", "Parking", "RedriveFailure", "RedriveResult", "Redriver"]
+__all__ = ["PARKING_FAULTS", "Parking", "RedriveFailure", "RedriveResult", "Redriver", "check_limit"]
 
 PARKING_FAULTS = (BotoCoreError, ClientError, ParkingError, *NO_RESPONSE)
-"""The errors that keep a record from being parked; it is then reported as failed."""
+"""Errors because of which a record can't be parked; the record is then reported as failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class RedriveFailure:
 
     Attributes:
         order_key, sequence_number: The record's.
-        code, message, path: Why, this time.
+        code, message, path: The reason for this failure.
     """
 
     order_key: str
@@ -54,14 +54,20 @@ class RedriveResult:
     """The result of a redrive.
 
     Attributes:
-        sent: How many records are on the bus now, or make no event any more, and are no longer parked.
-        failures: The records that could not be published; at most one per ordering key of a table.
-        finished: Whether every record was tried; otherwise `limit` or Lambda's time ended the run, and another goes on.
+        sent: The number of records that were published, or no longer produce an event, and are no longer parked.
+        failures: The records that could not be published; in a table at most one per ordering key.
+        finished: True if every record was tried. False if `limit` or Lambda's time ended the run; call redrive again.
     """
 
     sent: int
     failures: tuple[RedriveFailure, ...]
     finished: bool
+
+
+def check_limit(limit: int | None) -> None:
+    """Refuse a redrive's limit that no number of records reaches."""
+    if limit is not None and limit < 0:
+        raise ValueError(f"limit={limit} must not be negative")
 
 
 class Redriver(Protocol):
@@ -71,15 +77,15 @@ class Redriver(Protocol):
 
 
 class Parking(Protocol):
-    """The storage, as an `OutboxRelay` or a `ChangeProcessor` uses it."""
+    """The storage interface of `OutboxRelay` and `ChangeProcessor`."""
 
     clock: Clock
     in_order: bool
 
     def waiting(self, order_keys: Iterable[str]) -> set[str]:
-        """Return those of the ordering keys that have parked records."""
+        """Return the ordering keys that have parked records."""
         ...
 
     def park(self, records: Sequence[ParkedRecord], context: object) -> int:
-        """Store records, in order; return how many, from the first on, are stored."""
+        """Store records in order; return the number of records stored, counted from the first."""
         ...

@@ -1,16 +1,16 @@
-"""`ParkingQueue`: parked records in SQS, without an order."""
+"""`ParkingQueue`: dead-letter storage in SQS, without ordering."""
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
-from ..aws.clients import LazyClient
-from ..aws.lambda_context import PARKING_MARGIN, REDRIVE_MARGIN, is_nearly_over
+from ..aws.lambda_context import PARKING_MARGIN, REDRIVE_MARGIN, invocation, is_nearly_over
+from ..aws.service import Service
 from ..errors import ParkingError
+from ..log_lines import logger
 from ..options import Clock
 from .parked_record import message_of, record_in_message
-from .parking import PARKING_FAULTS, RedriveFailure, RedriveResult
+from .parking import PARKING_FAULTS, RedriveFailure, RedriveResult, check_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ParkingQueue"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 MAX_MESSAGE_BYTES = 1024 * 1024
 """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
@@ -29,28 +29,28 @@ MAX_MESSAGES = 10
 
 
 class ParkingQueue:
-    """Dead-letter storage in an SQS queue. It keeps no order: a queue can't be asked whether it has an aggregate.
+    """Dead-letter storage in an SQS queue. It does not keep order, because a queue can't be searched for an aggregate.
 
     Args:
         queue_url: The URL of a standard queue, with a retention of 14 days.
         client: A low-level SQS client; by default one is created on first use.
-        clock: The time.
+        clock: Time source.
 
-    Limit: a record whose message would exceed SQS's 1 MiB even compressed can't be parked here, and stays reported as
-    failed. A redelivered record may be in the queue twice; its events have the same ids.
+    Limits: A record whose compressed message exceeds SQS's 1 MiB can't be parked and is reported as failed. A
+    redelivered record may be in the queue twice; its events have the same ids.
     """
 
     in_order = False
 
     def __init__(self, queue_url: str, *, client: QueueClient | None = None, clock: Clock = Clock()) -> None:
         if not queue_url or queue_url.endswith(".fifo"):
-            raise ValueError(f"queue_url={queue_url!r} must be the URL of a standard queue")
+            raise ValueError(f"queue_url={queue_url!r} must be the URL of a standard queue, not of a FIFO queue")
         self.queue_url = queue_url
         self.clock = clock
-        self._client: LazyClient[QueueClient] = LazyClient("sqs", client)
+        self._sqs = Service("sqs", client, clock)
 
-    def waiting(self, order_keys: Iterable[str]) -> set[str]:  # noqa: ARG002  # a queue can't be asked
-        """Return nothing: a queue keeps no order."""
+    def waiting(self, order_keys: Iterable[str]) -> set[str]:  # noqa: ARG002  # a queue can't be searched
+        """Return an empty set: a queue does not keep order."""
         return set()
 
     def park(self, records: Sequence[ParkedRecord], context: object = None) -> int:
@@ -60,9 +60,11 @@ class ParkingQueue:
             if stored and is_nearly_over(context, PARKING_MARGIN):
                 break
             try:
-                self._client().send_message(QueueUrl=self.queue_url, MessageBody=message_of(record, MAX_MESSAGE_BYTES))
+                self._sqs.call(
+                    "send_message", QueueUrl=self.queue_url, MessageBody=message_of(record, MAX_MESSAGE_BYTES)
+                )
             except PARKING_FAULTS:
-                log.exception("%d records can't be parked in %s", len(records) - stored, self.queue_url)
+                log.exception("Could not park %d records in %s", len(records) - stored, self.queue_url)
                 break
             stored += 1
         return stored
@@ -70,19 +72,25 @@ class ParkingQueue:
     def redrive(self, processor: Redriver, *, context: object = None, limit: int | None = None) -> RedriveResult:
         """Publish the parked records with the same event ids, and remove them; arguments as for `ParkingTable.redrive`.
 
-        A record that fails stays in the queue and is received again after its visibility timeout. The run ends when a
-        message is received for the second time, or the queue is empty.
+        A failed record stays in the queue and becomes visible again after the visibility timeout. The run ends when the
+        queue returns no message, or only messages that this run has already tried.
 
         Raises:
+            ValueError: `limit` is negative.
             ClientError, BotoCoreError: The queue can't be read or written.
         """
+        check_limit(limit)
+        with invocation(context):
+            return self._redrive(processor, context, limit)
+
+    def _redrive(self, processor: Redriver, context: object, limit: int | None) -> RedriveResult:
         seen: set[str] = set()
         failures: list[RedriveFailure] = []
         sent = 0
-        while len(seen) != limit and not is_nearly_over(context, REDRIVE_MARGIN):
-            most = MAX_MESSAGES if limit is None else min(MAX_MESSAGES, limit - len(seen))
-            response = self._client().receive_message(
-                QueueUrl=self.queue_url, MaxNumberOfMessages=most, WaitTimeSeconds=1
+        while sent != limit and not is_nearly_over(context, REDRIVE_MARGIN):
+            most = MAX_MESSAGES if limit is None else min(MAX_MESSAGES, limit - sent)
+            response = self._sqs.call(
+                "receive_message", QueueUrl=self.queue_url, MaxNumberOfMessages=most, WaitTimeSeconds=1
             )
             messages = [message for message in response.get("Messages", ()) if message["MessageId"] not in seen]
             if not messages:
@@ -91,7 +99,7 @@ class ParkingQueue:
             for message in messages:
                 failure = self._redrive_message(message["Body"], processor, context)
                 if failure is None:
-                    self._client().delete_message(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
+                    self._sqs.call("delete_message", QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
                     sent += 1
                 else:
                     failures.append(failure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from dataclasses import dataclass
 from itertools import islice
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from ..aws.backoff import full_jitter
-from ..aws.clients import LazyClient
 from ..aws.errors import error_code
-from ..aws.lambda_context import PARKING_MARGIN, REDRIVE_MARGIN, is_nearly_over
+from ..aws.lambda_context import PARKING_MARGIN, REDRIVE_MARGIN, invocation, is_nearly_over
 from ..aws.limits import CONTENTION
+from ..aws.service import Service
 from ..errors import ParkingError
+from ..log_lines import logger
 from ..options import Clock, TableKeys
 from .parked_record import (
     HEAD_PARTITIONS,
@@ -27,7 +27,7 @@ from .parked_record import (
     records_in_items,
     removal_transactions,
 )
-from .parking import PARKING_FAULTS, RedriveFailure, RedriveResult
+from .parking import PARKING_FAULTS, RedriveFailure, RedriveResult, check_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ParkedHead", "ParkingTable"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 MAX_BATCH_KEYS = 100
 """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html"""
@@ -97,7 +97,7 @@ class ParkingTable:
         self.in_order = in_order
         self.clock = clock
         self._layout = ParkingLayout(table, table_keys)
-        self._client: LazyClient[ParkingClient] = LazyClient("dynamodb", client)
+        self._dynamodb = Service("dynamodb", client, clock)
 
     def waiting(self, order_keys: Iterable[str]) -> set[str]:
         """Return those of the ordering keys that have parked records: one consistent read for each 100 of them.
@@ -117,7 +117,7 @@ class ParkingTable:
         found: list[dict[str, Any]] = []
         wanted: dict[str, Any] = {self.table: {"Keys": keys, "ConsistentRead": True}}
         for attempt in range(1, ATTEMPTS + 1):
-            response = self._client().batch_get_item(RequestItems=wanted)
+            response = self._dynamodb.call("batch_get_item", RequestItems=wanted)
             found += response["Responses"].get(self.table, [])
             wanted = response.get("UnprocessedKeys") or {}
             if not wanted:
@@ -159,15 +159,21 @@ class ParkingTable:
             processor: An `OutboxRelay` or `ChangeProcessor` of the kind that parked the records; its current code reads
                 and maps each record again.
             context: Lambda's context: the run ends in time for the function to respond.
-            limit: The maximum number of records to try.
+            limit: The maximum number of records to publish; those that fail don't count.
 
         An ordering key stops at its first failure; the others go on. A redrive may run while the relay does, twice at
         the same time, and be killed at any point: a record that was published and not yet removed is published again,
         with the same event ids.
 
         Raises:
+            ValueError: `limit` is negative.
             ClientError, BotoCoreError, ParkingError: The table can't be read or written.
         """
+        check_limit(limit)
+        with invocation(context):
+            return self._redrive(processor, context, limit)
+
+    def _redrive(self, processor: Redriver, context: object, limit: int | None) -> RedriveResult:
         order_keys = deque(order_key for order_key, _ in self._counts())
         left = limit
         sent = 0
@@ -175,12 +181,12 @@ class ParkingTable:
         while order_keys and left != 0 and not is_nearly_over(context, REDRIVE_MARGIN):
             wave, unfinished, unreadable = self._wave(order_keys, WAVE if left is None else min(WAVE, left))
             failures += unreadable
-            left = None if left is None else left - len(wave)
             reasons = processor.republish(wave, context)
             done = [record for record, reason in zip(wave, reasons, strict=True) if reason is None]
             for chunk in removal_transactions(done, self._layout):
                 self._commit(*chunk)
             sent += len(done)
+            left = None if left is None else left - len(done)
             stopped = _first_failures(wave, reasons)
             failures += stopped.values()
             order_keys.extendleft(key for key in unfinished if key not in stopped)
@@ -243,7 +249,7 @@ class ParkingTable:
             "ConsistentRead": True,
         }
         while True:
-            page = self._client().query(**request)
+            page = self._dynamodb.call("query", **request)
             yield from page["Items"]
             if "LastEvaluatedKey" not in page:
                 return
@@ -253,7 +259,8 @@ class ParkingTable:
         """Remove the heads that count nothing; a head that counts records again stays."""
         for order_key in dict.fromkeys(order_keys):
             try:
-                self._client().delete_item(
+                self._dynamodb.call(
+                    "delete_item",
                     TableName=self.table,
                     Key=head_key(order_key, self._layout),
                     ConditionExpression="#parked = :none",
@@ -269,7 +276,7 @@ class ParkingTable:
         pack = parking_transactions if "Put" in actions[0] else removal_transactions
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                self._client().transact_write_items(TransactItems=actions)
+                self._dynamodb.call("transact_write_items", TransactItems=actions)
                 return
             except ClientError as error:
                 codes = [reason.get("Code", "None") for reason in error.response.get("CancellationReasons", ())]

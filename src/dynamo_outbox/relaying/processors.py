@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..aws.lambda_context import invocation
 from ..errors import DecodeError, ParkingError
 from ..events.event import Event
+from ..log_lines import logger
 from ..streams.batch_response import batch_response
 from ..streams.event_ids import change_event_id
 from ..streams.outbox_records import inserted_events, ordering_key
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ChangeProcessor", "OutboxRelay"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 DEFAULT_PARK_AFTER = timedelta(hours=12)
 """Half of what a stream keeps: the other half is for repairing the cause if records can't be parked."""
@@ -74,6 +75,10 @@ class _Processor:
             ClientError, BotoCoreError, ParkingError: It is unknown whether an earlier record is parked, so nothing was
                 sent.
         """
+        with invocation(context):
+            return self._process(event, context)
+
+    def _process(self, event: object, context: object) -> dict[str, Any]:
         parking = self.parking
         records = decode_records(event, on_error="collect")
         keys = [self._key_of(record) for record in records]
@@ -271,4 +276,8 @@ def _is_one(mapped: Event | DomainEvent | Iterable[Event | DomainEvent]) -> Type
 def _reason_of(error: Exception) -> Reason:
     if isinstance(error, DecodeError):
         return Reason(type(error).__name__, error.problem, error.path)
-    return Reason(type(error).__name__, str(error))
+    try:
+        message = str(error)
+    except Exception as broken:  # the error is of the user's code
+        message = f"its text can't be made: {type(broken).__name__}"
+    return Reason(type(error).__name__, message)

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..streams.records import StreamRecord
+from ..errors import DecodeError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
-    from ..errors import DecodeError
     from ..events.event import Event
     from ..publishing.results import FailedEvent
+    from ..streams.records import StreamRecord
 
 __all__ = ["BatchDecision", "ReadRecord", "Reason", "decide", "why_unpublished"]
 
@@ -63,8 +63,14 @@ class ReadRecord(NamedTuple):
     is_behind: bool = False
 
     def is_older_than(self, moment: datetime) -> bool:
-        """Return whether the change was made by then; False if its time can't be read."""
-        return isinstance(self.record, StreamRecord) and self.record.time <= moment
+        """Return whether the change was made by then; False if that is unknown.
+
+        A record without a time, which AWS allows, is as old as the latest of its events.
+        """
+        if isinstance(self.record, DecodeError):
+            return False
+        times = [event.created_at for event in self.events] if self.record.time is None else [self.record.time]
+        return bool(times) and all(time is not None and time <= moment for time in times)
 
 
 class BatchDecision(NamedTuple):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from ..errors import DecodeError
 from ..events.outbox_item import decode_event
+from ..log_lines import EventNames
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,10 +15,12 @@ if TYPE_CHECKING:
     from ..events.event import Event
     from .records import StreamRecord
 
-__all__ = ["inserted_events", "ordering_key"]
+__all__ = ["event_names", "inserted_events", "ordering_key"]
 
 UNREADABLE = "unreadable"
 """The ordering key of every item whose key can't be read: none of them overtakes another."""
+MAX_KEY_CHARACTERS = 2048
+"""The start of a longer ordering key is kept, and its digest: no key of an item that DynamoDB takes is longer."""
 
 
 def inserted_events(record: StreamRecord) -> tuple[Event, ...]:
@@ -40,6 +45,25 @@ def inserted_events(record: StreamRecord) -> tuple[Event, ...]:
     return (event,)
 
 
+def event_names(raw: object) -> EventNames | None:
+    """Return what identifies the outbox item in a raw record, also in one that can't be decoded; None in any other."""
+    match raw:
+        case {"dynamodb": {"NewImage": {"outboxFormat": _, **image}}}:
+            found = [_text_of(image.get(name)) for name in ("eventId", "eventType", "aggregateType", "aggregateId")]
+            aggregate = f"{found[2]}#{found[3]}" if found[2] and found[3] else None
+            return EventNames(found[0], found[1], aggregate)
+        case _:
+            return None
+
+
+def _text_of(value: object) -> str | None:
+    match value:
+        case {"S": str(text)} if text:
+            return text
+        case _:
+            return None
+
+
 def ordering_key(
     record: StreamRecord | DecodeError, *, by_aggregate: bool = False, attribute: str | None = None
 ) -> str | None:
@@ -53,6 +77,19 @@ def ordering_key(
     Raises:
         ValueError: `attribute` is not part of the table's key.
     """
+    key = _ordering_key(record, by_aggregate=by_aggregate, attribute=attribute)
+    return None if key is None else _storable(key)
+
+
+def _storable(key: str) -> str:
+    """Return an ordering key as it can be stored: as Unicode text, and not too long."""
+    text = key if key.isascii() else key.encode("utf-8", "backslashreplace").decode()
+    if len(text) <= MAX_KEY_CHARACTERS:
+        return text
+    return f"{text[:64]}#sha256#{sha256(text.encode()).hexdigest()}"
+
+
+def _ordering_key(record: StreamRecord | DecodeError, *, by_aggregate: bool, attribute: str | None) -> str | None:
     raw: Any = record.raw
     try:
         change = raw["dynamodb"]

@@ -70,7 +70,7 @@ class _Fields:
         "raw",
     )
 
-    event_id: str
+    event_id: str | None
     event_name: str
     raw: Mapping[str, Any]
     delivered: Any
@@ -99,20 +99,22 @@ class StreamRecord(Frozen, _Fields):
     """One change of one item.
 
     Attributes:
-        event_id: Unique per change of a stream.
+        event_id: Unique per change of a stream; None if the record has none.
         event_name: ``INSERT``, ``MODIFY``, ``REMOVE``, or whatever AWS may send one day: kept, never taken for another.
         is_known: Whether `event_name` is one of the three.
         table: The table's name, or None where the record doesn't say (GetRecords).
         region: The table's Region, or None.
         event_source_arn: The ARN of the DynamoDB stream, or None (GetRecords, Kinesis).
-        time: When the change was made, to the precision that AWS gives; aware.
+        time: When the change was made, to the precision that AWS gives; aware. None if the record doesn't say: AWS
+            requires no member of a record.
         sequence_number: Its place in its shard, or None. A Kinesis record has that of its envelope.
         stream_view_type: What images the stream carries, or None.
         size_bytes: AWS's figure, or None.
         is_ttl_delete: Whether DynamoDB removed the item because its time to live had passed. A removal that was
             replicated from another Region can't be told apart.
         keys, new_image, old_image: The item's key and images as Python values; an image that the record doesn't carry
-            is None, and an empty one is empty. Decoded on first access, which raises `DecodeError` if malformed.
+            is None, and an empty one is empty. Decoded on first access, which raises `DecodeError` if malformed, or if
+            there are no keys.
         raw: The DynamoDB record, without the envelope of Kinesis. Don't change it: the images are decoded from it
             later.
         delivered: The same as AWS delivered it: in its envelope, if it has one.
@@ -136,13 +138,13 @@ class StreamRecord(Frozen, _Fields):
         names = ("tableName", "awsRegion") if self._from_kinesis else ("eventSourceARN", "tableName", "awsRegion")
         for name in names:
             self._check_optional(raw, name, str)
-        fill(self, "event_id", self._required(raw, "eventID"))
+        self._check_optional(raw, "eventID", str)
+        fill(self, "event_id", raw.get("eventID") or None)
         fill(self, "event_name", self._required(raw, "eventName"))
         self._check_optional(change, "StreamViewType", str, "dynamodb.")
         self._check_optional(change, "SizeBytes", int, "dynamodb.")
         fill(self, "_read", {"time": self._time()})
-        if not isinstance(change.get("Keys"), dict):
-            raise self._error("dynamodb.Keys", "is missing or not a map, and every change has it")
+        self._check_optional(change, "Keys", dict, "dynamodb.")
 
     def _unwrapped(self, record: object) -> tuple[Mapping[str, Any], object]:
         """The DynamoDB record in what was handed over, and its Kinesis envelope's sequence number, if it has one."""
@@ -184,10 +186,12 @@ class StreamRecord(Frozen, _Fields):
         if value is not None and not isinstance(value, kind):
             raise self._error(prefix + name, f"needs {kind.__name__}, got {short_repr(value)}")
 
-    def _time(self) -> datetime:
+    def _time(self) -> datetime | None:
         from datetime import UTC, datetime, timedelta  # as much to import as all the rest of the decoder
 
         value = self._change.get("ApproximateCreationDateTime")
+        if value is None:
+            return None
         try:
             if isinstance(value, datetime) and value.utcoffset() is not None:
                 return value.astimezone(UTC)
@@ -220,11 +224,11 @@ class StreamRecord(Frozen, _Fields):
         return _region_and_table(self.event_source_arn or "")[0] or self.raw.get("awsRegion")
 
     @property
-    def time(self) -> datetime:
+    def time(self) -> datetime | None:
         read = self._read
         if "time" not in read:
             read["time"] = self._time()
-        when: datetime = read["time"]
+        when: datetime | None = read["time"]
         return when
 
     @property
@@ -246,7 +250,9 @@ class StreamRecord(Frozen, _Fields):
     @property
     def keys(self) -> dict[str, Any]:
         read = self._read
-        keys: dict[str, Any] = read["Keys"] if "Keys" in read else self._image("Keys")
+        keys: dict[str, Any] | None = read["Keys"] if "Keys" in read else self._image("Keys")
+        if keys is None:
+            raise self._error("dynamodb.Keys", "is missing")
         return keys
 
     @property

@@ -1,4 +1,4 @@
-"""A kit for tests: a clock, fakes in memory, a local engine and what it lacks, and faults."""
+"""Test kit: a fake clock, in-memory fakes of AWS clients, a local engine with a pipe runner, and fault injection."""
 
 from __future__ import annotations
 

@@ -10,11 +10,11 @@ __all__ = ["FakeClock"]
 
 
 class FakeClock(Clock):
-    """A clock for tests: sleeping moves it, and nothing else does.
+    """A clock for tests, which moves only by `sleep`, `advance` and `set`.
 
     Args:
-        start: The time at the beginning; aware.
-        random: What `random` returns; 1 makes every wait as long as it can be.
+        start: The initial time, timezone-aware.
+        random: The return value of `random`; with 1 every wait has its maximum length.
 
     Attributes:
         slept: The seconds of each sleep, in order.
@@ -39,11 +39,11 @@ class FakeClock(Clock):
         return self._random
 
     def advance(self, duration: timedelta) -> None:
-        """Move the clock."""
+        """Move the clock forward."""
         self._now += duration
 
     def set(self, moment: datetime) -> None:
-        """Set the clock; also back."""
+        """Set the clock, forward or back."""
         self._now = moment
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""A proxy between boto3 and an engine that loses answers, delays requests and fails calls as AWS does."""
+"""A proxy between boto3 and a local engine that loses responses, delays requests and fails calls as AWS does."""
 
 from __future__ import annotations
 
@@ -27,31 +27,29 @@ if TYPE_CHECKING:
 __all__ = ["Exchange", "FaultProxy", "Phase"]
 
 Phase: TypeAlias = Literal["received", "forwarded", "engine answered", "answered"]
-"""How far a request has come: read from the client, sent to the engine, its answer read from the engine, and that
-written to the client, whole or in part."""
+"""The progress of a request: read from the client, sent to the engine, response read from the engine, response written
+to the client (completely or in part)."""
 NO_LINGER = struct.pack("ii", 1, 0)
-"""Closing such a socket resets its connection."""
+"""Closing a socket with this option resets its connection."""
 SETTLING = 2.0
-"""Seconds that requests under way have to end when the proxy closes."""
+"""Seconds that requests in flight have to end when the proxy closes."""
 NOT_PASSED_ON = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "content-length"})
-"""Headers that are about one connection, or that are made anew."""
-MISUSED = error_response(
-    "FaultProxyScriptError", message="the script gives this request a fault that only others can have"
-)
+"""Headers of one connection, or that the proxy sets itself."""
+MISUSED = error_response("FaultProxyScriptError", message="the script's fault does not fit this request's operation")
 
 
 @dataclass(slots=True)
 class Exchange:
-    """A request that came, and how far it got.
+    """A request to the proxy, and its progress.
 
     Attributes:
-        operation: AWS's name of the operation; empty for what is no request of AWS's JSON protocol.
-        count: Its number among those of its operation, from 0.
-        number: Its number among all, from 0.
-        fault: What the script does to it.
+        operation: The AWS operation; empty if the request does not use AWS's JSON protocol.
+        count: The request's number among those of its operation, from 0.
+        number: The request's number among all, from 0.
+        fault: The fault that the script gives the request, or None.
         body: The request's body.
-        phases: The phases that it has passed, in their order.
-        status: The HTTP status with which the engine answered; None where it has not.
+        phases: The phases that the request has reached, in order.
+        status: The HTTP status of the engine's response; None if there is none yet.
     """
 
     operation: str
@@ -70,7 +68,7 @@ class Exchange:
 
 
 class HttpRequest(NamedTuple):
-    """A request as it came."""
+    """A request as received."""
 
     method: str
     path: str
@@ -79,7 +77,7 @@ class HttpRequest(NamedTuple):
 
 
 class HttpAnswer(NamedTuple):
-    """An answer as the engine gave it, or as a fault makes it."""
+    """A response from the engine, or made by a fault."""
 
     status: int
     headers: Sequence[tuple[str, str]]
@@ -87,24 +85,24 @@ class HttpAnswer(NamedTuple):
 
 
 class FaultProxy:
-    """A proxy on a free loopback port, as a context manager.
+    """A fault-injecting proxy on a free loopback port, as a context manager.
 
     Args:
         upstream: The engine's URL.
-        script: The faults: a function of a request's operation and its number among those of that operation, such as
-            `random_faults` gives; or each operation's faults in the order of its requests: ``{"PutItem":
-            [LOST_ANSWER]}``. Requests of other protocols than AWS's JSON one pass as they are.
-        on_phase: Called at each `Phase` of each request, before it goes on, from whatever thread serves it.
-        region: The Region that its clients name.
+        script: The faults: each operation's faults in the order of its requests, ``{"PutItem": [LOST_ANSWER]}``; or a
+            function of a request's operation and its number in that operation, such as `random_faults` returns.
+            Requests that don't use AWS's JSON protocol pass unchanged.
+        on_phase: Called at each `Phase` of each request, before the request proceeds, in the thread that serves it.
+        region: The Region of the proxy's clients.
 
     Attributes:
-        endpoint_url: Where it listens.
-        exchanges: The requests that came, in order.
+        endpoint_url: The proxy's URL.
+        exchanges: The requests received, in order.
 
-    The proxy never sends a request to the engine twice by itself. What a fault forwards is executed whatever becomes of
-    the client; an engine that does not answer is a closed connection to the client. Its threads end with it, and with
-    the process. Limits: one host's HTTP, not HTTPS; requests with a Content-Length; an entry taken out of a PutEvents
-    request makes its signature wrong, so the engine must not check it.
+    The proxy sends each request to the engine at most once. The engine executes a forwarded request even if the client
+    disconnects. If the engine does not respond, the proxy closes the connection to the client. The proxy's threads end
+    when it closes. Limits: one host, HTTP only, requests with a Content-Length. `partial_failure` removes entries and
+    so invalidates the request's signature; the engine must not check it.
     """
 
     def __init__(
@@ -117,7 +115,7 @@ class FaultProxy:
     ) -> None:
         address = urlsplit(upstream)
         if address.scheme != "http" or address.hostname is None:
-            raise ValueError(f"upstream={upstream!r} is no http:// URL of a local engine")
+            raise ValueError(f"upstream={upstream!r} must be the http:// URL of a local engine")
         self._upstream = (address.hostname, address.port or 80)
         self._script = scripted(script)
         self._on_phase = on_phase
@@ -144,7 +142,7 @@ class FaultProxy:
         self.close()
 
     def close(self) -> None:
-        """Close every connection and end every thread; requests that are still held are never sent on."""
+        """Close every connection and end every thread; requests that are still held are never sent."""
         listener, self._listener = self._listener, None
         if listener is None:
             return
@@ -161,12 +159,12 @@ class FaultProxy:
         listener.close()
 
     def client(self, service: str, *, timeout: timedelta | None = None, attempts: int | None = None) -> Any:
-        """A low-level boto3 client of a service, at this proxy.
+        """Return a low-level boto3 client of a service that uses this proxy.
 
         Args:
-            service: boto3's name of it.
-            timeout: How long it waits for an answer; by default botocore's minute.
-            attempts: How often botocore sends a request, the first time included; by default as botocore does.
+            service: boto3's name of the service.
+            timeout: Read timeout; by default botocore's, one minute.
+            attempts: Number of times that botocore sends a request, the first included; by default botocore's.
         """
         config: dict[str, Any] = {}
         if timeout is not None:
@@ -176,11 +174,7 @@ class FaultProxy:
         return loopback_client(service, self.endpoint_url, region=self.region, **config)
 
     def deliver_late(self) -> list[Exchange]:
-        """Send the requests on that were held; what the engine answers is in their `Exchange`, and nobody else's.
-
-        Returns:
-            Those that were sent on, in the order in which they had come.
-        """
+        """Send the held requests to the engine; return them, in the order received. No client gets the responses."""
         with self._lock:
             held, self._late = self._late, []
         for exchange, request in held:
@@ -189,7 +183,7 @@ class FaultProxy:
 
     @property
     def faults_met(self) -> Counter[str]:
-        """How many requests met each fault, by its name."""
+        """The number of requests per fault, by the fault's name."""
         with self._lock:
             return Counter(exchange.fault.name for exchange in self.exchanges if exchange.fault is not None)
 
@@ -210,7 +204,7 @@ class FaultProxy:
         with suppress(OSError):
             while True:
                 client, _ = listener.accept()
-                if self._listener is None:  # closing, and this is the connection that wakes us
+                if self._listener is None:  # closing; this connection only wakes the thread
                     client.close()
                     return
                 with self._lock:
@@ -219,7 +213,7 @@ class FaultProxy:
 
     def _serve(self, client: socket.socket) -> None:
         try:
-            with client, client.makefile("rb") as reader, suppress(OSError):  # the client may go at any time
+            with client, client.makefile("rb") as reader, suppress(OSError):  # the client may disconnect at any time
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 while (request := _read_request(reader)) is not None and self._handle(client, request):
                     pass
@@ -228,7 +222,7 @@ class FaultProxy:
                 self._clients.discard(client)
 
     def _handle(self, client: socket.socket, request: HttpRequest) -> bool:
-        """Let the script's fault happen to a request; whether the connection stays open."""
+        """Apply the script's fault to a request; return whether the connection stays open."""
         exchange = self._received(request)
         fault = exchange.fault
         if fault is not None and (
@@ -265,7 +259,7 @@ class FaultProxy:
             self._on_phase(phase, exchange)
 
     def _forward(self, exchange: Exchange, request: HttpRequest) -> HttpAnswer | None:
-        """Send a request to the engine once; its answer, or None where it gives none."""
+        """Send a request to the engine once; return its response, or None if there is none."""
         fault = exchange.fault
         if fault is None or not fault.failed_entries:
             return self._asked(exchange, request)
@@ -303,7 +297,7 @@ class FaultProxy:
     def _answer(self, client: socket.socket, exchange: Exchange, answer: HttpAnswer | None) -> bool:
         to_client = "answer" if exchange.fault is None else exchange.fault.to_client
         if to_client == "silence":
-            while client.recv(65536):  # until the client gives up, or this proxy closes
+            while client.recv(65536):  # until the client disconnects or the proxy closes
                 pass
             return False
         if to_client in ("reset", "half, reset"):
@@ -329,7 +323,7 @@ class FaultProxy:
 
 
 def _operation(request: HttpRequest) -> str:
-    """``TransactWriteItems`` of ``X-Amz-Target: DynamoDB_20120810.TransactWriteItems``."""
+    """Return ``TransactWriteItems`` for ``X-Amz-Target: DynamoDB_20120810.TransactWriteItems``."""
     targets = [value for name, value in request.headers if name.lower() == "x-amz-target"]
     return targets[0].rpartition(".")[2] if targets else ""
 
@@ -339,7 +333,7 @@ def _parameters(fault: Fault, exchange: Exchange) -> dict[str, Any]:
 
 
 def _read_request(reader: BinaryIO) -> HttpRequest | None:
-    """The next request of a connection; None where it ends, also in the middle of one."""
+    """Return the connection's next request; None if the connection ends, also within a request."""
     line = reader.readline(65536).decode("latin-1").split()
     if len(line) != 3:
         return None

@@ -1,15 +1,15 @@
-"""What a `FaultProxy` may do to a request, as data, and plans of it.
+"""Faults that a `FaultProxy` can apply to a request, and scripts of faults.
 
 | fault | the engine gets the request | the client gets |
 |---|---|---|
-| `LOST_ANSWER` | at once | a closed connection |
+| `LOST_ANSWER` | immediately | a closed connection |
 | `RESET` | never | a reset connection |
-| `RESET_IN_ANSWER` | at once | half the answer, and a reset |
-| `TRUNCATED` | at once | half the answer, and a closed connection |
-| `SLOW_ANSWER` | at once | nothing, until it gives up |
-| `LATE` | when the proxy is told, after the client gave up | nothing, until it gives up |
-| `error_response`, `cancelled_transaction` | never, or at once with ``after_commit`` | an error response |
-| `partial_failure` | at once, but for the entries that fail | the answer, those entries failed |
+| `RESET_IN_ANSWER` | immediately | half the response, then a reset |
+| `TRUNCATED` | immediately | half the response, then a closed connection |
+| `SLOW_ANSWER` | immediately | nothing, until its timeout |
+| `LATE` | on `FaultProxy.deliver_late`, after the client's timeout | nothing, until its timeout |
+| `error_response`, `cancelled_transaction` | never; with ``after_commit`` immediately | an error response |
+| `partial_failure` | immediately, without the failing entries | the response, with those entries failed |
 """
 
 from __future__ import annotations
@@ -53,21 +53,13 @@ PUT_EVENTS_CODES = (
     "NotAuthorizedForSourceException",
     "NotAuthorizedForDetailTypeException",
 )
-"""With which an entry may fail; the first two pass.
+"""Error codes of a PutEvents entry; the first two are transient.
 https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsResultEntry.html"""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorAnswer:
-    """An error response.
-
-    Attributes:
-        status: HTTP's.
-        code: AWS's.
-        message: AWS's.
-        reason: The code of the reason of each action of a cancelled transaction; empty for any other error.
-        at: The positions of the actions that have that reason; None for all.
-    """
+    """An error response; a cancelled transaction has `reason` for the actions `at` these positions (None: all)."""
 
     status: int
     code: str
@@ -78,14 +70,14 @@ class ErrorAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What becomes of one request.
+    """A fault of one request.
 
     Attributes:
-        name: What reports call it.
+        name: The fault's name in reports.
         to_engine: When the engine gets the request.
         to_client: What the client gets.
-        error: The error response that takes the place of the engine's answer.
-        failed_entries: PutEvents' entries that fail: their positions and codes; those beyond the last don't count.
+        error: The error response that replaces the engine's response.
+        failed_entries: Positions and codes of the PutEvents entries that fail; positions after the last are ignored.
     """
 
     name: str
@@ -96,27 +88,27 @@ class Fault:
 
 
 Script: TypeAlias = "Callable[[str, int], Fault | None]"
-"""Tells the fault of a request by its operation (``TransactWriteItems``) and its number among those of that operation,
-from 0. botocore's own retries are requests too."""
+"""A function that returns a request's fault, given its operation (``TransactWriteItems``) and its number among the
+requests of that operation, from 0. botocore's retries count as requests."""
 
 LOST_ANSWER = Fault("answer lost after the commit", "now", "closed")
 RESET = Fault("reset before the engine", "never", "reset")
 RESET_IN_ANSWER = Fault("reset in the middle of the answer", "now", "half, reset")
 TRUNCATED = Fault("truncated answer", "now", "half, closed")
-"""botocore does not compare an answer's length with its Content-Length: it raises nothing, and half of a 200 is a
-success without the fields that the caller reads. Only DynamoDB's checksum lets it try again, as often as it may."""
+"""botocore does not compare a response's length with its Content-Length, so half of a 200 is a success that lacks the
+fields that the caller reads. Only with DynamoDB's checksum does botocore detect it and retry."""
 SLOW_ANSWER = Fault("answer after the client's timeout", "now", "silence")
 LATE = Fault("request arrives after the client gave up", "late", "silence")
 
 
 def error_response(code: str, *, status: int = 400, message: str = "scripted", after_commit: bool = False) -> Fault:
-    """An error response.
+    """Return a fault that answers with an error response.
 
     Args:
         code: AWS's error code.
-        status: HTTP's status.
+        status: HTTP status.
         message: AWS's message.
-        after_commit: The engine does the work all the same: what a 5xx leaves open.
+        after_commit: The engine executes the request nevertheless, which is possible with a 5xx.
             https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
     """
     name = f"{code} after the commit" if after_commit else code
@@ -124,11 +116,11 @@ def error_response(code: str, *, status: int = 400, message: str = "scripted", a
 
 
 def cancelled_transaction(reason: str, *, at: Iterable[int] | None = None) -> Fault:
-    """A transaction that is cancelled, and never reached the engine.
+    """Return a fault that cancels a transaction, which never reaches the engine.
 
     Args:
-        reason: Why: ``TransactionConflict``.
-        at: The positions of the actions that have this reason; by default all.
+        reason: The cancellation reason's code: ``TransactionConflict``.
+        at: The positions of the actions with this reason; by default all.
     """
     message = "Transaction cancelled, please refer cancellation reasons for specific reasons"
     positions = None if at is None else tuple(at)
@@ -137,11 +129,7 @@ def cancelled_transaction(reason: str, *, at: Iterable[int] | None = None) -> Fa
 
 
 def partial_failure(codes: Mapping[int, str]) -> Fault:
-    """A PutEvents call of which some entries fail; the engine gets the others.
-
-    Args:
-        codes: The failing entries' codes by position.
-    """
+    """Return a fault that fails a PutEvents call's entries at these positions; the engine gets the other entries."""
     named = ", ".join(sorted(set(codes.values())))
     return Fault(f"entries failed: {named}", "now", "answer", failed_entries=tuple(sorted(codes.items())))
 
@@ -189,28 +177,28 @@ FAULTS: Mapping[str, tuple[Fault, ...]] = {
         ),
     ),
 }
-"""What may happen to a request, by its operation; to any other, what happens to connections and servers."""
+"""Possible faults by operation; other operations have connection faults and server errors only."""
 
 
 def random_faults(seed: int, rate: float) -> Script:
-    """A plan by chance: the same seed gives each request the same fault again, whatever else goes on.
+    """Return a random script; with the same seed, a request always gets the same fault, regardless of other requests.
 
     Args:
-        seed: Where chance begins.
-        rate: The share of requests that meet a fault, from 0 to 1.
+        seed: Seed of the random numbers.
+        rate: The share of requests that get a fault, from 0 to 1.
     """
     if not 0 <= rate <= 1:
-        raise ValueError(f"rate={rate} is the share of requests that meet a fault, from 0 to 1")
+        raise ValueError(f"rate={rate} must be the share of requests that get a fault, from 0 to 1")
 
     def fault_of(operation: str, count: int) -> Fault | None:
-        chance = random.Random(f"{seed} {operation} {count}")  # noqa: S311  # a plan, and no secret
+        chance = random.Random(f"{seed} {operation} {count}")  # noqa: S311  # not for secrets
         return chance.choice(FAULTS.get(operation, CONNECTION + SERVER_ERRORS)) if chance.random() < rate else None
 
     return fault_of
 
 
 def scripted(script: Script | Mapping[str, Sequence[Fault | None]] | None) -> Script:
-    """A script as a function: given as one, as each operation's faults in the order of its requests, or not at all."""
+    """Return a script as a function; see `FaultProxy` for its forms. Without a script, no request gets a fault."""
     if callable(script):
         return script
     faults = {operation: tuple(several) for operation, several in (script or {}).items()}
@@ -223,12 +211,7 @@ def scripted(script: Script | Mapping[str, Sequence[Fault | None]] | None) -> Sc
 
 
 def error_body(answer: ErrorAnswer, request: Mapping[str, Any]) -> dict[str, Any]:
-    """An error response's body, in AWS's JSON protocol.
-
-    Args:
-        answer: The error.
-        request: The request's body: a cancelled transaction's reasons are one per action.
-    """
+    """Return an error response's body; a cancelled transaction has one reason per action of `request`."""
     body: dict[str, Any] = {"__type": answer.code, "message": answer.message}
     if answer.reason:
         actions = range(len(request["TransactItems"]))
@@ -241,7 +224,7 @@ def error_body(answer: ErrorAnswer, request: Mapping[str, Any]) -> dict[str, Any
 
 
 def remaining_entries(fault: Fault, body: bytes) -> bytes | None:
-    """A PutEvents request without the entries that fail; None where none is left."""
+    """Return a PutEvents request without the failing entries; None if no entry is left."""
     request = json.loads(body)
     failing = dict(fault.failed_entries)
     request["Entries"] = [entry for position, entry in enumerate(request["Entries"]) if position not in failing]
@@ -249,13 +232,7 @@ def remaining_entries(fault: Fault, body: bytes) -> bytes | None:
 
 
 def merged_entries(fault: Fault, request: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
-    """PutEvents' answer, in the order of the entries: those that the engine got, and those that failed.
-
-    Args:
-        fault: Which failed.
-        request: The client's request.
-        answer: The engine's answer about the remaining entries.
-    """
+    """Return the response to a client's PutEvents `request`; `answer` is the engine's, for the remaining entries."""
     failing = dict(fault.failed_entries)
     taken = iter(answer["Entries"])
     outcomes = [

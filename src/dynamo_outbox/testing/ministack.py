@@ -1,6 +1,6 @@
-"""MiniStack, a local AWS, as a process that ends with the one that started it.
+"""Runs MiniStack, a local AWS, as a process that ends with the one that started it.
 
-MiniStack pins botocore exactly, so it has to live in an environment of its own; only its command is needed here.
+MiniStack pins an exact botocore version, so install it into a separate environment; only its command is needed here.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ COMMAND_VARIABLE = "DYNAMO_OUTBOX_MINISTACK"
 
 
 class EngineError(Exception):
-    """The local engine can't be found, or doesn't come up."""
+    """The local engine was not found or did not start."""
 
 
 class MiniStack:
     """A MiniStack on a free loopback port, as a context manager.
 
     Args:
-        command: The ``ministack`` command. By default what the variable ``DYNAMO_OUTBOX_MINISTACK`` names, or else
-            the one on the path.
-        region: The Region that its clients name.
-        start_timeout: Seconds to wait until it answers.
+        command: The ``ministack`` command; by default the environment variable ``DYNAMO_OUTBOX_MINISTACK``, or else
+            ``ministack`` on the path.
+        region: The Region of its clients.
+        start_timeout: Seconds to wait for the engine to respond.
 
-    A small supervisor process holds it: when this process ends, killed or not, the supervisor ends MiniStack with all
-    its workers and removes its temporary folder.
+    A supervisor process runs MiniStack: when this process ends, even if it is killed, the supervisor ends MiniStack
+    with all its workers and removes its temporary folder.
 
     Raises:
-        EngineError: There is no such command, or it doesn't answer in time.
+        EngineError: The command does not exist, or the engine does not respond in time.
     """
 
     def __init__(
@@ -52,8 +52,8 @@ class MiniStack:
         found = shutil.which(wanted)
         if found is None:
             raise EngineError(
-                f"there is no command {wanted!r}; install ministack into an environment of its own and name its "
-                f"command in the variable {COMMAND_VARIABLE}"
+                f"command {wanted!r} not found; install ministack into an environment of its own and set the "
+                f"environment variable {COMMAND_VARIABLE} to its command"
             )
         self.region = region
         self.endpoint_url = ""
@@ -69,7 +69,7 @@ class MiniStack:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # a Ctrl-C at the terminal is for us; the supervisor sees us end
+            start_new_session=True,  # Ctrl-C must reach only this process; the supervisor notices when it ends
         )
         try:
             self._wait_until_it_answers()
@@ -84,15 +84,15 @@ class MiniStack:
         self.stop()
 
     def stop(self) -> str:
-        """End it, and return what it printed."""
+        """Stop MiniStack and return its output."""
         if self._supervisor is None:
             return ""
         supervisor, self._supervisor = self._supervisor, None
-        printed, _ = supervisor.communicate()  # closing its standard input is what tells it to end
+        printed, _ = supervisor.communicate()  # closes its standard input, on which it ends
         return printed.decode(errors="replace")
 
     def client(self, service: str) -> Any:
-        """A low-level boto3 client of a service, at this engine."""
+        """Return a low-level boto3 client of a service at this engine."""
         return loopback_client(service, self.endpoint_url, region=self.region)
 
     def _wait_until_it_answers(self) -> None:
@@ -101,17 +101,17 @@ class MiniStack:
         deadline = time.monotonic() + self._start_timeout
         while time.monotonic() < deadline:
             if self._supervisor.poll() is not None:
-                raise EngineError(f"{self._command} ended at once: {self.stop()}")
+                raise EngineError(f"{self._command} ended during startup: {self.stop()}")
             try:
                 with direct.open(f"{self.endpoint_url}/_ministack/health", timeout=1):
                     return
             except OSError:
                 time.sleep(0.05)
-        raise EngineError(f"{self._command} did not answer within {self._start_timeout} seconds: {self.stop()}")
+        raise EngineError(f"{self._command} did not respond within {self._start_timeout} seconds: {self.stop()}")
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on just now."""
+    """Return a loopback port that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""A stand-in for EventBridge Pipes, for engines that have none: from a stream through a pipe's definition to a bus."""
+"""A substitute for EventBridge Pipes on engines without Pipes: sends a stream's records through a pipe to a bus."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ __all__ = ["PassedRecord", "PipeRunner", "wire_record"]
 
 
 class PassedRecord(NamedTuple):
-    """A record that went through a pipe: as the pipe saw it, and EventBridge's id for its event, None if filtered."""
+    """A record that a pipe processed, and EventBridge's id of its event; None if the filter dropped the record."""
 
     record: Mapping[str, Any]
     event_id: str | None
 
 
 class PipeRunner:
-    """Reads a stream from its beginning and puts on a bus what a pipe would.
+    """Reads a stream from its beginning and puts the events on a bus that a pipe would.
 
     Args:
         definition: The pipe.
-        stream_arn: Its source.
-        bus: Its target's name or ARN.
-        streams, events: Low-level clients of DynamoDB Streams and of EventBridge.
+        stream_arn: The source.
+        bus: The target's name or ARN.
+        streams, events: Low-level clients of DynamoDB Streams and EventBridge.
 
-    It evaluates filter, input template and dynamic parameters as `dynamo_outbox.pipes` does, and retries nothing: a
-    record that can't be sent raises.
+    It evaluates filter, input template and dynamic parameters with `dynamo_outbox.pipes.render`. It does not retry: a
+    record that can't be sent raises an error.
     """
 
     def __init__(
@@ -57,11 +57,11 @@ class PipeRunner:
         self._waiting: list[dict[str, Any]] = []
 
     def poll(self) -> list[PassedRecord]:
-        """Take the records that have come since the last call, and pass them through.
+        """Process the records added since the last call.
 
         Raises:
-            RenderError: A record of which nothing could be made that the bus would take. Those before it were sent; it
-                and those behind it wait for the next call, as a shard waits for a pipe.
+            RenderError: The bus would refuse a record's event. The records before it were sent; the next call starts
+                with this record again, as a pipe does with a shard.
         """
         self._waiting += self._new_records()
         passed = []
@@ -71,11 +71,7 @@ class PipeRunner:
         return passed
 
     def send(self, record: Mapping[str, Any]) -> str | None:
-        """Pass one record through, each time it is called.
-
-        Returns:
-            The id that EventBridge gave the event, or None where the filter dropped the record.
-        """
+        """Process one record; return EventBridge's id of the event, or None if the filter dropped the record."""
         entry = render(record, self.definition)
         if entry is None:
             return None
@@ -106,10 +102,10 @@ class PipeRunner:
 
 
 def wire_record(record: Mapping[str, Any], stream_arn: str) -> dict[str, Any]:
-    """A record as GetRecords gives it through boto3, in the JSON shape in which Lambda and a pipe see it.
+    """Convert a record of boto3's GetRecords to the JSON form that Lambda and Pipes deliver.
 
-    The time becomes epoch seconds, binary becomes base64 text, the identity's names begin in lower case, and the
-    stream's ARN is added.
+    The time becomes epoch seconds, binary becomes base64 text, the names in ``userIdentity`` begin in lower case, and
+    the stream's ARN is added.
     """
     shaped: dict[str, Any] = _json_form(record)
     if isinstance(identity := shaped.get("userIdentity"), dict):

@@ -1,7 +1,7 @@
-"""Holds MiniStack for another process: ``python supervisor.py COMMAND PORT``, with a pipe as standard input.
+"""Runs MiniStack for another process: ``python supervisor.py COMMAND PORT``, with a pipe as standard input.
 
-When the pipe closes, because its owner closed it or died, MiniStack and its workers end and its folder is removed.
-Runs by itself, so that it imports nothing but the standard library.
+When the pipe closes, because its owner closed it or ended, the supervisor ends MiniStack and its workers and removes
+its folder. It is a script of its own and imports only the standard library.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from contextlib import suppress
 from pathlib import Path
 
 LOG_TAIL = 20_000
-"""Characters of MiniStack's own output that are passed on when it has ended."""
+"""Characters from the end of MiniStack's output that the supervisor prints when MiniStack has ended."""
 KEPT = frozenset({"PATH", "HOME", "USER", "LANG", "TZ", "SYSTEMROOT"})
 
 
 def main(command: str, port: str) -> int:
-    """Run the command until standard input ends, then clear everything away."""
+    """Run the command until standard input ends, then clean up."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # we end when our owner does, and clean up then
+        signal.signal(number, signal.SIG_IGN)  # the supervisor ends, and cleans up, when its owner ends
     folder = Path(tempfile.mkdtemp(prefix="dynamo-outbox-ministack-"))
     log = folder / "ministack.log"
     try:
@@ -42,7 +42,7 @@ def main(command: str, port: str) -> int:
                 pass
         finally:
             end(engine)
-            with suppress(OSError):  # nobody may be left to read it
+            with suppress(OSError):  # the reader may have ended
                 print(log.read_text(errors="replace")[-LOG_TAIL:], flush=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -50,9 +50,9 @@ def main(command: str, port: str) -> int:
 
 
 def environment(folder: Path, port: str) -> dict[str, str]:
-    """Loopback, a folder of its own, policies enforced, and of the user's environment only what any process needs.
+    """Return MiniStack's environment: loopback, its own folder, policies enforced.
 
-    What the user has set for other engines or for AWS (SERVICES, USE_SSL, AWS_PROFILE, proxies) stays out.
+    The user's settings for AWS, other engines and proxies (SERVICES, USE_SSL, AWS_PROFILE) are left out.
     """
     kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith("LC_")}
     return kept | {
@@ -73,13 +73,13 @@ def environment(folder: Path, port: str) -> dict[str, str]:
 
 
 def owner_ended() -> bool:
-    """Whether standard input has ended; waits up to a quarter of a second for it."""
+    """Return whether standard input has ended, after waiting for up to a quarter of a second."""
     readable, _, _ = select.select([sys.stdin], [], [], 0.25)
     return bool(readable) and os.read(sys.stdin.fileno(), 1024) == b""
 
 
 def end(engine: subprocess.Popen[bytes]) -> None:
-    """End MiniStack and its workers, which share its process group."""
+    """End MiniStack and its workers, which are in its process group."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(engine.pid, number)

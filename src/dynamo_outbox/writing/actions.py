@@ -8,18 +8,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..aws.limits import CONTENTION
+from ..codec.short_repr import short_repr
 from ..codec.values import decode_item, encode_item, encode_value
 from ..errors import (
     CancellationReason,
     ConditionFailedError,
+    EncodeError,
     TransactionCanceledError,
     TransactionConflictError,
 )
+from .update_expression import NEXT_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ..typing import Item
+    from .update_expression import UpdateExpression
 
 __all__ = [
     "OLD_ITEM",
@@ -30,10 +34,12 @@ __all__ = [
     "cancellation",
     "check_action",
     "delete_action",
+    "encode_key",
     "exists",
     "is_well_formed",
     "not_exists",
     "put_action",
+    "refuse_reserved",
     "update_action",
 ]
 
@@ -45,8 +51,8 @@ class Condition(NamedTuple):
 
     Args:
         text: The expression: ``#year > :year``.
-        names: What its ``#`` placeholders stand for.
-        values: What its ``:`` placeholders stand for, as Python values.
+        names: What its ``#`` placeholders stand for; ``#outbox_`` is reserved.
+        values: What its ``:`` placeholders stand for, as Python values; ``:outbox_`` is reserved.
     """
 
     text: str = ""
@@ -73,19 +79,21 @@ class VersionLock(NamedTuple):
 
     Attributes:
         attribute, expected: As in `Version`.
+        first: The version that an item without one gets.
         key: An attribute of the item's key, if it is known whether the item existed.
         existed: Whether it did.
     """
 
     attribute: str
     expected: int
+    first: int
     key: str | None = None
     existed: bool = True
 
     @property
     def next(self) -> int:
         """The version that the item gets."""
-        return self.expected + 1
+        return self.expected + 1 if self.expected else self.first
 
     @property
     def condition(self) -> Condition:
@@ -114,6 +122,15 @@ class Action(NamedTuple):
     label: str | None
     lock: VersionLock | None = None
     is_prevalidated: bool = False
+
+    def with_version(self, version: int) -> Action:
+        """Return the action with a later version than its lock's next."""
+        ((kind, request),) = self.request.items()
+        if self.lock is None or kind not in ("Put", "Update"):
+            return self
+        part, name = ("Item", self.lock.attribute) if kind == "Put" else ("ExpressionAttributeValues", NEXT_VERSION)
+        changed = {**request, part: {**request[part], name: encode_value(version)}}
+        return self._replace(request={kind: changed})
 
 
 def is_well_formed(request: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -159,58 +176,38 @@ def put_action(table: str, item: Item, condition: Condition, lock: VersionLock |
 
 def delete_action(table: str, key: Mapping[str, Any], condition: Condition) -> dict[str, Any]:
     """Return the action that removes an item."""
-    return {"Delete": {"TableName": table, "Key": encode_item(key), **_conditioned(condition)}}
+    return {"Delete": {"TableName": table, "Key": encode_key(key), **_conditioned(condition)}}
 
 
 def check_action(table: str, key: Mapping[str, Any], condition: Condition) -> dict[str, Any]:
     """Return the action that makes the transaction depend on an item that it doesn't write."""
-    return {"ConditionCheck": {"TableName": table, "Key": encode_item(key), **_conditioned(condition)}}
+    return {"ConditionCheck": {"TableName": table, "Key": encode_key(key), **_conditioned(condition)}}
 
 
-def update_action(
-    table: str,
-    key: Mapping[str, Any],
-    *,
-    set_: Mapping[str, Any],
-    add: Mapping[str, Any],
-    remove: Sequence[str],
-    condition: Condition,
-) -> dict[str, Any]:
+def update_action(table: str, key: Mapping[str, Any], update: UpdateExpression, condition: Condition) -> dict[str, Any]:
     """Return the action that changes attributes of an item, or creates it."""
-    update = _update_expression(set_, add, remove)
-    both = Condition(condition.text, {**condition.names, **update.names}, {**condition.values, **update.values})
-    return {
-        "Update": {
-            "TableName": table,
-            "Key": encode_item(key),
-            "UpdateExpression": update.text,
-            **_conditioned(both),
-        }
+    request = {
+        "TableName": table,
+        "Key": encode_key(key),
+        "UpdateExpression": update.text,
+        **_conditioned(condition),
+        "ExpressionAttributeNames": {**condition.names, **update.names},
     }
+    values = {**request.get("ExpressionAttributeValues", {}), **update.values}
+    return {"Update": {**request, "ExpressionAttributeValues": values} if values else request}
 
 
-def _update_expression(set_: Mapping[str, Any], add: Mapping[str, Any], remove: Sequence[str]) -> Condition:
-    names: dict[str, str] = {}
-    values: dict[str, Any] = {}
+def encode_key(key: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an item's key in typed values.
 
-    def placeholders(attribute: str, value: Any) -> tuple[str, str]:
-        number = len(names)
-        names[f"#outbox_{number}"] = attribute
-        values[f":outbox_{number}"] = value
-        return f"#outbox_{number}", f":outbox_{number}"
-
-    clauses = []
-    if set_:
-        clauses.append("SET " + ", ".join(" = ".join(placeholders(*change)) for change in set_.items()))
-    if add:
-        clauses.append("ADD " + ", ".join(" ".join(placeholders(*change)) for change in add.items()))
-    if remove:
-        for attribute in remove:
-            names[f"#outbox_{len(names)}"] = attribute
-        clauses.append("REMOVE " + ", ".join(list(names)[-len(remove) :]))
-    if not clauses:
-        raise ValueError("an update must change something: give set=, add= or remove=")
-    return Condition(" ".join(clauses), names, values)
+    Raises:
+        EncodeError: A key attribute is not text, a number or binary.
+    """
+    typed = encode_item(key)
+    for name, value in typed.items():
+        if not value.keys() <= {"S", "N", "B"}:
+            raise EncodeError(name, f"a key is text, a number or binary, not {short_repr(key[name])}")
+    return typed
 
 
 def _conditioned(expression: Condition) -> dict[str, Any]:
@@ -224,16 +221,29 @@ def _conditioned(expression: Condition) -> dict[str, Any]:
     return request
 
 
-def cancellation(actions: Sequence[Action], reasons: Sequence[Mapping[str, Any]]) -> TransactionCanceledError:
-    """Return the error for DynamoDB's cancellation reasons, one per action in the caller's order."""
+def refuse_reserved(condition: Condition) -> Condition:
+    """Return the user's condition, unless it has placeholders that the library uses.
+
+    Raises:
+        ValueError: It has one.
+    """
+    for placeholder in (*condition.names, *condition.values):
+        if str(placeholder)[1:].startswith("outbox_"):
+            raise ValueError(f"the placeholder {placeholder!r} is reserved: use one that doesn't begin with outbox_")
+    return condition
+
+
+def cancellation(
+    actions: Sequence[Action], reasons: Sequence[Mapping[str, Any]], key_names: Mapping[str, Sequence[str]] = {}
+) -> TransactionCanceledError:
+    """Return the error for DynamoDB's cancellation reasons, one per action in the caller's order.
+
+    Args:
+        actions, reasons: By position.
+        key_names: The key attributes of tables, as far as they are known.
+    """
     parsed = [
-        CancellationReason(
-            position,
-            action.label,
-            reason.get("Code", "None"),
-            reason.get("Message"),
-            decode_item(reason["Item"]) if reason.get("Item") else None,
-        )
+        _parsed(position, action, reason, key_names)
         for position, (action, reason) in enumerate(zip(actions, reasons, strict=True))
     ]
     codes = {reason.code for reason in parsed} - {"None"}
@@ -247,6 +257,32 @@ def cancellation(actions: Sequence[Action], reasons: Sequence[Mapping[str, Any]]
     if codes and codes <= CONTENTION:
         return TransactionConflictError(parsed)
     return TransactionCanceledError(parsed)
+
+
+def _parsed(
+    position: int, action: Action, reason: Mapping[str, Any], key_names: Mapping[str, Sequence[str]]
+) -> CancellationReason:
+    code, message = reason.get("Code", "None"), reason.get("Message")
+    item = decode_item(reason["Item"]) if reason.get("Item") else None
+    if code == "ConditionalCheckFailed" and _is_stale(action.lock, item) and action.lock is not None:
+        found = "no item" if item is None else f"{action.lock.attribute}={item.get(action.lock.attribute)}"
+        expected = f"{action.lock.attribute}={action.lock.expected}" if action.lock.existed else "no item"
+        message = f"stale: {expected} was read, and there is {found} now"
+    table, key = _address(action.request, key_names)
+    return CancellationReason(position, action.label, code, message, item, table, key)
+
+
+def _address(
+    request: Mapping[str, Mapping[str, Any]], key_names: Mapping[str, Sequence[str]]
+) -> tuple[str, dict[str, Any]]:
+    """Return an action's table, and the item's key as far as it is known."""
+    ((_, parts),) = request.items()
+    table = parts["TableName"]
+    typed = parts.get("Key")
+    if typed is None:
+        names = key_names.get(table, ())
+        typed = {name: value for name, value in parts.get("Item", {}).items() if name in names}
+    return table, decode_item(typed)
 
 
 def _is_stale(lock: VersionLock | None, item: Mapping[str, Any] | None) -> bool:

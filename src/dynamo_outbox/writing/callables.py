@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import inspect
+from collections import OrderedDict, defaultdict, deque
+from copy import copy
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
+
+from ..events.event import Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["argument_binder", "is_method", "refuse_awaitable", "refuse_unfit"]
+__all__ = ["argument_binder", "fresh", "is_method", "refuse_awaitable", "refuse_unfit"]
 
 
 def refuse_unfit(function: object, purpose: str, *, allow_async: bool = False) -> None:
@@ -41,6 +46,47 @@ def refuse_awaitable(returned: object, name: str) -> None:
     """
     if inspect.isawaitable(returned):
         raise TypeError(f"{name} returned an awaitable, which has not run: declare it with async def")
+
+
+def fresh(value: Any) -> Any:
+    """Return an equal value that shares no data with it: no event, model, dataclass, dict, list, set or bytearray.
+
+    Other objects are shared, such as clients; so is what can't be copied, because it holds itself or is nested too
+    deeply.
+    """
+    try:
+        return _fresh(value)
+    except RecursionError:
+        return value
+
+
+def _fresh(value: Any) -> Any:
+    kind = type(value)
+    if isinstance(value, Event):
+        return value.copied()
+    if kind in (dict, OrderedDict, defaultdict):
+        copied = copy(value)
+        for name in copied:
+            copied[name] = _fresh(copied[name])
+        return copied
+    if kind in (list, tuple, set, bytearray):
+        return kind(map(_fresh, value))
+    if kind is deque:
+        return deque(map(_fresh, value), value.maxlen)
+    if isinstance(value, tuple) and hasattr(kind, "_fields"):
+        return kind(*map(_fresh, value))
+    if hasattr(kind, "model_copy"):
+        try:
+            return value.model_copy(deep=True)
+        except Exception:  # it holds an object that can't be copied
+            return value
+    if is_dataclass(kind):
+        copied = copy(value)
+        for each in fields(kind):
+            if hasattr(value, each.name):
+                object.__setattr__(copied, each.name, _fresh(getattr(value, each.name)))
+        return copied
+    return value
 
 
 def is_method(function: Any) -> bool:

@@ -152,7 +152,9 @@ def _identity(
 def _comparable(typed: Mapping[str, Any]) -> tuple[str, Any]:
     """Return a key's value, comparable: 1 and 1.0 are one key."""
     ((tag, value),) = typed.items()
-    return tag, Decimal(value) if tag == "N" else value
+    if tag in ("S", "N", "B"):
+        return tag, Decimal(value) if tag == "N" else value
+    return tag, repr(value)  # DynamoDB refuses it as a key
 
 
 def _name(actions: Sequence[Action], position: int) -> str:

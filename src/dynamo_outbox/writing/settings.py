@@ -9,9 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-    from ..aws.clients import LazyClient
+    from ..aws.service import Service
     from ..options import Clock, Retry, TableKeys
-    from ..typing import DynamoDBClient
 
 __all__ = ["WriterSettings"]
 
@@ -26,7 +25,7 @@ class WriterSettings:
 
     table: str
     source: str | None
-    client: LazyClient[DynamoDBClient]
+    dynamodb: Service
     ttl: timedelta
     table_keys: TableKeys
     retry: Retry
@@ -36,7 +35,7 @@ class WriterSettings:
     def partition_key_of(self, table: str) -> str:
         """Return the name of a table's partition key; an unknown table is described once."""
         if table not in self.key_names:
-            schema = self.client().describe_table(TableName=table)["Table"]["KeySchema"]
+            schema = self.dynamodb.call("describe_table", TableName=table)["Table"]["KeySchema"]
             ordered = sorted(schema, key=lambda key: key["KeyType"])  # HASH, RANGE
             self.key_names[table] = tuple(key["AttributeName"] for key in ordered)
         return self.key_names[table][0]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypedDict
 
+from ..codec.short_repr import short_repr
 from ..codec.values import decode_item, encode_item
 from ..errors import DecodeError, EncodeError, InvalidEventError
 from ..events.event import Event
@@ -18,15 +19,18 @@ from .actions import (
     VersionLock,
     check_action,
     delete_action,
+    encode_key,
     exists,
     is_well_formed,
     not_exists,
     put_action,
+    refuse_reserved,
     update_action,
 )
 from .commit import commit
 from .commit_rules import Proof
 from .limits import check_event_item, check_limits
+from .update_expression import update_expression
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,6 +86,19 @@ class _Read:
         return Action(check_action(self.table, self.key, self.lock.condition), f"read of {self.table}", self.lock)
 
 
+@dataclass(slots=True, eq=False)
+class _Numbering:
+    """A version lock that numbers events.
+
+    Attributes:
+        next: The next event's sequence.
+        position: The action that gives the item its version.
+    """
+
+    next: int
+    position: int
+
+
 @dataclass(frozen=True, slots=True)
 class TransactionResult:
     """The result of a commit.
@@ -99,17 +116,21 @@ class Transaction:
     Args:
         settings: The outbox's.
         attempts: How often it is sent if others contend for its items.
+        token: Its ``ClientRequestToken``; by default a new one.
     """
 
-    def __init__(self, settings: WriterSettings, *, attempts: int) -> None:
+    def __init__(self, settings: WriterSettings, *, attempts: int, token: str | None = None) -> None:
         self._settings = settings
         self._attempts = attempts
+        self._token = token
         self._actions: list[Action] = []
         self._events: list[Event] = []
         self._sequences: set[tuple[str | None, int | None]] = set()
         """Aggregate and sequence of the events that have both."""
-        self._versions: list[int] = []
-        """The new versions that no event has taken as its sequence."""
+        self._versions: list[_Numbering] = []
+        """The version locks whose new version no event has taken as its sequence."""
+        self._numbered: dict[str, _Numbering] = {}
+        """The version lock that numbers an aggregate's events."""
         self._reads: list[_Read] = []
         self._proof: Proof | None = None
         self._begun = False
@@ -146,15 +167,15 @@ class Transaction:
 
         Cost: one round trip, and one more action in the transaction if the item is not written.
         """
-        self._refuse_if_ended()
-        typed_key = encode_item(key)
-        response = self._settings.client().get_item(TableName=table, Key=typed_key, ConsistentRead=True)
+        self._refuse_unless_open()
+        typed_key = encode_key(key)
+        response = self._settings.dynamodb.call("get_item", TableName=table, Key=typed_key, ConsistentRead=True)
         item = decode_item(response["Item"]) if response.get("Item") else None
         found = (item or {}).get(version, 0)
         if type(found) not in (int, Decimal) or found != int(found):
             raise ValueError(f"{table} {dict(key)}: {version} holds {found!r}, and a version is a whole number")
         if self._read_of(table, typed_key) is None:
-            lock = VersionLock(version, int(found), next(iter(key)), existed=item is not None)
+            lock = VersionLock(version, int(found), self._first_version(), next(iter(key)), existed=item is not None)
             self._reads.append(_Read(table, key, typed_key, lock))
         return item
 
@@ -206,16 +227,22 @@ class Transaction:
         Args:
             table, condition, version, label: As for `put`.
             key: The item's key, as Python values.
-            set: Attributes to set.
+            set: Attributes to set; a value may be `IfNotExists` or `ListAppend`.
             add: Numbers to add to attributes, or sets whose members to add.
             remove: An attribute to remove, or several.
+
+        A name with dots or brackets is a path into a nested value, as in boto3's ``Attr``: ``address.city``,
+        ``lines[0].price``. For an attribute whose own name has a dot, use `add`.
+
+        Raises:
+            ValueError: Nothing is changed, or a path twice.
+            EncodeError: DynamoDB has no type for a value; the error names the attribute.
         """
         lock = self._lock_of(table, key, version)
-        changes = dict(set or {}) if lock is None else {**(set or {}), lock.attribute: lock.next}
         removed = (remove,) if isinstance(remove, str) else tuple(remove)
         expression = _combined(lock, self._condition(condition, table, key))
-        request = update_action(table, key, set_=changes, add=add or {}, remove=removed, condition=expression)
-        self._act(request, label, lock)
+        update = update_expression(set or {}, add or {}, removed, None if lock is None else (lock.attribute, lock.next))
+        self._act(update_action(table, key, update, expression), label, lock)
 
     def delete(
         self,
@@ -259,7 +286,7 @@ class Transaction:
             except DecodeError as error:
                 where = error.within(f"{label or 'action'}.{kind}.{part}").path
                 raise EncodeError(where, f"add() takes DynamoDB's typed values: {error.problem}") from None
-        self._refuse_if_ended()
+        self._refuse_unless_open()
         self._actions.append(Action(action, label))
 
     def emit(
@@ -276,7 +303,8 @@ class Transaction:
         Args:
             event: The event.
             sequence: The event's number within its aggregate. After an action with a version lock, the next event takes
-                the new version; any other needs a number of its own, or has none.
+                the new version, and further events of its aggregate the following ones: the item gets the last of them.
+                Any other event needs a number of its own, or has none.
             correlation_id, causation_id: Set on the event, if given.
             label: The name of this action in errors; by default the event's type and id.
 
@@ -287,8 +315,8 @@ class Transaction:
             InvalidEventError: It could never be sent, shares its sequence with another event of the transaction, or
                 follows several version locks without a sequence of its own.
         """
-        self._refuse_if_ended()
-        chosen = event if isinstance(event, Event) else event.to_event()
+        self._refuse_unless_open()
+        chosen = _as_event(event)
         changes: dict[str, Any] = {"correlation_id": correlation_id, "causation_id": causation_id}
         if chosen.source is None:
             changes["source"] = self._settings.source
@@ -297,10 +325,9 @@ class Transaction:
     def _write(self, event: Event, changes: Mapping[str, Any], sequence: int | None, label: str | None) -> Event:
         """Add the event's action; `changes` that are None leave the event as it is."""
         taken = event.sequence if sequence is None else sequence
-        if taken is None:
-            taken, versions = self._next_version(), []
-        else:
-            versions = [version for version in self._versions if version != taken]
+        numbering = self._numbering_of(event.aggregate, taken)
+        if taken is None and numbering is not None:
+            taken = numbering.next
         given = {name: value for name, value in {**changes, "sequence": taken}.items() if value is not None}
         event = event.replace(**given) if given else event
         place = event.aggregate, taken
@@ -310,7 +337,8 @@ class Transaction:
             )
         proof = event_proof(event, self._settings)
         self._actions.append(Action(proof.put(), label or f"{event.type} {event.id}", is_prevalidated=True))
-        self._versions = versions  # not before: a refused event takes no version
+        if numbering is not None:  # not before: a refused event takes no version
+            self._number(event.aggregate, numbering)
         self._events.append(event)
         if None not in place:
             self._sequences.add(place)
@@ -318,11 +346,27 @@ class Transaction:
             self._proof = proof
         return event
 
-    def _next_version(self) -> int | None:
-        """Return the version that the preceding version lock gave; None without one."""
+    def _numbering_of(self, aggregate: str | None, sequence: int | None) -> _Numbering | None:
+        """Return the version lock that numbers an event: its aggregate's, or the one that no event has taken yet."""
+        if sequence is not None:
+            return next((each for each in self._versions if each.next == sequence), None)
+        if aggregate is not None and aggregate in self._numbered:
+            return self._numbered[aggregate]
         if len(self._versions) > 1:
-            raise InvalidEventError("sequence", f"follows version locks to {self._versions}; say which with sequence=")
+            versions = [each.next for each in self._versions]
+            raise InvalidEventError("sequence", f"follows version locks to {versions}; say which with sequence=")
         return self._versions[0] if self._versions else None
+
+    def _number(self, aggregate: str | None, numbering: _Numbering) -> None:
+        """Let an event take a lock's next version; from the second event on, the item's version follows."""
+        if numbering in self._versions:
+            self._versions.remove(numbering)
+        else:
+            action = self._actions[numbering.position]
+            self._actions[numbering.position] = action.with_version(numbering.next)
+        if aggregate is not None:
+            self._numbered[aggregate] = numbering
+        numbering.next += 1
 
     def _act(
         self,
@@ -333,7 +377,7 @@ class Transaction:
         increments: bool = True,
     ) -> None:
         """Add an action with its version lock, which may increment the version."""
-        self._refuse_if_ended()
+        self._refuse_unless_open()
         self._actions.append(Action(request, label, lock, is_well_formed(request)))
         if self._reads:
             ((_, action),) = request.items()
@@ -341,16 +385,19 @@ class Transaction:
             if read is not None:
                 read.is_checked = True
         if lock is not None and increments:
-            self._versions.append(lock.next)
+            self._versions.append(_Numbering(lock.next, len(self._actions) - 1))
 
-    def _refuse_if_ended(self) -> None:
+    def _refuse_unless_open(self) -> None:
         if self._ended:
             raise RuntimeError("this transaction has ended; begin another one with outbox.transaction()")
+        if not self._begun:
+            raise RuntimeError("this transaction has not begun: use it in a block, `with outbox.transaction() as tx:`")
 
     def __enter__(self) -> Self:
-        self._refuse_if_ended()
+        if self._ended:
+            self._refuse_unless_open()
         if self._begun:  # a second block would commit its actions, and the first one all of them again
-            raise RuntimeError("this transaction has begun already, and the end of its own block commits it")
+            raise RuntimeError("this transaction has begun already; begin another one with outbox.transaction()")
         self._begun = True
         return self
 
@@ -366,7 +413,7 @@ class Transaction:
         actions = [*self._actions, *(read.check for read in self._reads if not read.is_checked)]
         if actions:
             check_limits(actions, self._settings.key_names)
-            commit(self._settings, actions, attempts=self._attempts, proof=self._proof)
+            commit(self._settings, actions, attempts=self._attempts, proof=self._proof, token=self._token)
         self._result = TransactionResult(tuple(self._events))
 
     def _read_of(self, table: str, content: Mapping[str, Any]) -> _Read | None:
@@ -378,7 +425,7 @@ class Transaction:
     def _lock_of(self, table: str, content: Item, version: str | Version | None) -> VersionLock | None:
         """Return an action's version lock: the caller's, or that of `get`."""
         if isinstance(version, Version):
-            return VersionLock(*version)
+            return VersionLock(*version, self._first_version())
         read = self._read_of(table, encode_item(content)) if self._reads else None
         if read is not None:
             if version not in (None, read.lock.attribute):
@@ -391,10 +438,19 @@ class Transaction:
             f"Version({version!r}, expected=...)"
         )
 
+    def _first_version(self) -> int:
+        """Return the version of a new item: the time in epoch milliseconds, so that a later item with its key follows.
+
+        An item takes at most about 1,000 writes a second, so the versions of an earlier item with the key are lower.
+        """
+        return int(self._settings.clock.now().timestamp() * 1000)
+
     def _condition(self, condition: ConditionOption, table: str, key: Mapping[str, Any] | None = None) -> Condition:
         """Return a condition as an expression; without the item's key, the table's is used."""
-        if condition is None or isinstance(condition, Condition):
-            return condition or Condition()
+        if condition is None:
+            return Condition()
+        if isinstance(condition, Condition):
+            return refuse_reserved(condition)
         if isinstance(condition, str):
             if condition != "must_exist":
                 raise TypeError(
@@ -408,13 +464,24 @@ class Transaction:
         return Condition(built.condition_expression, names, values)
 
 
-def event_proof(event: Event, settings: WriterSettings, *, expires_at: int | None = None) -> Proof:
+def _as_event(event: Event | DomainEvent) -> Event:
+    if isinstance(event, Event):
+        return event
+    if not hasattr(event, "to_event"):
+        raise TypeError(f"emit() takes an Event or a DomainEvent, not {short_repr(event)}")
+    return event.to_event()
+
+
+def event_proof(
+    event: Event, settings: WriterSettings, *, expires_at: int | None = None, is_dated: bool = True
+) -> Proof:
     """Return an event's outbox item, checked.
 
     Args:
         event: The event.
         settings: The outbox's.
         expires_at: When the item may be deleted, in epoch seconds; by default the outbox's ttl from now.
+        is_dated: Whether that is known.
 
     Raises:
         InvalidEventError: The event has no source, or could never be written or published.
@@ -423,7 +490,7 @@ def event_proof(event: Event, settings: WriterSettings, *, expires_at: int | Non
     keys = settings.table_keys
     item = encode_event(event, expires_at=settings.expires_at() if expires_at is None else expires_at, keys=keys)
     check_event_item(item, keys.partition_key, keys.sort_key or "")
-    return Proof(settings.table, item, keys)
+    return Proof(settings.table, item, keys, is_dated)
 
 
 def _combined(lock: VersionLock | None, condition: Condition) -> Condition:

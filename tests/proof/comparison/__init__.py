@@ -1,4 +1,4 @@
-"""The same faults side by side: an outbox by hand, Powertools' idempotency, and this library. The table is counted."""
+"""The same faults side by side: an outbox by hand, Powertools' idempotency, and this library."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TABLE = re.compile(r"(?<=<!-- counted -->\n).*(?=<!-- end -->)", re.DOTALL)
 
 
 def cells(columns: Sequence[str] = COLUMNS) -> dict[str, dict[str, str]]:
-    """What was observed, by fault and column; a dash where a solution has no part for it."""
+    """Return the observations by fault and column; a dash if a solution has no part for the fault."""
     return {
         fault.name: {
             column: "—" if (observe := getattr(fault, column)) is None else str(observe(World())) for column in columns
@@ -39,23 +39,29 @@ def cells(columns: Sequence[str] = COLUMNS) -> dict[str, dict[str, str]]:
 
 
 def table(observed: dict[str, dict[str, str]]) -> str:
-    """The table of the page."""
+    """Return the table of the page."""
     lines = (f"| {name} | {' | '.join(row[column] for column in COLUMNS)} |\n" for name, row in observed.items())
     return HEADING + "".join(lines)
 
 
 def committed() -> str:
-    """The table as the page has it."""
+    """Return the table that the page contains."""
     found = TABLE.search(PAGE.read_text(encoding="utf-8"))
-    assert found is not None, f"{PAGE} has lost the marks around its table"
+    assert found is not None, f"{PAGE} has no markers around its table"
     return found[0]
 
 
 def run(scale: Scale) -> list[Row]:
-    """A row for each fault; with `full`, and Powertools installed, one for the whole table as well."""
+    """Return a row for each fault, and with `full` one for the whole table, if Powertools is installed."""
     observed = cells(("hand_made", "ours"))
     rows = [
-        Row("side by side", name, 1, f"by hand {row['hand_made']}; here {row['ours']}", lost=row["ours"][0] != "✓")
+        Row(
+            "dynamo-outbox withstands the faults of the comparison",
+            name,
+            1,
+            f"by hand {row['hand_made']}; dynamo-outbox {row['ours']}",
+            lost=row["ours"][0] != "✓",
+        )
         for name, row in observed.items()
     ]
     if scale == "full":
@@ -64,9 +70,9 @@ def run(scale: Scale) -> list[Row]:
 
 
 def _whole() -> Row:
-    fault = "the committed table, with Powertools' column, counted again"
+    claim, fault = "the comparison's page is up to date", "its table, with Powertools' column, counted again"
     if find_spec("aws_lambda_powertools") is None:
-        return Row("side by side", fault, 0, "not tried: Powertools is not installed")
+        return Row(claim, fault, 0, "not tried: Powertools is not installed")
     answer = subprocess.run(  # this interpreter
         [sys.executable, "-W", "ignore", "-m", "tests.proof.comparison"],
         cwd=ROOT,
@@ -76,4 +82,4 @@ def _whole() -> Row:
         check=False,
     )
     same = answer.stdout == committed()
-    return Row("side by side", fault, len(FAULTS), "the same" if same else "another table: write it again", not same)
+    return Row(claim, fault, len(FAULTS), "the same" if same else "the page's table differs: use --write", not same)

@@ -1,4 +1,4 @@
-"""``python -m tests.proof.comparison [--write]``: prints the table, or writes it into the page."""
+"""Print the table or write it to the page: ``python -m tests.proof.comparison [--write]``."""
 
 from __future__ import annotations
 

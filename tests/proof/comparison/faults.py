@@ -1,4 +1,4 @@
-"""The faults, and what each of the three does under them. Every cell is counted in a world of its own."""
+"""The faults, and how each of the three solutions behaves under them. Every cell is counted in a fresh world."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FALSY: tuple[Any, ...] = ({}, [], 0, False, "")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One row of the table; a solution that has no part for it is None."""
+    """One row of the table; None for a solution that has no part for it."""
 
     name: str
     hand_made: Callable[[World], Observed] | None
@@ -42,27 +42,27 @@ class Fault:
 
 
 def powertools(world: World) -> Powertools:
-    """Imported only here: it is in the proof's own environment."""
+    """Return the Powertools solution; it is imported only here, because only the proof's environment has it."""
     from .with_powertools import Powertools
 
     return Powertools(world)
 
 
 def tried(call: Callable[[], Any], times: int = 1) -> None:
-    """The caller's tries: what is raised, or kills, ends one of them."""
+    """Make a caller's attempts; an exception or a kill ends one attempt."""
     for _ in range(times):
         with suppress(Exception, Killed):
             call()
 
 
 def in_turn(*steps: Callable[[], object]) -> None:
-    """One step after the other."""
+    """Run the steps one after the other."""
     for step in steps:
         step()
 
 
 def killer() -> Callable[[], None]:
-    """Kills the process that calls it first."""
+    """Return a function that kills the first process that calls it."""
     lives = [Killed()]
 
     def kill() -> None:
@@ -73,7 +73,7 @@ def killer() -> Callable[[], None]:
 
 
 class AnswerLost:
-    """The transaction is committed, its answer is lost, and the caller tries again where it got an error."""
+    """The transaction is committed, its response is lost, and the caller retries on an error."""
 
     @staticmethod
     def lose(world: World) -> None:
@@ -106,7 +106,7 @@ class AnswerLost:
 
 
 def until_answered(call: Callable[[], Any], tries: int = 3) -> None:
-    """A caller that tries again until it gets no error."""
+    """Retry a call until it raises no error."""
     for _ in range(tries):
         with suppress(Exception):
             call()
@@ -114,7 +114,7 @@ def until_answered(call: Callable[[], Any], tries: int = 3) -> None:
 
 
 class KilledBetween:
-    """The process ends between change and event; the caller tries again, and once more after the lease."""
+    """The process is killed between change and event; the caller retries, and once more after the lease."""
 
     @staticmethod
     def again(world: World, call: Callable[[], Any]) -> None:
@@ -143,7 +143,7 @@ class KilledBetween:
 
 
 class KilledBehind:
-    """The process ends right after the commit, and nobody tries again."""
+    """The process is killed right after the commit, and there is no retry."""
 
     @staticmethod
     def hand_made(world: World) -> Observed:
@@ -169,7 +169,7 @@ class KilledBehind:
 
 
 class Throttled:
-    """EventBridge throttles one entry of ten and takes the others."""
+    """EventBridge throttles one entry of ten and accepts the others."""
 
     @staticmethod
     def hand_made(world: World) -> Observed:
@@ -192,7 +192,7 @@ class Throttled:
 
 
 class Poison:
-    """The first of three records in the stream can't be read; Lambda delivers three times."""
+    """The first of three stream records can't be read; Lambda delivers the batch three times."""
 
     @staticmethod
     def spoil(world: World) -> None:
@@ -221,7 +221,7 @@ class Poison:
 
 
 class KilledBeforeCompletion:
-    """A consumer's process ends after its effect, before it is noted; the message comes again, also after the lease."""
+    """A consumer is killed between its effect and its completion; the message is redelivered, also after the lease."""
 
     @staticmethod
     def hand_made(world: World) -> Observed:
@@ -244,7 +244,7 @@ class KilledBeforeCompletion:
 
 
 class AtOnce:
-    """A duplicate arrives while the first delivery is at work; it comes again later, as its queue does it."""
+    """A duplicate arrives while the first delivery runs; its queue redelivers it later."""
 
     @staticmethod
     def hand_made(world: World) -> Observed:
@@ -289,7 +289,7 @@ class AtOnce:
 
 
 class SlowHolder:
-    """A call outlives its lease, another takes over and ends first; which result does a duplicate get?"""
+    """A call outlives its lease, and another call takes over and ends first; a duplicate then gets one result."""
 
     @staticmethod
     def judged(last: Any) -> Observed:
@@ -364,7 +364,7 @@ class Stale:
 
 
 class Nested:
-    """A function that acts once calls another that does, with one store and two keys; each is called twice."""
+    """An idempotent function calls another with the same store and a different key; each is called twice."""
 
     @staticmethod
     def judged(world: World, results: list[Any]) -> Observed:
@@ -401,7 +401,7 @@ class Nested:
 
 
 class Falsy:
-    """Functions return {}, [], 0, False and the empty text; what do duplicates get?"""
+    """Functions return {}, [], 0, False and the empty text, which duplicates should get back."""
 
     @classmethod
     def runs(cls, make: Callable[[Callable[..., Any], str], Callable[[Any], Any]]) -> Observed:

@@ -1,11 +1,11 @@
-"""Outbox and consumers as they are written by hand with boto3, and as the usual tutorials show them.
+"""Outbox and consumers written by hand with boto3, as common tutorials show them.
 
 - `place_order`: entity and event in one TransactWriteItems, the event under a fresh id: AWS Prescriptive Guidance,
   "Transactional outbox pattern".
   https://docs.aws.amazon.com/prescriptive-guidance/latest/cloud-design-patterns/transactional-outbox.html
-- `place_order_in_two_calls`: the dual write that the same page warns of, and that most services begin with.
-- `relay`: the stream's records to PutEvents; the answer is not looked at, as in four public publishers.
-- `consume`: reads whether the message's id is there, acts, writes the id.
+- `place_order_in_two_calls`: the dual write that the same page warns about, and with which most services begin.
+- `relay`: sends the stream's records with PutEvents and ignores the response, as in four public publishers.
+- `consume`: looks up the message's id, acts, writes the id.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ __all__ = ["HandMade"]
 
 
 class HandMade:
-    """One service, written by hand."""
+    """Service written by hand."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._ids = count(1)
 
     def place_order(self) -> None:
-        """Sell a copy, and write the event that tells of it."""
+        """Sell a copy and write its event."""
         event = {"eventType": {"S": "BookSold"}, "data": {"S": '{"name":"a"}'}}
         self._world.dynamodb.transact_write_items(
             TransactItems=[
@@ -45,13 +45,13 @@ class HandMade:
         )
 
     def place_order_in_two_calls(self, between: Callable[[], None] = lambda: None) -> None:
-        """Sell a copy, then tell of it."""
+        """Sell a copy, then publish the event."""
         self._world.sell()
         between()
         self._world.bus.put_events(Entries=[_entry("BookSold", '{"name":"a"}')])
 
     def relay(self, event: Mapping[str, Any], _context: object = None) -> dict[str, Any]:
-        """Publish a batch of the events table's stream, ten at a time."""
+        """Publish a batch of the events table's stream, ten events per call."""
         images = [record["dynamodb"]["NewImage"] for record in event["Records"] if record["eventName"] == "INSERT"]
         entries = [_entry(image["eventType"]["S"], json.dumps(json.loads(image["data"]["S"]))) for image in images]
         for start in range(0, len(entries), 10):

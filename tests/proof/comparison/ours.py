@@ -25,7 +25,7 @@ __all__ = ["Ours"]
 
 
 class Ours:
-    """Outbox, relay, inbox and idempotent functions, all at the world's time."""
+    """Outbox, relay, inbox and idempotent functions that use the world's clock."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -38,7 +38,7 @@ class Ours:
         self.relay = OutboxRelay(publisher, parking=parking)
 
     def place_order(self, between: Callable[[], None] = lambda: None) -> Any:
-        """Sell a copy and tell of it, once per command: a function of the command's event."""
+        """Return a handler of a command's event that sells a copy and emits an event, once per command."""
 
         @self.inbox.handler(consumer="shop")
         def place(_command: Event, tx: Any) -> None:

@@ -1,4 +1,4 @@
-"""The same service with the idempotency of Powertools for AWS Lambda (Python); its outbox stays by hand."""
+"""The same service with the idempotency of Powertools for AWS Lambda (Python); its outbox is written by hand."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CLOCKS = tuple(
 
 
 class Powertools:
-    """Functions made idempotent, at the world's time. The record's key attribute is ``pk``."""
+    """Idempotent functions that use the world's clock. The record's key attribute is ``pk``."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -38,7 +38,7 @@ class Powertools:
         self.store = DynamoDBPersistenceLayer("handled", key_attr="pk", boto3_client=client)
 
     def once(self, function: Callable[..., Any], *, key: str = "id", **options: Any) -> Callable[..., Any]:
-        """`idempotent_function` by a key in the argument ``order``; a call may last as long as a lease does."""
+        """Apply `idempotent_function` with a key in the argument ``order``; a call may last one lease."""
         config = IdempotencyConfig(event_key_jmespath=key)
         milliseconds = int(LEASE.total_seconds() * 1000)
         config.register_lambda_context(_Context(milliseconds))
@@ -74,7 +74,7 @@ class Powertools:
 
 
 class _Context:
-    """What idempotency asks of Lambda's context."""
+    """The part of Lambda's context that idempotency uses."""
 
     def __init__(self, milliseconds: int) -> None:
         self._milliseconds = milliseconds

@@ -1,4 +1,4 @@
-"""A shop in memory that sells books: its tables and bus, the faults that it meets, and what came of them."""
+"""Bookshop in memory: its tables and bus, and the observed results of faults."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ TABLES = {"books": ["name"], "events": ["pk", "sk"], "handled": ["pk"], "parking
 
 
 class Killed(BaseException):
-    """The process ended here: nothing that catches exceptions runs any more."""
+    """The process is killed: no exception handler runs any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What was seen, and whether it is what it should be.
+    """Observation and its verdict.
 
     Attributes:
-        text: In a few words, with the numbers counted.
-        right: Whether nothing is lost, twice or wrong.
+        text: The observation in a few words, with the counted numbers.
+        right: Whether nothing is lost, repeated or wrong.
     """
 
     text: str
@@ -43,7 +43,7 @@ class Observed:
 
 @dataclass
 class World:
-    """One fault's tables, bus and clock, all fresh."""
+    """Fresh tables, bus and clock for one fault."""
 
     clock: FakeClock = field(default_factory=FakeClock)
     dynamodb: FakeDynamoDB = field(init=False)
@@ -55,11 +55,11 @@ class World:
         self.bus = FakeEventBridge(clock=self.clock)
 
     def sell(self) -> None:
-        """The effect: one more copy sold."""
+        """Sell one copy: the effect that is counted."""
         self.dynamodb.update_item(**self.sale())
 
     def sale(self) -> dict[str, Any]:
-        """The update that counts a copy."""
+        """Return the update that counts a copy."""
         return {
             "TableName": "books",
             "Key": {"name": {"S": "a"}},
@@ -78,11 +78,11 @@ class World:
 
     @property
     def announced(self) -> int:
-        """Events on the bus that tell of a sale."""
+        """The number of sale events on the bus."""
         return sum(event["detail-type"] == "BookSold" for event in self.bus.events)
 
     def records(self) -> list[dict[str, Any]]:
-        """What the events table's stream holds, as Lambda gives it."""
+        """Return the records of the events table's stream as Lambda delivers them."""
         streams = FakeDynamoDBStreams(self.dynamodb)
         arn = self.dynamodb.describe_table(TableName="events")["Table"]["LatestStreamArn"]
         (shard,) = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
@@ -91,7 +91,7 @@ class World:
         return [wire_record(record, arn) for record in answer["Records"]]
 
     def stream(self, relay: Callable[[Any, Any], Any], *, deliveries: int = 3) -> None:
-        """Lambda's mapping: the batch, and again from the lowest failure on, or all of it where the handler raised."""
+        """Deliver the batch as Lambda does: again from the lowest failure, or all of it if the handler raised."""
         records = self.records()
         for _ in range(deliveries):
             if not records:
@@ -106,7 +106,7 @@ class World:
             records = records[sequence.index(min(failed)) :] if failed else []
 
     def sales(self, *, copies: int = 1, events: int | None = 1) -> Observed:
-        """The copies counted and the events on the bus, against what they should be."""
+        """Compare the copies sold and the events on the bus with the expected numbers."""
         text = f"{self.sold} of {copies} sold"
         right = self.sold == copies
         if events is not None:

@@ -1,7 +1,8 @@
-"""Conservation: entities changed = events in the outbox = events consumed = effects applied, whatever happens between.
+"""Conservation: entities changed = events in the outbox = events consumed = effects applied, under all faults.
 
-Writers, a relay and consumers, each a process of its own, work on one local engine through fault proxies and are killed
-at random, many of them between a request and its answer. When all is quiet, the tables and the bus are counted.
+Writers, a relay and consumers run as separate processes on one local engine, through fault proxies. They are killed at
+random, many of them between a request and its response. When nothing moves any more, the tables and the bus are
+counted.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ __all__ = ["run"]
 
 
 def run(scale: Scale, *, seed: int = 1) -> list[Row]:
-    """One run on a MiniStack of its own; prints what was done to it.
+    """Do one run on its own MiniStack, and print the faults and counts.
 
     Args:
         scale: ``short`` or ``full``.
-        seed: Where chance begins: the faults of each process's requests, and the requests at which it is killed.
+        seed: The seed for the faults of requests and for the requests at which processes are killed.
 
     Raises:
-        RuntimeError: A process ended with an error that nobody expected.
+        RuntimeError: A process ended with an unexpected error.
     """
     plan = FULL if scale == "full" else SHORT
     with MiniStack() as engine:
@@ -39,5 +40,5 @@ def run(scale: Scale, *, seed: int = 1) -> list[Row]:
         counts = count(engine, world)
     print(driver.report(), counts.report(driver.told), sep="\n", flush=True)
     if driver.crashes:
-        raise RuntimeError(f"a process broke by itself, and was not killed: {driver.crashes[0]}")
+        raise RuntimeError(f"a process failed without being killed: {driver.crashes[0]}")
     return rows(counts, driver.told, fault=driver.done)

@@ -1,4 +1,4 @@
-"""What is counted when all is quiet, from the tables, the bus and what the processes told; and whether it agrees."""
+"""Counts at the end of a run, from the tables, the bus and the processes' reports, and their comparison."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ DONE = frozenset({"committed", "settled as committed"})
 
 @dataclass
 class Told:
-    """What the processes told.
+    """Reports of the processes.
 
     Attributes:
-        intents: What a writer said became of each change that it meant to make.
-        outcomes: How often each outcome was told.
+        intents: The outcome of each intended change, as its writer reported it.
+        outcomes: How often each outcome was reported.
     """
 
     intents: dict[str, str] = field(default_factory=dict)
     outcomes: Counter[str] = field(default_factory=Counter)
 
     def take(self, facts: Mapping[str, str]) -> None:
-        """Hear one of them."""
+        """Add a report."""
         if "intent" in facts:
             self.intents[facts["intent"]] = facts["outcome"]
         self.outcomes[facts["outcome"]] += 1
@@ -46,22 +46,22 @@ class Told:
 
 @dataclass(frozen=True)
 class Counts:
-    """What is there.
+    """Contents of the tables and the bus.
 
     Attributes:
-        versions: Each entity's version: how often it was changed.
+        versions: Each entity's versions: as many as it counts changes, up to its current one.
         sequences: The sequences of each entity's events in the outbox.
-        intents: How often each change that a writer meant to make is in the outbox.
+        intents: How often each intended change is in the outbox.
         events: The ids of the outbox's `CHANGED` events.
-        followed: How often a `COUNTED` event in the outbox follows from each event, by its id.
+        followed: The number of `COUNTED` follow-ups in the outbox, by event id.
         followers: The ids of the outbox's `COUNTED` events.
-        voids: How many void markers stand in the outbox.
-        delivered: How often each event came over the bus, by its id.
-        handled: The ids of the events of which the inbox has a record.
+        voids: The number of void markers in the outbox.
+        delivered: The number of deliveries on the bus, by event id.
+        handled: The ids of the events with an inbox record.
         applied: Each entity's counter.
     """
 
-    versions: Mapping[str, int]
+    versions: Mapping[str, range]
     sequences: Mapping[str, Counter[int]]
     intents: Counter[str]
     events: frozenset[str]
@@ -72,10 +72,15 @@ class Counts:
     handled: frozenset[str]
     applied: Mapping[str, int]
 
+    @property
+    def changes(self) -> int:
+        """The number of changes of all entities."""
+        return sum(map(len, self.versions.values()))
+
     def report(self, told: Told) -> str:
-        """The numbers that have to agree, and what the processes told."""
+        """Return the numbers that must agree, and the reported outcomes, as text."""
         numbers = {
-            "changes of entities": sum(self.versions.values()),
+            "changes of entities": self.changes,
             "events in the outbox": len(self.events),
             "events on the bus": len(self.events & set(self.delivered)),
             "events in the inbox": len(self.handled),
@@ -88,15 +93,15 @@ class Counts:
                 "counted:",
                 *(f"  {number:5,}  {name}" for name, number in numbers.items()),
                 f"{self.delivered.total():,} deliveries of {len(self.delivered):,} events; {self.voids} void markers",
-                "told:",
+                "reported outcomes:",
                 *(f"  {number:5,}  {outcome}" for outcome, number in told.outcomes.most_common(20)),
             ]
         )
 
 
 def rows(counts: Counts, told: Told, *, fault: str) -> list[Row]:
-    """What is lost and what is there twice, claim by claim."""
-    changes = {name: set(range(1, version + 1)) for name, version in counts.versions.items()}
+    """Return the number of losses and repetitions for each claim."""
+    changes = {name: set(versions) for name, versions in counts.versions.items()}
     names = changes.keys() | counts.sequences.keys()
     without_event = sum(len(changes.get(name, set()) - set(counts.sequences.get(name, ()))) for name in names)
     without_change = sum(
@@ -107,19 +112,19 @@ def rows(counts: Counts, told: Told, *, fault: str) -> list[Row]:
     false_denials = sum(intent in counts.intents for intent in denied)
     repeated = sum(number - 1 for number in counts.intents.values())
     entities = counts.versions.keys() | counts.applied.keys()
-    surplus = {name: counts.applied.get(name, 0) - counts.versions.get(name, 0) for name in entities}
+    surplus = {name: counts.applied.get(name, 0) - len(counts.versions.get(name, ())) for name in entities}
     everything = counts.events | counts.followers
     return [
         Row(
-            "a change and its event, or neither",
+            "a change and its event are written together or not at all",
             fault,
-            sum(counts.versions.values()),
-            f"{sum(counts.versions.values()):,} changes, {len(counts.events):,} events",
+            counts.changes,
+            f"{counts.changes:,} changes, {len(counts.events):,} events",
             lost=without_event,
             twice=without_change,
         ),
         Row(
-            "a writer's answer is true",
+            "the outcome reported to a writer is true",
             fault,
             len(told.intents),
             f"{len(acknowledged):,} committed, {len(denied):,} not",
@@ -127,7 +132,7 @@ def rows(counts: Counts, told: Told, *, fault: str) -> list[Row]:
             twice=false_denials + repeated,
         ),
         Row(
-            "every event is on the bus",
+            "every event reaches the bus",
             fault,
             len(everything),
             f"{len(everything):,} events, {counts.delivered.total():,} deliveries",
@@ -136,13 +141,13 @@ def rows(counts: Counts, told: Told, *, fault: str) -> list[Row]:
         Row(
             "each event has its effect once",
             fault,
-            sum(counts.versions.values()),
+            counts.changes,
             f"{sum(counts.applied.values()):,} effects",
             lost=sum(max(0, -number) for number in surplus.values()),
             twice=sum(max(0, number) for number in surplus.values()),
         ),
         Row(
-            "each event has its follow-up once",
+            "each event has its follow-up event once",
             fault,
             len(counts.events),
             f"{len(counts.handled):,} inbox records, {len(counts.followers):,} follow-ups",
@@ -153,7 +158,7 @@ def rows(counts: Counts, told: Told, *, fault: str) -> list[Row]:
 
 
 def count(engine: MiniStack, world: World) -> Counts:
-    """Count what is there, and empty the tap."""
+    """Count the contents of the tables and the bus; this empties the tap."""
     dynamodb = engine.client("dynamodb")
     outbox = list(_items(dynamodb, world.events))
     items = [item for item in outbox if "outboxFormat" in item]
@@ -166,7 +171,7 @@ def count(engine: MiniStack, world: World) -> Counts:
         sequences.setdefault(item["aggregateId"], Counter())[sequence] += 1
     handled = (item["pk"].rpartition("#")[2] for item in _items(dynamodb, world.handled))
     return Counts(
-        versions={item["pk"]: int(item["version"]) for item in _items(dynamodb, world.entities)},
+        versions={item["pk"]: _versions(item) for item in _items(dynamodb, world.entities)},
         sequences=sequences,
         intents=Counter(data[item["eventId"]]["intent"] for item in changed),
         events=frozenset(item["eventId"] for item in changed),
@@ -180,12 +185,18 @@ def count(engine: MiniStack, world: World) -> Counts:
 
 
 def changes_so_far(dynamodb: Any, world: World) -> int:
-    """How many changes have been committed."""
-    return sum(int(item["version"]) for item in _items(dynamodb, world.entities))
+    """Return the number of committed changes."""
+    return sum(len(_versions(item)) for item in _items(dynamodb, world.entities))
+
+
+def _versions(entity: Mapping[str, Any]) -> range:
+    """Return an entity's versions, from the last one and its own count of changes: the first is a time."""
+    last = int(entity["version"])
+    return range(last - int(entity["changes"]) + 1, last + 1)
 
 
 def is_quiet(streams: Any, sqs: Any, world: World, folder: Path) -> bool:
-    """Whether the relay has read its stream to the end, and the consumers' queue is empty."""
+    """Return whether the relay has read its stream to the end and the consumers' queue is empty."""
     done = [number for file in folder.glob("relay-*.json") for number in json.loads(file.read_text()).items()]
     for shard, number in done:
         iterator = streams.get_shard_iterator(
@@ -207,7 +218,7 @@ def _items(dynamodb: Any, table: str) -> Iterator[dict[str, Any]]:
 
 
 def _tapped(sqs: Any, queue: str) -> Iterable[str]:
-    """The ids of the events in a queue, which is emptied."""
+    """Yield the ids of the events in a queue, and empty the queue."""
     while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
         yield from (parse_event(json.loads(message["Body"])).id for message in messages)
         entries = [{"Id": str(index), "ReceiptHandle": each["ReceiptHandle"]} for index, each in enumerate(messages)]

@@ -1,7 +1,7 @@
-"""The driver: starts the processes, kills them between a request and its answer or at any time, and restarts them.
+"""The driver starts the processes, kills them during a request or at any time, and restarts them.
 
-Each process speaks to the engine through a fault proxy of its own, which lives here: so the driver knows how far a
-request of that process has come when it kills it.
+Each process calls the engine through its own fault proxy, which runs in the driver. So the driver knows how far a
+request has come when it kills the process.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ __all__ = ["FULL", "SHORT", "Driver", "Plan"]
 
 PROJECT = Path(__file__).resolve().parents[3]
 KILLED_AT = frozenset({"TransactWriteItems", "PutItem", "PutEvents", "DeleteMessageBatch"})
-"""The operations at whose requests processes are killed: all writes of the library, and the queue's acknowledgement."""
+"""The operations during which processes are killed: all writes of the library, and the queue's acknowledgement."""
 OUTAGE = 2.0
-"""Seconds for which all requests of a process meet a fault."""
+"""Seconds during which all requests of a process meet a fault."""
 TICK = 0.1
 PATIENCE = 120.0
-"""Seconds that the run may go on without reaching its goal, and then without coming to rest."""
+"""The maximum seconds until everything is delivered, and until a process has stopped."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is done.
+    """Size of a run.
 
     Attributes:
         roles: The processes.
-        entities: How many entities the writers contend for.
-        changes: How many changes are to be committed, at least.
-        kills: How many kills there are to be between a request and its answer, at least.
+        entities: The number of entities for which the writers contend.
+        changes: The minimum number of committed changes.
+        kills: The minimum number of kills between a request and its response.
         fault_rate: The share of requests that meet a fault.
-        outage_rate: The chance of an outage of a process, each half second.
-        kill_rate: The share of phases of those requests at which the process is killed.
-        pause: Seconds between two kills at any other time, on average.
-        patience: Seconds in which all that has to be reached.
+        outage_rate: The probability of an outage of a process, each half second.
+        kill_rate: The probability that a process is killed at a phase of a `KILLED_AT` request.
+        pause: The average seconds between kills at any time.
+        patience: The maximum seconds to reach these numbers.
     """
 
     roles: tuple[str, ...]
@@ -98,27 +98,27 @@ FULL = Plan(
 
 @dataclass
 class Kills:
-    """How often a process was killed, by what its request had come to, and by its role."""
+    """Numbers of kills, by the phase of the request and by the process's role."""
 
     by_phase: Counter[str] = field(default_factory=Counter)
     by_role: Counter[str] = field(default_factory=Counter)
 
     @property
     def between(self) -> int:
-        """Between a request sent and its answer read."""
+        """Kills between sending a request and reading its response."""
         return sum(self.by_phase[phase] for phase in IN_BETWEEN.values())
 
 
 IN_BETWEEN: dict[Phase, str] = {
     "received": "before it was forwarded",
-    "forwarded": "after it was forwarded, before the engine's answer",
-    "engine answered": "after the engine's answer, before the client's",
+    "forwarded": "after it was forwarded, before the engine's response",
+    "engine answered": "after the engine's response, before the client received it",
 }
-AFTER, ANY_TIME = "after the answer", "at any time"
+AFTER, ANY_TIME = "after the response", "at any time"
 
 
 class Process:
-    """One process of the run, over all its lives."""
+    """A process of the run, including its restarts."""
 
     def __init__(self, name: str, role: str, proxy: FaultProxy, start: Callable[[int], subprocess.Popen[str]]) -> None:
         self.name = name
@@ -133,7 +133,7 @@ class Process:
         self._readers: list[Thread] = []
 
     def begin(self, read: Callable[[str, IO[str]], None]) -> None:
-        """Begin another life; what it tells is read by a thread."""
+        """Start or restart the process, and a thread that reads its reports."""
         self.first_request = len(self.proxy.exchanges)
         self.running = self._start(self.lives)
         self.lives += 1
@@ -142,22 +142,22 @@ class Process:
         self._readers.append(reader)
 
     def is_its_own(self, exchange: Exchange) -> bool:
-        """Whether a request is of this life, and not one of an earlier life that arrives late."""
+        """Return whether a request is from the running process and not a late one from before a restart."""
         return exchange.number >= self.first_request and exchange.fault is not LATE
 
     def kill(self) -> bool:
-        """End it as kill -9 does; False where it has ended already."""
+        """End the process with `kill -9`; return False if it has already ended."""
         if self.running is None or self.running.poll() is not None:
             return False
         self.running.kill()
         return True
 
     def has_ended(self) -> bool:
-        """Whether this life is over."""
+        """Return whether the process is not running."""
         return self.running is None or self.running.poll() is not None
 
     def stop(self, timeout: float) -> None:
-        """Let it finish what it does, for good; kill it where that takes too long."""
+        """Stop the process for good after its current work; kill it if that takes too long."""
         self.is_retired = True
         if self.running is None:
             return
@@ -171,7 +171,7 @@ class Process:
         self.close()
 
     def close(self) -> None:
-        """Take leave of a life that has ended, or end it."""
+        """Clean up after an ended process, or end it."""
         if self.running is None:
             return
         self.running.kill()
@@ -186,20 +186,20 @@ class Process:
 
 
 class Driver:
-    """A run, as a context manager: when it is left, every process has ended.
+    """A run, as a context manager: on exit, every process has ended.
 
     Args:
         engine: The engine.
-        world: What stands on it.
-        plan: How much is done.
-        seed: Where chance begins.
+        world: The resources on the engine.
+        plan: The size of the run.
+        seed: The seed of all random decisions.
 
     Attributes:
-        told: What the processes have told.
-        kills: How often they were killed.
-        outages: How often all requests of one of them failed for a while.
-        crashes: What processes printed that broke by themselves.
-        seconds: How long each part of the run took.
+        told: The processes' reports.
+        kills: The numbers of kills.
+        outages: The number of outages of a process.
+        crashes: Output of processes that failed without being killed.
+        seconds: The duration of each part of the run.
     """
 
     def __init__(self, engine: MiniStack, world: World, plan: Plan, *, seed: int) -> None:
@@ -212,7 +212,7 @@ class Driver:
         self._engine = engine
         self._world = world
         self._seed = seed
-        self._chance = random.Random(f"{seed} driver")  # noqa: S311  # a plan, and no secret
+        self._chance = random.Random(f"{seed} driver")  # noqa: S311  # not for secrets
         self._killing = False
         self._lock = Lock()
         self._processes: list[Process] = []
@@ -236,7 +236,7 @@ class Driver:
         self._resources.close()
 
     def work(self) -> None:
-        """Let all work, and be killed, until the plan's numbers or its patience are reached; then stop the writers."""
+        """Run and kill the processes until the plan's numbers or its time limit are reached; then stop the writers."""
         begun = time.monotonic()
         self._killing = True
         next_kill = begun + self.plan.pause
@@ -264,7 +264,7 @@ class Driver:
         self.seconds["working"] = time.monotonic() - begun
 
     def settle_down(self) -> None:
-        """Let relay and consumers go on, faults and all, until nothing moves any more; then stop them too."""
+        """Let relay and consumers continue, with faults, until nothing moves any more; then stop them too."""
         begun = time.monotonic()
         streams, sqs = self._engine.client("dynamodbstreams"), self._engine.client("sqs")
         still = 0
@@ -279,26 +279,26 @@ class Driver:
 
     @property
     def faults_met(self) -> Counter[str]:
-        """How many requests met each fault, by its name."""
+        """The number of requests that met each fault, by its name."""
         return sum((process.proxy.faults_met for process in self._processes), Counter())
 
     @property
     def done(self) -> str:
-        """What was done to the processes, in a few words."""
-        return f"{self.faults_met.total():,} faults, {self.kills.by_phase.total():,} kills -9, seed {self._seed}"
+        """The faults and kills of the run, in a few words."""
+        return f"{self.faults_met.total():,} faults, {self.kills.by_phase.total():,} kills, seed {self._seed}"
 
     def report(self) -> str:
-        """The faults by kind, and the kills by phase and by role."""
+        """Return the faults by kind, and the kills by phase and by role, as text."""
         faults = self.faults_met
         requests = sum(len(process.proxy.exchanges) for process in self._processes)
         lines = [
             f"{', '.join(f'{seconds:.0f} s {what}' for what, seconds in self.seconds.items())}; {requests:,} requests",
             f"{faults.total():,} faults, {self.outages} outages:",
             *(f"  {number:5,}  {name}" for name, number in faults.most_common()),
-            f"{self.kills.by_phase.total()} kills -9, {self.kills.between} of them between a request and its answer:",
+            f"{self.kills.by_phase.total()} kills, {self.kills.between} of them between a request and its response:",
             *(f"  {number:5,}  {phase}" for phase, number in sorted(self.kills.by_phase.items())),
             *(f"  {number:5,}  of a {role}" for role, number in sorted(self.kills.by_role.items())),
-            *(f"broke by itself: {crash}" for crash in self.crashes[:20]),
+            *(f"failed without being killed: {crash}" for crash in self.crashes[:20]),
         ]
         return "\n".join(lines)
 
@@ -346,7 +346,7 @@ class Driver:
         return process
 
     def _read(self, name: str, output: IO[str]) -> None:
-        """What a process tells; a line that a kill cut off is nothing."""
+        """Read a process's reports; ignore a line that a kill cut off."""
         with output:
             for line in output:
                 if not line.endswith("\n"):
@@ -360,7 +360,7 @@ class Driver:
                     self.told.take(facts)
 
     def _kill_at(self, process: Process, phase: Phase, exchange: Exchange) -> None:
-        """Kill a process whose request has come so far, where chance wills it."""
+        """Kill a process at a phase of its request, at random."""
         if not self._killing or exchange.operation not in KILLED_AT or not process.is_its_own(exchange):
             return
         chance = random.Random(f"{self._seed} {process.name} {exchange.operation} {exchange.count} {phase}")  # noqa: S311

@@ -1,4 +1,4 @@
-"""Stand-ins for Lambda's event source mappings: what is given again, and what is not, as Lambda does it.
+"""Stand-ins for Lambda's event source mappings, with Lambda's rules for redelivery.
 
 https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
 https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
@@ -22,7 +22,7 @@ __all__ = ["Checkpoints", "QueueMapping", "StreamMapping", "done_before"]
 
 
 class Checkpoints:
-    """The last sequence number of each shard that is done with, in a file that outlives a killed process."""
+    """Last finished sequence number of each shard, in a file that outlives a killed process."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -39,14 +39,14 @@ class Checkpoints:
 
 
 class StreamMapping:
-    """From a stream to a function, one batch of a shard at a time, in order.
+    """Delivers a stream to a function, one batch of a shard at a time, in order.
 
     Args:
         streams: A client of DynamoDB Streams.
         stream_arn: The stream, read from its beginning.
         function: The Lambda handler.
-        checkpoints: How far each shard is done.
-        batch_size: How many records it gets at most.
+        checkpoints: The checkpoint of each shard.
+        batch_size: The maximum number of records per batch.
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class StreamMapping:
         self._batch_size = batch_size
 
     def poll(self) -> int:
-        """Give each shard's next batch to the function.
+        """Deliver each shard's next batch to the function.
 
         Returns:
-            How many records are done with that were not before: none where there were none, or the first one failed.
+            The number of newly finished records: 0 if there were none or the first one failed.
 
         Raises:
-            Exception: What the function raised; the whole batch comes again.
+            Exception: The function's exception; the whole batch will be delivered again.
         """
         description = self._streams.describe_stream(StreamArn=self._stream_arn)["StreamDescription"]
         return sum(self._poll_shard(shard["ShardId"]) for shard in description["Shards"])
@@ -96,11 +96,11 @@ class StreamMapping:
 
 
 def done_before(numbers: Sequence[str], response: Mapping[str, Any]) -> int:
-    """How many records of a batch are done with: those before the lowest sequence number that the response names.
+    """Return the number of records before the lowest sequence number that the response names.
 
     Args:
         numbers: The batch's sequence numbers, in order.
-        response: The function's batch response; a name that no record has fails the whole batch.
+        response: The function's batch response; an unknown name fails the whole batch.
     """
     failed = [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
     if any(name not in numbers for name in failed):
@@ -109,7 +109,7 @@ def done_before(numbers: Sequence[str], response: Mapping[str, Any]) -> int:
 
 
 class QueueMapping:
-    """From a queue to a function: what it does not name as failed is deleted, all else comes again.
+    """Delivers a queue's messages to a function; messages not named as failed are deleted, others are redelivered.
 
     Args:
         sqs: A client of SQS.
@@ -123,10 +123,10 @@ class QueueMapping:
         self._function = function
 
     def poll(self) -> int:
-        """Wait a second for messages, and give them to the function.
+        """Wait up to a second for messages and deliver them to the function.
 
         Returns:
-            How many messages are done with.
+            The number of finished messages.
         """
         answer = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10, WaitTimeSeconds=1)
         messages = answer.get("Messages", [])

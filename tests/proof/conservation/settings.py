@@ -1,4 +1,4 @@
-"""What a process of the run is told."""
+"""Settings of a process of the run."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from .world import World
 __all__ = ["TIMEOUT", "Settings"]
 
 TIMEOUT = 0.5
-"""Seconds that a client waits for an answer, beside a long poll's own."""
+"""Seconds that a client waits for a response, in addition to a long poll's wait."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a process is told.
+    """Settings of a process.
 
     Attributes:
         role: ``writer``, ``relay`` or ``consumer``.
-        name: Its own name.
-        seed: Where its chance begins.
-        engine_url, proxy_url, region: Where the engine is, and its proxy.
-        folder: Where it may keep what has to outlive it.
-        entities: How many entities there are.
-        attempts: How often botocore sends a request.
-        retry_timeout: Seconds for which the outbox sends a transaction again that got no answer, before it settles it.
-        world: What stands on the engine.
+        name: The process's name.
+        seed: The seed of its random decisions.
+        engine_url, proxy_url, region: The engine and the process's fault proxy.
+        folder: The folder for files that outlive the process.
+        entities: The number of entities.
+        attempts: botocore's attempts per request.
+        retry_timeout: Seconds for which the outbox retries a transaction without a response before it settles it.
+        world: The resources on the engine.
     """
 
     role: str
@@ -45,17 +45,17 @@ class Settings:
     world: World
 
     def to_json(self) -> str:
-        """As a command's argument."""
+        """Return the settings as a command-line argument."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
-        """Out of a command's argument."""
+        """Return the settings from a command-line argument."""
         told = json.loads(text)
         return cls(**(told | {"world": World(**told["world"])}))
 
     def client(self, service: str, *, timeout: float = TIMEOUT, proxied: bool = True) -> Any:
-        """A client of a service, impatient."""
+        """Return a client with a short timeout."""
         return loopback_client(
             service,
             self.proxy_url if proxied else self.engine_url,

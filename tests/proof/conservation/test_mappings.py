@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     [([], 3), (["1"], 0), (["2"], 1), (["3", "2"], 1), (["9"], 0), ([""], 0)],
 )
 def test_the_lowest_failed_number_is_the_checkpoint(failed: list[str], done: int) -> None:
-    """What is before it is done with; a name that no record has fails the whole batch."""
+    """Records before the lowest failed number are done; an unknown name fails the whole batch."""
     response = {"batchItemFailures": [{"itemIdentifier": name} for name in failed]}
     assert done_before(["1", "2", "3"], response) == done
 
 
 @pytest.fixture
 def dynamodb() -> FakeDynamoDB:
-    """A table with a stream of four changes."""
+    """Return a table with a stream of four changes."""
     fake = fake_dynamodb({"books": ["pk"]}, StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"})
     for name in "abcd":
         fake.put_item(TableName="books", Item={"pk": {"S": name}})
@@ -37,7 +37,7 @@ def dynamodb() -> FakeDynamoDB:
 
 
 class Relay:
-    """Remembers the batches that it gets, and fails some names."""
+    """Handler that records its batches and fails some names."""
 
     def __init__(self, *failing: str) -> None:
         self.failing = set(failing)
@@ -57,15 +57,15 @@ def mapping_of(dynamodb: FakeDynamoDB, relay: Relay, file: Path, size: int = 3) 
 
 
 def test_a_stream_is_read_in_batches_to_its_end(dynamodb: FakeDynamoDB, tmp_path: Path) -> None:
-    """Each record comes once where none fails."""
+    """If no record fails, each is delivered once."""
     relay = Relay()
     mapping = mapping_of(dynamodb, relay, tmp_path / "done.json")
     assert [mapping.poll() for _ in range(3)] == [3, 1, 0]
     assert relay.batches == ["abc", "d"]
 
 
-def test_what_failed_comes_again_with_all_behind_it(dynamodb: FakeDynamoDB, tmp_path: Path) -> None:
-    """The batch begins again at the failed record, until it passes."""
+def test_a_failed_record_and_all_later_ones_are_delivered_again(dynamodb: FakeDynamoDB, tmp_path: Path) -> None:
+    """The next batch starts at the failed record until that record succeeds."""
     relay = Relay("b")
     mapping = mapping_of(dynamodb, relay, tmp_path / "done.json")
     assert [mapping.poll(), mapping.poll()] == [1, 0]
@@ -75,10 +75,10 @@ def test_what_failed_comes_again_with_all_behind_it(dynamodb: FakeDynamoDB, tmp_
 
 
 def test_a_function_that_raises_gets_the_whole_batch_again(dynamodb: FakeDynamoDB, tmp_path: Path) -> None:
-    """An exception moves no checkpoint."""
+    """An exception does not move the checkpoint."""
     relay = Relay()
     mapping = mapping_of(dynamodb, relay, tmp_path / "done.json")
-    relay.batches = None  # type: ignore[assignment]  # breaks it
+    relay.batches = None  # type: ignore[assignment]  # makes it raise
     with pytest.raises(AttributeError):
         mapping.poll()
     relay.batches = []
@@ -86,8 +86,8 @@ def test_a_function_that_raises_gets_the_whole_batch_again(dynamodb: FakeDynamoD
     assert relay.batches == ["abc"]
 
 
-def test_a_new_process_goes_on_where_the_old_one_was(dynamodb: FakeDynamoDB, tmp_path: Path) -> None:
-    """The checkpoint is in its file before the next batch is read."""
+def test_a_new_process_continues_from_the_checkpoint(dynamodb: FakeDynamoDB, tmp_path: Path) -> None:
+    """The checkpoint is written to its file before the next batch is read."""
     file = tmp_path / "done.json"
     mapping_of(dynamodb, Relay(), file).poll()
     after_the_kill = Relay()
@@ -96,7 +96,7 @@ def test_a_new_process_goes_on_where_the_old_one_was(dynamodb: FakeDynamoDB, tmp
 
 
 class StubQueue:
-    """Holds two messages until they are deleted."""
+    """Queue of two messages that stay until they are deleted."""
 
     def __init__(self) -> None:
         self.messages = {"1": "a", "2": "b"}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.engine
 def test_nothing_is_lost_and_nothing_is_applied_twice() -> None:
-    """With faults in every request's way and processes killed in the middle, what is counted agrees in the end."""
+    """With faulty requests and killed processes, the counts agree at the end."""
     rows = run("short")
     assert [(row.claim, row.lost, row.twice) for row in rows if row.lost or row.twice] == []
     assert all(row.runs for row in rows)
@@ -27,7 +27,7 @@ def test_nothing_is_lost_and_nothing_is_applied_twice() -> None:
 
 @pytest.mark.parametrize("role", ["writer", "relay", "consumer"])
 def test_a_process_ends_with_its_driver(role: str, tmp_path: Path) -> None:
-    """When the pipe from its driver closes, as it does when the driver is killed, a process ends, whatever it does."""
+    """A process ends when the pipe from its driver closes, which also happens when the driver is killed."""
     nowhere = "http://127.0.0.1:9"
     world = World("entities", "events", "handled", "effects", "bus", f"{nowhere}/queue", f"{nowhere}/tap", "arn")
     settings = Settings(role, role, 1, nowhere, nowhere, "eu-central-1", str(tmp_path), 1, 1, 0.0, world)
@@ -37,7 +37,7 @@ def test_a_process_ends_with_its_driver(role: str, tmp_path: Path) -> None:
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        told = process.stdout.readline()  # it has begun
+        told = process.stdout.readline()  # the process has started
         process.stdin.close()
         assert process.wait(10) == 1
     assert "outcome" in told

@@ -1,7 +1,7 @@
-"""A process of the run: ``python -m tests.proof.conservation.worker SETTINGS``, with a pipe as standard input.
+"""Process of the run: ``python -m tests.proof.conservation.worker SETTINGS``, with a pipe as standard input.
 
-It ends at once when the pipe closes, because its driver ended, killed or not; and when its work is done after the line
-``stop``. What it tells goes to standard output, a JSON object a line.
+It ends at once when the pipe closes, because its driver has ended. After the line ``stop`` it finishes its current work
+and ends. It reports to standard output, one JSON object per line.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ if TYPE_CHECKING:
     from dynamo_outbox import InboxTransaction, Transaction
 
 LONGEST_WAIT, IDLE = 0.05, 0.02
-"""Seconds between two attempts of the library, and between two polls that found nothing."""
+"""The maximum seconds between attempts of the library, and the seconds between polls that found nothing."""
 
 
 class BriefClock(Clock):
-    """The real time, with short waits."""
+    """Real time with short waits."""
 
     def sleep(self, seconds: float) -> None:
         time.sleep(min(seconds, LONGEST_WAIT))  # ok: polling
 
 
 def outbox_of(settings: Settings) -> TransactionalOutbox:
-    """The outbox of a writer or a consumer."""
+    """Return the outbox of a writer or a consumer."""
     world = settings.world
     return TransactionalOutbox(
         world.events,
@@ -67,20 +67,20 @@ def outbox_of(settings: Settings) -> TransactionalOutbox:
 
 
 def tell(**facts: object) -> None:
-    """Tell the driver."""
+    """Report to the driver."""
     print(json.dumps(facts), flush=True)
 
 
 def write(settings: Settings, stopping: Flag) -> None:
-    """Change entities, one after the other, and say what became of each intent."""
-    chance = random.Random(settings.seed)  # noqa: S311  # which entity is next is no secret
+    """Change entities one after the other, and report the outcome of each intent."""
+    chance = random.Random(settings.seed)  # noqa: S311  # chooses entities; not for secrets
     outbox, world = outbox_of(settings), settings.world
 
     @outbox.transactional(attempts=6)
     def change(tx: Transaction, name: str, intent: str) -> None:
         key = {"pk": name}
         tx.get(world.entities, key, version="version")
-        tx.update(world.entities, key, set={"intent": intent})
+        tx.update(world.entities, key, set={"intent": intent}, add={"changes": 1})
         tx.emit(Event(CHANGED, {"entity": name, "intent": intent}, aggregate_type="Entity", aggregate_id=name))
 
     for number in count():
@@ -102,7 +102,7 @@ def write(settings: Settings, stopping: Flag) -> None:
 
 
 def settled(outbox: TransactionalOutbox, error: CommitUnknownError) -> bool:
-    """Whether an uncertain transaction was committed; asked until it is told."""
+    """Call `settle` until it returns whether an uncertain transaction was committed."""
     while True:
         try:
             return outbox.settle(error)
@@ -112,7 +112,7 @@ def settled(outbox: TransactionalOutbox, error: CommitUnknownError) -> bool:
 
 
 def relay(settings: Settings, stopping: Flag) -> None:
-    """Carry the stream to the bus."""
+    """Publish the stream's events to the bus."""
     publisher = EventBridgePublisher(settings.world.bus, client=settings.client("events"), clock=BriefClock())
     checkpoints = Checkpoints(Path(settings.folder) / f"{settings.name}.json")
     streams = settings.client("dynamodbstreams", timeout=5, proxied=False)
@@ -120,7 +120,7 @@ def relay(settings: Settings, stopping: Flag) -> None:
 
 
 def consume(settings: Settings, stopping: Flag) -> None:
-    """Count each entity's changes, and tell of it."""
+    """Count each entity's changes and emit a follow-up event for each."""
     world = settings.world
     store = IdempotencyStore(world.handled, client=settings.client("dynamodb"))
 
@@ -134,7 +134,7 @@ def consume(settings: Settings, stopping: Flag) -> None:
 
 
 def serve(mapping: StreamMapping | QueueMapping, stopping: Flag) -> None:
-    """Go on polling, whatever a poll raises: what it did not finish comes again."""
+    """Poll until stopped, through any exception: unfinished work is redelivered."""
     while not stopping.is_set():
         try:
             done = mapping.poll()
@@ -149,7 +149,7 @@ ROLES: Mapping[str, Any] = {"writer": write, "relay": relay, "consumer": consume
 
 
 def obey(stopping: Flag) -> None:
-    """Wait for the line ``stop``; end this process when nobody can say it any more."""
+    """Wait for the line ``stop``; end this process if the pipe closes."""
     while told := os.read(sys.stdin.fileno(), 1024):
         if b"stop" in told:
             stopping.set()
@@ -157,8 +157,8 @@ def obey(stopping: Flag) -> None:
 
 
 def main(settings: Settings) -> None:
-    """Play the role until told to stop."""
-    logging.disable()  # what fails is told, and counted
+    """Run the role until stopped."""
+    logging.disable()  # failures are reported and counted
     stopping = Flag()
     Thread(target=obey, args=(stopping,), daemon=True).start()
     ROLES[settings.role](settings, stopping)

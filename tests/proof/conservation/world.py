@@ -1,4 +1,4 @@
-"""What stands on the engine: the tables, the stream, and the bus with its two queues."""
+"""Resources on the engine: the tables, the stream, and the bus with its two queues."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
 __all__ = ["CHANGED", "COUNTED", "VISIBILITY", "World"]
 
 CHANGED, COUNTED = "EntityChanged", "EntityCounted"
-"""The events: of a writer's transaction, and of a consumer's."""
+"""The event types of a writer's and of a consumer's transaction."""
 SOURCE = "proof"
 VISIBILITY = 3
-"""Seconds until the queue gives a message again that was not deleted."""
+"""Seconds until the queue redelivers a message that was not deleted."""
 
 
 @dataclass(frozen=True)
 class World:
-    """The names of what was made.
+    """Names of the created resources.
 
     Attributes:
         entities, events, handled, effects: Tables: the writers' entities, the outbox, the inbox's records, and the
             consumers' counters, one per entity.
         bus: The bus.
         queue: The URL of the queue from which consumers take `CHANGED` events.
-        tap: The URL of the queue in which everything on the bus ends up.
+        tap: The URL of the queue that receives every event of the bus.
         stream_arn: The outbox's stream.
     """
 
@@ -42,7 +42,7 @@ class World:
 
     @classmethod
     def build(cls, engine: MiniStack) -> World:
-        """Make it all on an engine."""
+        """Create the resources on an engine."""
         dynamodb, events, sqs = (engine.client(service) for service in ("dynamodb", "events", "sqs"))
         for table in ("entities", "handled", "effects"):
             dynamodb.create_table(TableName=table, **_table("pk"))

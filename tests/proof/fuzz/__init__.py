@@ -1,4 +1,4 @@
-"""What the decoders do with whatever may arrive: documented errors only, and work that grows as the input does."""
+"""Fuzzing of the decoders: any input gives only documented errors, and work is linear in the input."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ __all__ = ["run"]
 
 
 def run(scale: Scale) -> list[Row]:
-    """The rows of the fuzz. With `full`, libFuzzer takes part if atheris is installed."""
-    from . import executions, growth  # not above: `guided` instruments what it imports, and this package comes first
+    """Run the fuzzer and return its rows. With `full`, libFuzzer also runs if atheris is installed."""
+    from . import executions, growth  # not at the top: `guided` imports this package before it instruments imports
 
     full = scale == "full"
     return [

@@ -1,9 +1,8 @@
-"""How the decoders' work grows with their input, in steps counted and not in time.
+"""Growth of the decoders' work with their input, measured in steps and not in time.
 
-A step is a line of Python that runs, or 64 characters of text that a function is called with: paths that are put
-together for every part of an input count by their length. What C does within one line has no steps; for that, inputs of
-the largest size that Lambda hands over are read under a limit of CPU seconds that only work growing with the square of
-the input could reach.
+A step is one executed line of Python, or 64 characters of text passed to a function, so building a path for every part
+of an input counts by its length. C code within one line has no steps. Therefore inputs of the largest size that Lambda
+delivers are also read under a limit of CPU seconds that only quadratic work can reach.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["FAMILIES", "linear_steps", "steps_of", "within_a_cpu_budget"]
 
-CLAIM = "work linear in the input"
+CLAIM = "decoding work is linear in the input"
 SMALLEST = 512
 GROWTH = 2.2
-"""What a doubling of the input may do to the steps: twice, and some room for what is there once."""
+"""The maximum factor by which doubling the input may increase the steps: 2 and a tolerance."""
 LEAST_CPU_SECONDS = 20
 BYTES_A_CPU_SECOND = 10_000
 CHARACTERS_A_STEP = 64
@@ -129,11 +128,11 @@ FAMILIES: dict[str, Callable[[int], Any]] = {
     "text for the time": lambda n: {**_EVENT, "detail": {"metadata": {"id": "a", "type": "b", "time": "1" * n}}},
     "text for the type": lambda n: {**_EVENT, "detail": {"metadata": {"id": "a", "type": "b" * n}, "data": {}}},
 }  # fmt: skip
-"""Inputs by the size that they grow with."""
+"""Functions that return an input of a given size."""
 
 
 def steps_of(function: Callable[[], object]) -> int:
-    """The steps that a call takes."""
+    """Return the number of steps of a call."""
     steps = 0
 
     def local(_frame: FrameType, event: str, _argument: object) -> Any:
@@ -157,24 +156,24 @@ def steps_of(function: Callable[[], object]) -> int:
 
 
 def growth_of(family: Callable[[int], Any], doublings: int) -> list[float]:
-    """By what each doubling of the input multiplies the steps."""
+    """Return the factor by which each doubling of the input increases the steps."""
     payloads = [family(SMALLEST << doubling) for doubling in range(doublings + 1)]
-    exercise(family(SMALLEST))  # what the first call of all imports and compiles is no step
+    exercise(family(SMALLEST))  # the first call imports and compiles, which does not count
     steps = [steps_of(lambda payload=payload: exercise(payload)) for payload in payloads]  # type: ignore[misc]
     return [after / before for before, after in pairwise(steps)]
 
 
 def linear_steps(doublings: int) -> Row:
-    """Every family, doubled again and again."""
+    """Double the input of every family repeatedly."""
     worst = {name: max(growth_of(family, doublings)) for name, family in FAMILIES.items()}
     beyond = {name: round(growth, 2) for name, growth in worst.items() if growth > GROWTH}
     fault = f"{len(FAMILIES)} families of inputs, each doubled {doublings} times"
-    outcome = f"{max(worst.values()):.2f} times the steps at most" if not beyond else f"not linear: {beyond}"
+    outcome = f"at most {max(worst.values()):.2f} times the steps" if not beyond else f"not linear: {beyond}"
     return Row(CLAIM, fault, len(FAMILIES) * (doublings + 1), outcome, lost=len(beyond))
 
 
 def within_a_cpu_budget(size: int) -> Row:
-    """Every family at a size in bytes, in a process that ends when its CPU seconds are over."""
+    """Read every family at a size in bytes, in a process with a limit of CPU seconds."""
     answer = subprocess.run(  # noqa: S603  # this interpreter, and this module
         [sys.executable, "-m", __spec__.name, str(size)],
         cwd=Path(__file__).parents[3],
@@ -196,7 +195,7 @@ def _cpu_seconds(size: int) -> int:
 
 
 def main(size: int) -> None:
-    """Read every family once, naming each when it is read."""
+    """Read every family once, and print its name after that."""
     resource.setrlimit(resource.RLIMIT_CPU, (_cpu_seconds(size), _cpu_seconds(size)))
     for name, family in FAMILIES.items():
         unit = max(1, (_length(family(2 * SMALLEST)) - _length(family(SMALLEST))) // SMALLEST)

@@ -1,4 +1,4 @@
-"""``python -m tests.proof.fuzz.guided [-runs=N] [CORPUS]``: atheris on all targets; the arguments are libFuzzer's.
+"""Run atheris on all targets: ``python -m tests.proof.fuzz.guided [-runs=N] [CORPUS]``, with libFuzzer's arguments.
 
 https://github.com/google/atheris
 """
@@ -20,12 +20,12 @@ WHOLE = tuple(samples().values())
 
 
 def one_input(data: bytes) -> None:
-    """Whatever goes through is a finding."""
+    """Exercise one input; an exception that leaves this function is a finding."""
     exercise(payload_of(data))
 
 
 def mutation(data: bytes, max_size: int, seed: int) -> bytes:
-    """A payload with its structure kept in part; now and then its bytes, or a fresh sample, instead."""
+    """Return a mutated payload that partly keeps its structure; sometimes mutated bytes or a fresh sample."""
     chance = random.Random(seed)  # noqa: S311  # libFuzzer's own seed
     if chance.random() < 0.2:
         mutated_bytes: bytes = atheris.Mutate(data, max_size)

@@ -1,7 +1,7 @@
-"""``python -m tests.proof.fuzz.minimise FOLDER``: adds to the corpus what in a folder reaches something new.
+"""Add the inputs of a folder that reach new code to the corpus: ``python -m tests.proof.fuzz.minimise FOLDER``.
 
-The shorter inputs come first. Something new is a step from one line of the library to another, and how the input ends
-in each target. What reaches nothing that a shorter input doesn't is left out of the corpus, also where it was in it.
+An input reaches new code if it takes a new step from one line of the library to another, or ends in a new way in a
+target. Shorter inputs are tried first. An input that reaches nothing beyond shorter ones is removed from the corpus.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LONGEST = 8192
 
 
 def reached_by(data: bytes) -> set[Any]:
-    """The steps between lines that an input takes, and how it ends."""
+    """Return the steps between lines that an input takes, and the way it ends."""
     payload = payload_of(data)
     reached: set[Any] = set()
     for name, target in TARGETS.items():
@@ -53,7 +53,7 @@ def reached_by(data: bytes) -> set[Any]:
 
 
 def main(folder: Path) -> None:
-    """Bring the corpus up to date."""
+    """Update the corpus."""
     inputs = {path.read_bytes() for place in (CORPUS, folder) for path in place.iterdir()}
     reached: set[Any] = set()
     kept = []

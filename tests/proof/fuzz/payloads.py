@@ -1,11 +1,11 @@
-"""Payloads as small JSON texts: what JSON has no form for, and what would be long, is written as an instruction.
+"""Payloads as small JSON texts: values that JSON cannot express, and long values, are written as instructions.
 
 {"$bytes": "00ff"}              bytes
 {"$datetime": "2026-11-23…"}    a datetime
 {"$int": [9, 5000]}             an integer of 5,000 nines
 {"$repeat": ["1", 10000]}       a long text
 {"$deep": ["L", 2000]}          typed lists in typed lists; "M", "[" and "{" likewise
-{"$text": {…}}                  the JSON text of what is in it
+{"$text": {…}}                  the JSON text of its content
 {"$base64": {…}}                the base64 of that text
 """
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["payload_of", "revived"]
 
 MAX_LENGTH = 20_000
-"""How long or deep what an instruction makes may be."""
+"""The maximum length or depth of an instruction's value."""
 READ_TO = 60
-"""How deep instructions are looked for; what lies deeper stays as it is."""
+"""The depth to which instructions are carried out."""
 
 
 def payload_of(data: bytes) -> Any:
-    """What an input stands for: its JSON, revived, or where it is none, its text."""
+    """Return the payload of an input: its JSON, revived, or its text if it is not JSON."""
     try:
         text = data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
@@ -41,7 +41,7 @@ def payload_of(data: bytes) -> Any:
 
 
 def revived(value: Any, depth: int = 0) -> Any:
-    """The value with its instructions carried out; a faulty instruction stays what it is."""
+    """Return the value with its instructions carried out; a faulty instruction is left unchanged."""
     if depth > READ_TO:
         return value
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The sample events in every shape in which they may arrive, and the ways in which they are damaged."""
+"""The sample events in every shape in which they may arrive, and random damage to them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EVENTS = Path(__file__).parents[2] / "events"
 
 
 def samples() -> dict[str, Any]:
-    """Payloads that are as they should be, by name, in the form that `payloads.revived` takes."""
+    """Return valid payloads by name, in the form that `payloads.revived` takes."""
     found: dict[str, Any] = {}
     for path in sorted(EVENTS.glob("*.json")):
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -60,7 +60,7 @@ def _messages(event: dict[str, Any]) -> dict[str, Any]:
 
 def _notifications(levels: int) -> Any:
     message: Any = {"a": 1}
-    for _ in range(levels):  # each level escapes the one in it again, so the text doubles
+    for _ in range(levels):  # each level escapes the inner one again, so the text doubles
         message = {"Type": "Notification", "Message": {"$text": message}}
     return {"Records": [{"messageId": "1", "body": {"$text": message}}]}
 
@@ -107,15 +107,15 @@ BOMBS: tuple[Any, ...] = (
     "aws.",
     "#",
 )
-"""What is put in the place of a part: nesting, digits, escapes, halves of surrogate pairs."""
+"""Values that replace a part: nesting, digits, escapes, unpaired surrogates."""
 
 
 def mutated(payload: Any, chance: random.Random, *, others: tuple[Any, ...] = ()) -> Any:
-    """A copy of a payload with one to three of its parts removed, doubled, renamed, swapped, or replaced.
+    """Return a copy of a payload with one to three of its parts removed, doubled, renamed, swapped, or replaced.
 
     Args:
-        payload: As `payloads.revived` takes it, so that texts and envelopes are opened too.
-        chance: Says where and how.
+        payload: A payload as `payloads.revived` takes it, so that texts and envelopes are damaged too.
+        chance: Chooses the parts and the damage.
         others: Payloads from which parts are taken.
     """
     holder: dict[str, Any] = {"payload": deepcopy(payload)}
@@ -170,7 +170,7 @@ def _bent(value: Any, chance: random.Random) -> Any:
 
 
 def _places(root: Any) -> list[tuple[Any, Any]]:
-    """Every part of a payload, as its holder and the key in it."""
+    """Return every part of a payload, as its container and its key."""
     places: list[tuple[Any, Any]] = []
     waiting = [root]
     while waiting:

@@ -1,7 +1,7 @@
-"""Everything that reads what somebody else has sent, each as a function of one payload.
+"""The library's readers of external input, each as a function of one payload.
 
-A target ends quietly, or raises what is a fault of the library: an error that is not documented, an answer that can't
-be given, an event that was read but can't be sent on.
+A target returns, raises `DecodeError`, or raises another exception for a fault of the library: an undocumented error,
+an invalid response, an event that was read but cannot be sent on.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ logging.getLogger("dynamo_outbox").addHandler(logging.NullHandler())
 
 
 def read_records(payload: Any) -> None:
-    """`decode_records` in both modes, and every record read through."""
+    """Call `decode_records` in both modes, and read all of every record."""
     for found in decode_records(payload, on_error="collect"):
         if isinstance(found, DecodeError):
             str(found)
@@ -53,12 +53,12 @@ def read_records(payload: Any) -> None:
 
 
 def read_record(payload: Any) -> None:
-    """`decode_record`, read through."""
+    """Call `decode_record`, and read all of the record."""
     _read_through(decode_record(payload))
 
 
 def _read_through(record: StreamRecord) -> None:
-    assert record.time.tzinfo is not None
+    assert record.time is None or record.time.tzinfo is not None
     hash(record)
     if record.sequence_number is not None:
         assert record.sequence_number <= record.sequence_number
@@ -68,7 +68,7 @@ def _read_through(record: StreamRecord) -> None:
 
 
 def read_item(payload: Any) -> None:
-    """`decode_item` of the payload and of what could be an image in it."""
+    """Call `decode_item` with the payload and with every possible image in it."""
     for image in (payload, *_images(payload)):
         try:
             decode_item(image)
@@ -85,12 +85,12 @@ def _images(payload: Any) -> list[Any]:
 
 
 def read_event(payload: Any) -> None:
-    """`parse_event`, and the event sent on."""
+    """Call `parse_event`, and send the event on."""
     _send_on(parse_event(payload))
 
 
 def read_messages(payload: Any) -> None:
-    """`parse_events` in both modes."""
+    """Call `parse_events` in both modes."""
     for found in parse_events(payload, on_error="collect"):
         if isinstance(found, DecodeError):
             str(found)
@@ -100,7 +100,7 @@ def read_messages(payload: Any) -> None:
 
 
 def read_outbox_item(payload: Any) -> None:
-    """`decode_event` of each image, as the relay and a bare pipe's consumer read it."""
+    """Call `decode_event` with each image, as the relay and a bare pipe's consumer do."""
     for image in (payload, *_images(payload)):
         if isinstance(image, dict):
             with suppress(DecodeError):
@@ -108,7 +108,7 @@ def read_outbox_item(payload: Any) -> None:
 
 
 def _send_on(event: Event) -> None:
-    """What was read is an event that can be written and sent, but for the integers that only EventBridge refuses."""
+    """Check that a parsed event can be written and sent, except for integers that only EventBridge refuses."""
     try:
         data = event.data
     except DecodeError:
@@ -122,12 +122,12 @@ def _send_on(event: Event) -> None:
 
 
 def relay(payload: Any) -> None:
-    """`OutboxRelay`: it answers, and what it sends is JSON."""
+    """Call `OutboxRelay`; its response must be valid and its entries JSON."""
     _answered(OutboxRelay(_publisher(bus := StubBus()))(payload), bus)
 
 
 def process(payload: Any) -> None:
-    """`ChangeProcessor`: as the relay."""
+    """Call `ChangeProcessor`, with the same checks as for the relay."""
     processor = ChangeProcessor(_publisher(bus := StubBus()), lambda record: Event("Changed", {"of": record.event_id}))
     _answered(processor(payload), bus)
 
@@ -146,7 +146,7 @@ def _answered(answer: dict[str, Any], bus: StubBus) -> None:
 
 
 def handle_messages(payload: Any) -> None:
-    """`batch_handler`: every message is handled or named as failed."""
+    """Call `batch_handler`; every message must be handled or named as failed."""
     answer = batch_handler(lambda event, _context: event.data)(payload, None)
     assert all(isinstance(failure["itemIdentifier"], str) for failure in answer["batchItemFailures"])
 
@@ -168,7 +168,7 @@ TARGETS: dict[str, Callable[[Any], None]] = {
 
 
 def exercise(payload: Any) -> None:
-    """Run every target. `DecodeError` is what all of them document; anything else goes through."""
+    """Run every target. `DecodeError` is documented for all of them; any other exception is raised."""
     for target in TARGETS.values():
         with suppress(DecodeError):
             target(payload)

@@ -1,4 +1,4 @@
-"""A short run of the fuzz: the corpus, damaged samples, and what Hypothesis thinks of."""
+"""A short run of the fuzzer: the corpus, damaged samples, and Hypothesis' inputs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WHOLE = samples()
 
 @pytest.fixture(autouse=True)
 def _nothing_is_logged() -> Iterator[None]:
-    """pytest reports what was logged, and pytest-xdist can't transport half of a surrogate pair."""
+    """Disable logging: pytest reports log messages, and pytest-xdist can't transport an unpaired surrogate."""
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
@@ -36,7 +36,7 @@ def _nothing_is_logged() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_every_sample_is_read_by_the_targets_that_it_is_for(name: str) -> None:
-    """A sample reaches behind the first check: at least two targets read it without an error."""
+    """Each sample passes the first check: at least two targets read it without an error."""
     read = []
     for target in TARGETS.values():
         try:
@@ -49,19 +49,19 @@ def test_every_sample_is_read_by_the_targets_that_it_is_for(name: str) -> None:
 
 @given(data=st.data(), name=st.sampled_from(sorted(WHOLE)))
 def test_damaged_samples_end_in_documented_errors(data: st.DataObject, name: str) -> None:
-    """A sample with a part removed or replaced is read, or refused with a DecodeError."""
+    """A sample with a part removed or replaced is read or raises DecodeError."""
     exercise(revived(data.draw(damaged(WHOLE[name] if isinstance(WHOLE[name], dict) else {"Records": WHOLE[name]}))))
 
 
 @given(payload=json_values | dynamodb_items)
 def test_any_value_ends_in_documented_errors(payload: Any) -> None:
-    """What is no event at all is read, or refused with a DecodeError."""
+    """A value that is not an event is read or raises DecodeError."""
     exercise(payload)
 
 
 @pytest.mark.parametrize("bomb", BOMBS, ids=lambda bomb: json.dumps(bomb)[:40])
 def test_bombs_end_in_documented_errors(bomb: Any) -> None:
-    """Nesting, digits, escapes and halves of pairs, alone and inside of records and events."""
+    """Nesting, digits, escapes and unpaired surrogates, alone or inside records and events, raise only DecodeError."""
     for payload in (bomb, _in_image(bomb), _in_event(bomb), _in_body(bomb)):
         exercise(revived(payload))
 
@@ -82,7 +82,7 @@ def _in_body(bomb: Any) -> Any:
 
 
 def test_the_corpus_is_kept_and_small() -> None:
-    """The corpus is there, each input of it within 8 KB and no two alike, and every one is read or refused."""
+    """The corpus exists, its inputs are distinct and at most 8 KB, and each is read or raises DecodeError."""
     contents = [path.read_bytes() for path in CORPUS.iterdir()]
     assert len(set(contents)) == len(contents) >= 50
     assert max(map(len, contents)) <= 8192
@@ -90,25 +90,25 @@ def test_the_corpus_is_kept_and_small() -> None:
 
 
 def test_samples_are_damaged_without_undocumented_errors() -> None:
-    """The structure-aware mutations of the whole proof, some hundred of them."""
+    """200 of the full proof's structure-aware mutations raise no undocumented error."""
     row = mutated_samples(200)
-    assert (row.runs, row.lost, row.outcome) == (200, 0, "DecodeError, or read")
+    assert (row.runs, row.lost, row.outcome) == (200, 0, "read, or DecodeError")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_steps_grow_as_the_input_does(family: str) -> None:
-    """Twice the input takes about twice the steps, or fewer."""
+    """Twice the input takes at most about twice the steps."""
     assert max(growth_of(FAMILIES[family], 1)) <= GROWTH
 
 
 def test_inputs_of_size_are_read_within_a_limit_of_the_processs_cpu() -> None:
-    """No step of C works with the square of the input either; with one digit pattern it once did."""
+    """C code within a step is not quadratic in the input either; one digit pattern once was."""
     row = within_a_cpu_budget(100_000)
     assert (row.runs, row.lost, row.outcome) == (len(FAMILIES), 0, "read in time")
 
 
 def test_an_undocumented_error_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fuzz counts what is no DecodeError as lost, by its name."""
+    """An exception other than DecodeError counts as lost, by its name."""
 
     def fault(_payload: object) -> None:
         raise KeyError("a")
@@ -119,7 +119,7 @@ def test_an_undocumented_error_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_an_undocumented_error_goes_through_every_target(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a target raises is not swallowed on the way, unless it is a DecodeError."""
+    """A target's exception is not swallowed unless it is a DecodeError."""
 
     def broken(*_: object, **__: object) -> None:
         raise RecursionError
@@ -147,16 +147,16 @@ def _same(text: str) -> str:
 
 
 @pytest.mark.parametrize(("work", "is_linear"), [(once, True), (in_nested_loops, False), (with_a_text_for_each, False)])
-def test_work_with_the_square_of_the_input_is_seen(
+def test_quadratic_work_is_detected(
     work: Callable[[list[str]], Any], *, is_linear: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The step count tells apart what is linear and what is not, in loops and in text."""
+    """The step count distinguishes linear from quadratic work, in loops and in text."""
     monkeypatch.setattr(growth, "exercise", work)
     assert (max(growth_of(lambda n: ["a"] * n, 1)) <= GROWTH) is is_linear
 
 
 def test_an_input_is_its_json_with_instructions_carried_out() -> None:
-    """What JSON can't hold, or would be long, is written as an instruction; other text stands for itself."""
+    """Instructions become the values that they describe; other text is unchanged."""
     data = b'{"a": {"$bytes": "00"}, "b": {"$deep": ["L", 1]}, "c": {"$text": {"d": 1}}, "e": {"$repeat": ["x", 3]}}'
     assert payload_of(data) == {"a": b"\0", "b": {"L": [[]]}, "c": '{"d": 1}', "e": "xxx"}
     assert (payload_of(b"{"), payload_of(b'"\xed\xa0\x80"'), payload_of(b"\xff")) == ("{", "\ud800", "ff")

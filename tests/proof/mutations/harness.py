@@ -1,14 +1,14 @@
-"""Patches that take one mechanism each out of the library, and the tests that must notice.
+"""Patches that each remove one mechanism from the library, and the tests that must fail without it.
 
 A patch is a unified diff against the repository, below a header:
 
-    Claim: what the library says
+    Claim: the library's claim
     Takes out: the mechanism
     Fails: tests/unit/test_a.py::test_b
     Fails: …
 
-It is applied to a copy of ``src``, and the tests run against the copy; the library itself has no switch for any of it.
-A hunk applies where its old lines occur once in the file, wherever that is: so patches outlive changes elsewhere.
+The patch is applied to a copy of ``src``, and the tests run against the copy; the library has no switches for this.
+A hunk applies if its old lines occur exactly once in the file, at any position, so changes elsewhere do not matter.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ FOLDER = Path(__file__).parent / "patches"
 
 
 class PatchError(Exception):
-    """A patch that is none, or that does not fit the sources of today."""
+    """Invalid patch, or one that does not fit the current sources."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """One mechanism taken out.
+    """Removal of one mechanism.
 
     Attributes:
-        name: The file's name, without its ending.
-        claim: What the library says, and what breaks without the mechanism.
+        name: The file's name, without its suffix.
+        claim: The claim that breaks without the mechanism.
         takes_out: The mechanism.
         fails: The tests that must fail, as pytest names them, without parameters.
         hunks: File, old lines and new lines.
@@ -55,38 +55,37 @@ class Patch:
     hunks: tuple[tuple[str, str, str], ...]
 
     def patched(self, sources: Path) -> dict[str, str]:
-        """The changed files' texts, by path; nothing is written.
+        """Return the changed files' texts by path, without writing them.
 
         Args:
             sources: The folder that holds ``src``.
 
         Raises:
-            PatchError: A hunk's old lines are not there, or more than once.
+            PatchError: A hunk's old lines do not occur exactly once.
         """
         texts: dict[str, str] = {}
         for path, old, new in self.hunks:
             text = texts.get(path) or (sources / path).read_text(encoding="utf-8")
             if text.count(old) != 1:
-                found = "not there" if old not in text else "there more than once"
+                found = "do not occur" if old not in text else "occur more than once"
                 raise PatchError(
-                    f"{self.name}: these lines of {path} are {found}; if the mechanism moved, bring the "
-                    "patch after it, "
-                    f"and see that its tests still fail\n{old}"
+                    f"{self.name}: these lines {found} in {path}; if the mechanism moved, update the patch and check "
+                    f"that its tests still fail\n{old}"
                 )
             texts[path] = text.replace(old, new)
         return texts
 
 
 def patches() -> dict[str, Patch]:
-    """All patches, by name."""
+    """Return all patches by name."""
     return {path.stem: read_patch(path) for path in sorted(FOLDER.glob("*.patch"))}
 
 
 def read_patch(path: Path) -> Patch:
-    """A patch from its file.
+    """Read a patch from its file.
 
     Raises:
-        PatchError: Its header or its diff lacks something.
+        PatchError: Its header or its diff is incomplete.
     """
     head, found, body = path.read_text(encoding="utf-8").partition("--- a/")
     fields = re.findall(r"^(Claim|Takes out|Fails): (.+)$", head, re.MULTILINE)
@@ -110,14 +109,14 @@ def _side(lines: list[str], sign: str) -> str:
 
 
 def failures_of(tests: Iterable[str], changed: Mapping[str, str]) -> set[str]:
-    """Which of these tests fail against a copy of the library with these files changed.
+    """Return the tests that fail against a copy of the library with these files changed.
 
     Args:
-        tests: As pytest names them.
+        tests: pytest's names of the tests.
         changed: The files' texts, by path.
 
     Raises:
-        PatchError: They could not run.
+        PatchError: The tests could not run.
     """
     chosen = list(dict.fromkeys(tests))
     with tempfile.TemporaryDirectory() as folder:
@@ -142,7 +141,7 @@ def failures_of(tests: Iterable[str], changed: Mapping[str, str]) -> set[str]:
                 **os.environ,
                 "PYTHONPATH": f"{folder}/src",
                 "PYTHONDONTWRITEBYTECODE": "1",
-                "CI": "1",  # Hypothesis then tries the same examples each time
+                "CI": "1",  # makes Hypothesis deterministic
             },
             capture_output=True,
             text=True,
@@ -155,5 +154,5 @@ def failures_of(tests: Iterable[str], changed: Mapping[str, str]) -> set[str]:
 
 
 def verdict(patch: Patch) -> set[str]:
-    """The tests that should have failed with the mechanism gone, and did not."""
+    """Return the tests that should fail without the mechanism but pass."""
     return set(patch.fails) - failures_of(patch.fails, patch.patched(ROOT))

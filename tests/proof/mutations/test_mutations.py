@@ -1,4 +1,4 @@
-"""The patches fit the sources of today, and what runs them tells a caught mutant from one that lives."""
+"""The patches fit the current sources, and their harness distinguishes caught from surviving mutants."""
 
 from __future__ import annotations
 
@@ -20,8 +20,16 @@ MECHANISMS = {
     "claim-own-token",
     "claim-expiry",
     "fingerprint-of-parsed-event",
+    "key-parts-escaped",
+    "event-source-in-key",
+    "at-most-once-failures",
     "void-marker",
     "void-marker-condition",
+    "any-error-is-unknown",
+    "token-age-after-wait",
+    "attempt-has-own-data",
+    "response-time-bounded",
+    "refused-call-narrowed-down",
     "inbox-dedup-condition",
     "inbox-read-before-error",
     "relay-blocked",
@@ -32,7 +40,7 @@ MECHANISMS = {
 
 @pytest.mark.parametrize("patch", ALL.values(), ids=ALL)
 def test_a_patch_fits_the_sources(patch: Patch) -> None:
-    """Its old lines are there once, what results is Python, and the tests that it names exist."""
+    """A patch's old lines occur once, the patched file is valid Python, and the named tests exist."""
     for path, text in patch.patched(ROOT).items():
         compile(text, path, "exec")
         assert text != (ROOT / path).read_text(encoding="utf-8")
@@ -42,30 +50,30 @@ def test_a_patch_fits_the_sources(patch: Patch) -> None:
 
 
 def test_there_is_a_patch_for_every_mechanism_of_the_claims() -> None:
-    """The mechanisms that the guarantees rest on each have a patch."""
+    """Each mechanism on which the guarantees depend has a patch."""
     assert MECHANISMS | set(IN_SHORT) <= ALL.keys()
 
 
 @pytest.mark.parametrize("name", IN_SHORT)
 def test_without_a_mechanism_its_tests_fail(name: str) -> None:
-    """Some of the mutants, run as in the whole proof: every test that the patch names fails."""
+    """Every test that a patch names fails with the patch; run here for some of the patches."""
     assert verdict(ALL[name]) == set()
 
 
-def test_a_mutant_that_no_test_notices_is_told() -> None:
-    """A patch whose test passes all the same has not proven anything, and the verdict names the test."""
+def test_a_surviving_mutant_is_reported() -> None:
+    """The verdict names a test that passes with the patch."""
     bystander = "tests/proof/test_report.py::test_the_table_lines_up_in_columns"
     assert verdict(replace(ALL[IN_SHORT[0]], fails=(bystander,))) == {bystander}
 
 
 def test_tests_that_cant_run_are_no_verdict() -> None:
-    """A mutant that breaks the import, or a test that isn't there, is an error and not a caught mutant."""
+    """A mutant that breaks the import, or a missing test, is an error and not a caught mutant."""
     with pytest.raises(PatchError, match="did not run"):
         failures_of(["tests/proof/test_report.py::test_that_is_not_there"], {})
 
 
-def test_a_patch_that_doesnt_fit_is_told(tmp_path: Path) -> None:
-    """Old lines that are gone, or there twice, are an error that shows them."""
+def test_a_patch_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
+    """Old lines that are missing or occur twice are an error that shows them."""
     shutil.copytree(ROOT / "src", tmp_path / "src")
     patch = ALL[IN_SHORT[0]]
     path, old, _ = patch.hunks[0]
@@ -74,12 +82,12 @@ def test_a_patch_that_doesnt_fit_is_told(tmp_path: Path) -> None:
     with pytest.raises(PatchError, match="more than once"):
         patch.patched(tmp_path)
     (tmp_path / path).write_text("", encoding="utf-8")
-    with pytest.raises(PatchError, match="not there"):
+    with pytest.raises(PatchError, match="do not occur"):
         patch.patched(tmp_path)
 
 
 def test_a_patch_without_its_header_is_refused(tmp_path: Path) -> None:
-    """Claim, mechanism, tests and diff all have to be there."""
+    """A patch needs a claim, a mechanism, tests and a diff."""
     (tmp_path / "a.patch").write_text("Claim: a\n--- a/src\n", encoding="utf-8")
     with pytest.raises(PatchError, match="needs the lines"):
         read_patch(tmp_path / "a.patch")

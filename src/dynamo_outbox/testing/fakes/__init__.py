@@ -1,1 +1,1 @@
-"""Strict stand-ins, in memory, for the AWS clients that this library calls."""
+"""Strict in-memory fakes of the AWS clients that this library calls."""

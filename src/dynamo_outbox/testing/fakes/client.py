@@ -1,4 +1,4 @@
-"""What the fakes share: botocore's own check of parameters, its error classes, scripted faults, and a lock."""
+"""Base class of the fakes: botocore's parameter validation and error classes, scripted faults, and a lock."""
 
 from __future__ import annotations
 
@@ -24,13 +24,7 @@ ACCOUNT = "123456789012"
 
 
 class RefusedError(Exception):
-    """A service's refusal, before it is known which operation it answers; becomes botocore's ClientError.
-
-    Args:
-        code: AWS's error code.
-        message: The gist of AWS's message.
-        more: What else the error response holds: ``CancellationReasons``, ``Item``.
-    """
+    """A refused request; becomes botocore's ClientError. `more` is the rest of the error response, such as ``Item``."""
 
     def __init__(self, code: str, message: str, more: Mapping[str, Any] | None = None) -> None:
         super().__init__(code, message)
@@ -40,12 +34,12 @@ class RefusedError(Exception):
 
 
 def invalid(message: str) -> RefusedError:
-    """The refusal of a request that is wrong whatever the service holds."""
+    """Return the refusal of an invalid request."""
     return RefusedError("ValidationException", message)
 
 
 class Call(NamedTuple):
-    """A call that a fake was asked, whether or not it was granted."""
+    """A call of a fake, successful or not."""
 
     operation: str
     request: Mapping[str, Any]
@@ -63,7 +57,7 @@ def _model(service: str) -> ServiceModel:
 
 @cache
 def _operations(service: str) -> dict[str, str]:
-    """The service's operations: the methods' names of boto3, and AWS's."""
+    """Return the service's operations: AWS's names by boto3's method names."""
     return {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(): name for name in _model(service).operation_names}
 
 
@@ -73,15 +67,15 @@ def _exceptions(service: str) -> Any:
 
 
 class FakeClient:
-    """The part of a low-level client that is the same for every service.
+    """Base class of the fake low-level clients.
 
     Attributes:
         calls: Every call so far, in order.
         exceptions: botocore's error classes of the service, as on a real client.
 
-    Each call is atomic, from whatever thread it comes. Parameters pass botocore's own validator, so a misspelt or
-    missing one is a ``ParamValidationError`` as with a real client. There are no retries: what is scripted is what the
-    caller sees after botocore has done its own.
+    Calls are atomic and thread-safe. botocore's validator checks the parameters, so a misspelt or missing one raises
+    ``ParamValidationError`` as with a real client. The fake does not retry: a scripted fault is the final error, after
+    botocore's retries.
     """
 
     SERVICE: str
@@ -98,17 +92,17 @@ class FakeClient:
 
     @property
     def pending_faults(self) -> list[str]:
-        """The operations for which a scripted fault has not been met yet: empty at the end of a good test."""
+        """The operations whose scripted faults have not occurred yet; should be empty at the end of a test."""
         return [operation for operation, faults in self._faults.items() for _ in faults]
 
     def fail_next(self, operation: str, error: Exception | str, *, after_commit: bool = False) -> None:
-        """Let the next call of an operation fail; told several times, the calls after it fail too, in that order.
+        """Make the next call of an operation fail; further calls of this method queue faults for the calls after it.
 
         Args:
             operation: The method's name: ``put_item``.
-            error: What is raised; text is AWS's code and becomes botocore's error of that code.
-            after_commit: The call does its work first, and its answer gets lost. Where the work itself is refused, that
-                refusal is what is raised and the fault is used up.
+            error: The error to raise; an AWS error code becomes botocore's error of that code.
+            after_commit: Execute the call first and then lose its response. If the call itself is refused, the refusal
+                is raised and the fault is used up.
 
         Raises:
             ValueError: The fake has no such operation.
@@ -121,14 +115,7 @@ class FakeClient:
             self._faults.setdefault(operation, []).append(_Fault(error, after_commit))
 
     def error(self, operation: str, code: str, message: str = "scripted", **more: Any) -> Exception:
-        """The error that botocore raises for an error response: its class for that code, or ``ClientError``.
-
-        Args:
-            operation: The method's name.
-            code: AWS's error code.
-            message: AWS's message.
-            more: What else the response holds.
-        """
+        """Return the error that botocore raises for an AWS error code; `more` is the rest of the error response."""
         self._answered += 1
         response = {
             "Error": {"Code": code, "Message": message},
@@ -169,7 +156,7 @@ class FakeClient:
 
 
 def refuse_unknown(request: Mapping[str, Any], known: set[str]) -> None:
-    """Raises for a parameter that AWS has and the fake has not: silence would be a wrong answer."""
+    """Raise for a parameter that the fake does not support; ignoring the parameter would give wrong results."""
     unknown = sorted(request.keys() - known)
     if unknown:
-        raise NotImplementedError(f"the fake does not know {', '.join(unknown)}")
+        raise NotImplementedError(f"the fake does not support {', '.join(unknown)}")

@@ -1,4 +1,4 @@
-"""DynamoDB in memory, as strict as the service: for tests of code that writes conditionally and in transactions.
+"""In-memory DynamoDB, as strict as the service about conditional writes and transactions.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html
@@ -29,11 +29,11 @@ __all__ = ["FakeDynamoDB"]
 
 MAX_TOKEN_LENGTH = 36
 MAX_BATCH_KEYS = 100
-"""What BatchGetItem reads at most."""
+"""BatchGetItem's limit."""
 TOKEN_LIFE = timedelta(minutes=10)
-"""How long a ClientRequestToken is known after its transaction."""
+"""The time for which DynamoDB recognises a ClientRequestToken after its transaction."""
 OLDEST_TTL = timedelta(days=5 * 365)
-"""A time to live that is over for longer than this is taken for a mistake, and nothing is deleted."""
+"""DynamoDB does not delete an item whose time to live expired longer ago than this."""
 
 _EXPRESSIONS = {"ExpressionAttributeNames", "ExpressionAttributeValues"}
 _WRITE = {"TableName", "ConditionExpression", "ReturnValuesOnConditionCheckFailure", *_EXPRESSIONS}
@@ -47,31 +47,31 @@ _SCAN = {"TableName", "ConsistentRead", "Limit", "ExclusiveStartKey", "Select", 
 _QUERY = _SCAN | {"KeyConditionExpression", "ScanIndexForward"}
 _TABLE = {"TableName", "KeySchema", "AttributeDefinitions", "StreamSpecification"}
 _WITHOUT_EFFECT = {"BillingMode", "ProvisionedThroughput", "Tags", "TableClass", "SSESpecification"}
-"""What changes nothing that a caller of these operations could see."""
+"""Parameters without a visible effect on the fake's operations."""
 
 
 class _Token(NamedTuple):
-    """A token that is known: its transaction's actions, and when it was over; None while it goes on."""
+    """A token's transaction: its actions, and its time of completion; None while it is in progress."""
 
     actions: Any
     completed: datetime | None
 
 
 class FakeDynamoDB(FakeClient):
-    """A low-level DynamoDB client, with its tables in memory.
+    """Fake low-level DynamoDB client with in-memory tables.
 
     Args:
-        clock: Tells the time.
+        clock: Time source.
 
     Attributes:
         streams: The changes of each table with a stream, by the stream's ARN; `FakeDynamoDBStreams` reads them.
 
-    The operations take the parameters, give the answers and raise the errors of boto3's. A parameter that AWS has and
-    this fake has not is a ``NotImplementedError``, never ignored.
+    The operations have the parameters, responses and errors of boto3's. A parameter that the fake does not support
+    raises ``NotImplementedError``; it is never ignored.
 
-    Limits: no indexes, no projections, no capacity, no pages of 1 MB; a table is ``ACTIVE`` at once, and every read is
-    consistent. Without a ClientRequestToken two calls are two transactions: the token that botocore draws serves its
-    own retries, and the fake has none.
+    Limits: no indexes, projections, capacity or 1 MB pages; a new table is ``ACTIVE`` immediately; every read is
+    consistent. Two calls without a ClientRequestToken are two transactions: botocore's own token serves only its
+    retries, and the fake does not retry.
     """
 
     SERVICE = "dynamodb"
@@ -129,27 +129,26 @@ class FakeDynamoDB(FakeClient):
         return self._call("scan", request, lambda asked: scan(self._table(asked, _SCAN), asked))
 
     def limit_next_batch(self, keys: int) -> None:
-        """Let the next `batch_get_item` read only so many of its keys, and leave the rest as ``UnprocessedKeys``.
+        """Make the next `batch_get_item` read only this many `keys` and return the rest as ``UnprocessedKeys``.
 
-        Args:
-            keys: How many; told again, the call after it too.
+        Further calls of this method set limits for the calls after it.
         """
         with self._lock:
             self._key_limits.append(keys)
 
     @contextmanager
     def hold_transaction(self, **request: Any) -> Iterator[None]:
-        """A transaction that goes on while the block runs, and commits when it ends without an exception.
+        """Keep a transaction in progress while the block runs; commit it if the block ends without an exception.
 
-        Meanwhile another write to one of its items meets a conflict, another call with its token meets a
-        ``TransactionInProgressException``, and a read finds the items as they were before.
+        Meanwhile another write to one of its items conflicts, another call with its token raises
+        ``TransactionInProgressException``, and reads return the items as before the transaction.
 
         Args:
             request: The parameters of ``transact_write_items``.
 
         Raises:
-            ClientError: It is refused, as when it is called.
-            ValueError: Its token is known, so there is nothing left to do.
+            ClientError: The transaction is refused.
+            ValueError: The transaction of this token has already been committed.
         """
         begun: list[Write] = []
         sent: dict[str, Any] = {}
@@ -157,7 +156,7 @@ class FakeDynamoDB(FakeClient):
         def begin(asked: dict[str, Any]) -> dict[str, Any]:
             writes = self._begin(asked)
             if writes is None:
-                raise ValueError("the token's transaction is over, so it can't be held")
+                raise ValueError("the token's transaction is over, so it can't be held; use another token")
             begun.extend(writes)
             sent.update(asked)
             self._held |= {write.held for write in begun}
@@ -177,14 +176,7 @@ class FakeDynamoDB(FakeClient):
                     self._commit(sent, begun)
 
     def expire(self, now: datetime | None = None) -> int:
-        """Delete what is past its time to live, as DynamoDB does some time later.
-
-        Args:
-            now: The time; by default the clock's.
-
-        Returns:
-            How many items were deleted.
-        """
+        """Delete the items whose time to live has expired at `now`, by default the clock's; return their number."""
         with self._lock:
             moment = now or self.clock.now()
             overdue = [
@@ -200,7 +192,7 @@ class FakeDynamoDB(FakeClient):
 
     def _table(self, request: Mapping[str, Any], known: set[str] | None = None) -> Table:
         refuse_unknown(request, known or {"TableName"})
-        name = request["TableName"].rpartition(":table/")[2]  # an ARN is as good as a name
+        name = request["TableName"].rpartition(":table/")[2]  # a name or an ARN
         if name not in self._tables:
             raise RefusedError("ResourceNotFoundException", "Requested resource not found")
         return self._tables[name]
@@ -270,7 +262,7 @@ class FakeDynamoDB(FakeClient):
         return answer
 
     def _begin(self, request: Mapping[str, Any]) -> list[Write] | None:
-        """What the transaction will write; None where its token says that it did so already."""
+        """Return a transaction's writes; None if the token's transaction has already been committed."""
         refuse_unknown(request, {"TransactItems", "ClientRequestToken"})
         token = request.get("ClientRequestToken", "")
         if len(token) > MAX_TOKEN_LENGTH:

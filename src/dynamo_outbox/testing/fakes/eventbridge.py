@@ -1,4 +1,4 @@
-"""EventBridge's PutEvents in memory, as strict as the service about sizes, details and sources.
+"""In-memory PutEvents of EventBridge, as strict as the service about sizes, details and sources.
 
 https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevent-size.html
@@ -25,7 +25,7 @@ __all__ = ["FakeEventBridge"]
 
 MAX_ENTRIES = 10
 MAX_REQUEST_BYTES = 1_048_576
-"""The sum of a request's entries is smaller."""
+"""The total size of a request's entries must be smaller."""
 TIME_BYTES = 14
 MAX_DETAIL_TYPE_LENGTH = 128
 _REQUIRED = ("Source", "DetailType", "Detail")
@@ -39,15 +39,15 @@ class _EntryFault(NamedTuple):
 
 
 class FakeEventBridge(FakeClient):
-    """A low-level EventBridge client that keeps what it is sent.
+    """Fake low-level EventBridge client that records the events sent.
 
     Args:
-        clock: Tells the time of an event that names none.
-        buses: The buses that there are, by name; by default every one. As on AWS, what is put on a bus that isn't there
-            is taken and dropped.
+        clock: Time source for events without a time.
+        buses: Names of the existing buses; by default every bus exists. As on AWS, an event for a bus that does not
+            exist is accepted and dropped.
 
     Attributes:
-        events: What the buses took, in the order in which it came, each as a consumer gets it.
+        events: The events received, in order, in the form in which a consumer gets them.
     """
 
     SERVICE = "events"
@@ -65,12 +65,12 @@ class FakeEventBridge(FakeClient):
         return super().pending_faults + [f"an entry: {fault.code}" for fault in self._entry_faults]
 
     def fail_next_entry(self, code: str, message: str = "scripted", *, detail_type: str | None = None) -> None:
-        """Let the next entry fail, while the others of its request go through; told again, another one too.
+        """Make the next entry fail, but not its request's other entries; further calls queue further failures.
 
         Args:
-            code: Its ErrorCode: ``ThrottlingException``, ``InternalFailure``.
-            message: Its ErrorMessage.
-            detail_type: The next entry of this DetailType; by default whichever comes next.
+            code: The entry's ErrorCode: ``ThrottlingException``, ``InternalFailure``.
+            message: The entry's ErrorMessage.
+            detail_type: Only an entry with this DetailType fails; by default any entry.
         """
         with self._lock:
             self._entry_faults.append(_EntryFault(code, message, detail_type))
@@ -79,11 +79,7 @@ class FakeEventBridge(FakeClient):
         return self._call("put_events", request, self._put_events)
 
     def deliveries(self, *, seed: int) -> list[dict[str, Any]]:
-        """The events as a target may get them: each at least once, some twice, in any order.
-
-        Args:
-            seed: The same one gives the same deliveries.
-        """
+        """Return the events as a target may get them: each once or twice, in random order, repeatable by `seed`."""
         chance = random.Random(seed)  # noqa: S311  # not for secrets
         with self._lock:
             delivered = [event for event in self.events for _ in range(chance.choice((1, 2)))]
@@ -114,7 +110,7 @@ class FakeEventBridge(FakeClient):
             return wrong
         self._ids += 1
         event_id = f"{self._ids:08x}-0000-4000-8000-000000000000"
-        bus = entry.get("EventBusName", "default").rpartition("/")[2]  # an ARN is as good as a name
+        bus = entry.get("EventBusName", "default").rpartition("/")[2]  # a name or an ARN
         if self._buses is None or bus in self._buses:
             self.events.append(self._event(entry, event_id))
         return {"EventId": event_id}
@@ -161,4 +157,4 @@ def _fault_in(entry: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def _no_json(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")

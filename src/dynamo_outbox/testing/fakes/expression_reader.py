@@ -1,4 +1,4 @@
-"""What every kind of DynamoDB expression has: tokens, placeholders, document paths.
+"""Common parts of all DynamoDB expressions: tokens, placeholders, document paths.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.Attributes.html
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.ExpressionAttributeNames.html
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["ExpressionReader", "Path", "Placeholders", "Value"]
 
 MAX_BYTES = 4096
-"""The length of an expression."""
+"""The maximum length of an expression."""
 
 _TOKENS = re.compile(
     r"\s+|(?P<token>#[A-Za-z0-9_]+|:[A-Za-z0-9_]+|[A-Za-z_][A-Za-z0-9_]*|[0-9]+|<>|<=|>=|[=<>()\[\],.+-])|(?P<bad>.)",
@@ -42,14 +42,7 @@ class Value(NamedTuple):
 
 
 class Placeholders:
-    """A request's ExpressionAttributeNames and ExpressionAttributeValues, and which of them were used.
-
-    Args:
-        request: The request, or one action of a transaction.
-
-    Raises:
-        RefusedError: A map is empty, or holds a name or a value that DynamoDB refuses.
-    """
+    """The placeholders of a request or of one action of a transaction, and which of them were used."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
         for parameter in ("ExpressionAttributeNames", "ExpressionAttributeValues"):
@@ -65,7 +58,7 @@ class Placeholders:
         self._used: set[str] = set()
 
     def name(self, placeholder: str) -> str:
-        """The attribute's name that a ``#placeholder`` stands for."""
+        """Return the attribute name of a ``#placeholder``."""
         if placeholder not in self.names:
             raise invalid(
                 f"An expression attribute name used in the document path is not defined; attribute name: {placeholder}"
@@ -74,7 +67,7 @@ class Placeholders:
         return self.names[placeholder]
 
     def value(self, placeholder: str) -> Value:
-        """The value that a ``:placeholder`` stands for."""
+        """Return the value of a ``:placeholder``."""
         if placeholder not in self.values:
             raise invalid(
                 f"An expression attribute value used in expression is not defined; attribute value: {placeholder}"
@@ -83,7 +76,7 @@ class Placeholders:
         return Value(self.values[placeholder])
 
     def check_all_used(self) -> None:
-        """Refuses what no expression of the request has used; called when all have been parsed."""
+        """Refuse placeholders that no expression used; call this after parsing all expressions."""
         for parameter, placeholders in (("Names", self.names), ("Values", self.values)):
             unused = sorted(placeholders.keys() - self._used)
             if unused:
@@ -94,7 +87,7 @@ class Placeholders:
 
 
 class ExpressionReader:
-    """An expression's tokens, and the parts that every kind of expression has: paths, values, lists of operands."""
+    """Reads an expression's tokens, paths and values."""
 
     def __init__(self, kind: str, text: str, placeholders: Placeholders) -> None:
         self.kind = kind
@@ -122,7 +115,7 @@ class ExpressionReader:
         return self._at == len(self._tokens)
 
     def peek(self, ahead: int = 0) -> str:
-        """The next token; an empty text at the end. Keywords in upper case."""
+        """Return the next token, a keyword in upper case; an empty text at the end."""
         position = self._at + ahead
         token = self._tokens[position] if position < len(self._tokens) else ""
         return token.upper() if token.upper() in _KEYWORDS else token
@@ -143,14 +136,14 @@ class ExpressionReader:
         self._syntax_error(self.peek() or "<EOF>")
 
     def accept(self, wanted: str) -> bool:
-        """Take the next token if it is this one."""
+        """Take the next token if it is `wanted`; return whether it was."""
         if self.peek() != wanted:
             return False
         self.take()
         return True
 
     def calls_function(self) -> bool:
-        """Whether a function's name stands next."""
+        """Return whether a function call comes next."""
         return _WORD.fullmatch(self.peek()) is not None and self.peek() not in _KEYWORDS and self.peek(1) == "("
 
     def path(self) -> Path:

@@ -1,8 +1,8 @@
-"""Condition, filter and key expressions: parsed as strictly as DynamoDB does, and evaluated over a typed item.
+"""Condition, filter and key expressions, parsed as strictly as in DynamoDB and evaluated on a typed item.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.OperatorsAndFunctions.html
 
-The grammar, loosest first: OR, AND, NOT, then comparison, BETWEEN, IN, function, parentheses.
+Precedence, lowest first: OR, AND, NOT, then comparison, BETWEEN, IN, function, parentheses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Between", "Comparison", "Condition", "Function", "get_at", "holds", "parse_condition"]
 
 MAX_IN = 100
-"""The operands of one IN."""
+"""The maximum number of operands of IN."""
 
 _COMPARATORS = ("=", "<>", "<", "<=", ">", ">=")
 _TYPES = ("S", "SS", "N", "NS", "B", "BS", "BOOL", "NULL", "L", "M")
@@ -35,7 +35,7 @@ Operand = Path | Value | Size
 
 
 class Comparison(NamedTuple):
-    """``left = right`` and the like."""
+    """A comparison such as ``left = right``."""
 
     operator: str
     left: Operand
@@ -58,7 +58,7 @@ class In(NamedTuple):
 
 
 class Function(NamedTuple):
-    """``attribute_exists(path)`` and the like; `operand` is the second argument."""
+    """A function call such as ``attribute_exists(path)``; `operand` is the second argument."""
 
     name: str
     path: Path
@@ -89,16 +89,7 @@ _FUNCTIONS = {"attribute_exists": 1, "attribute_not_exists": 1, "attribute_type"
 
 
 def parse_condition(kind: str, text: str, placeholders: Placeholders) -> Condition:
-    """The syntax tree of a condition.
-
-    Args:
-        kind: The request's parameter, for messages: ``ConditionExpression``.
-        text: The expression.
-        placeholders: What its placeholders stand for; notes which are used.
-
-    Raises:
-        RefusedError: DynamoDB would refuse it whatever the item.
-    """
+    """Return a condition's syntax tree; `kind` is the request's parameter, for messages: ``ConditionExpression``."""
     parser = _ConditionParser(kind, text, placeholders)
     condition = parser.either()
     if not parser.at_end:
@@ -229,7 +220,7 @@ class _ConditionParser(ExpressionReader):
 
 
 def holds(condition: Condition, item: Item) -> bool:
-    """Whether a condition holds for an item; an empty one where there is none."""
+    """Return whether a condition holds for an item; pass an empty item if there is none."""
     match condition:
         case Or(conditions):
             return any(holds(each, item) for each in conditions)
@@ -265,7 +256,7 @@ def _resolve(operand: Operand, item: Item) -> dict[str, Any] | None:
 
 
 def get_at(item: Item, path: Path) -> dict[str, Any] | None:
-    """The typed value at a path, or None."""
+    """Return the typed value at a path, or None."""
     found: dict[str, Any] | None = {"M": item}
     for step in path.steps:
         inside = (found or {}).get("M" if isinstance(step, str) else "L")
@@ -277,7 +268,7 @@ def get_at(item: Item, path: Path) -> dict[str, Any] | None:
 
 
 def _compare(operator: str, left: dict[str, Any] | None, right: dict[str, Any] | None) -> bool:
-    """A missing value differs from every other, and is neither more nor less than any."""
+    """Compare two values; a missing value is not equal to, less than or greater than any value."""
     if operator in ("=", "<>"):
         equal = left is not None and right is not None and same(left, right)
         return equal if operator == "=" else not equal

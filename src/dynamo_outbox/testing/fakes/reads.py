@@ -1,4 +1,4 @@
-"""Query and Scan of the fake: the key condition, the order, the page.
+"""Query and Scan of the fake: key condition, order, pages.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.KeyConditionExpressions.html
 """
@@ -23,11 +23,7 @@ __all__ = ["query", "scan"]
 
 
 def query(table: Table, request: Mapping[str, Any]) -> dict[str, Any]:
-    """The items of one partition, in the order of the sort key.
-
-    Raises:
-        RefusedError: The key condition is none, or an expression is wrong.
-    """
+    """Return the items of one partition, in the order of the sort key."""
     placeholders = Placeholders(request)
     if "KeyConditionExpression" not in request:
         raise invalid("Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.")
@@ -40,7 +36,7 @@ def query(table: Table, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def scan(table: Table, request: Mapping[str, Any]) -> dict[str, Any]:
-    """All items, a partition's together and in the order of the sort key."""
+    """Return all items, grouped by partition, in the order of the sort key."""
     return _page(table, _sorted(table), request, Placeholders(request))
 
 
@@ -79,7 +75,7 @@ def _check_key_condition(condition: Condition, table: Table) -> None:
     if len(named) > 2 or len({name for name, _ in named}) != len(named):
         raise invalid("KeyConditionExpressions must only contain one condition per key")
     if any(name not in table.key for name, _ in named):
-        raise invalid("Query condition names an attribute that is no key attribute")
+        raise invalid("Query condition names an attribute that is not a key attribute")
 
 
 def _page(table: Table, items: list[Item], request: Mapping[str, Any], placeholders: Placeholders) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Words that no expression may use as an attribute's name, other than by a ``#placeholder``.
+"""Words that an expression can use as an attribute name only through a ``#placeholder``.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html
 """

@@ -1,4 +1,4 @@
-"""DynamoDB Streams in memory: the changes of a `FakeDynamoDB`, in whatever order the service may tell them.
+"""In-memory DynamoDB Streams: the changes of a `FakeDynamoDB`, in any order that the service allows.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_GetRecords.html
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 __all__ = ["FakeDynamoDBStreams", "shuffled"]
 
 KEPT = timedelta(hours=24)
-"""How long a record stays in the stream."""
+"""A stream's retention."""
 ITERATOR_LIFE = timedelta(minutes=15)
 MAX_RECORDS = 1000
-"""The records of one answer."""
+"""The maximum number of records in one response."""
 FIRST_NUMBER = 10**21 - 1
-"""The first sequence number has 21 digits, the next one 22: whoever compares them as text finds them reversed."""
+"""The first sequence number has 21 digits, the next one 22, so that comparing them as text gives a wrong order."""
 SHARD = "shardId-00000001795426200000-fa4ec0de"
 
 
@@ -39,11 +39,7 @@ class _Iterator(NamedTuple):
 
 
 def shuffled(seed: int) -> Callable[[Sequence[Change]], Sequence[Change]]:
-    """An order for `FakeDynamoDBStreams` that mixes the changes of different items, by chance and always alike.
-
-    Args:
-        seed: Two orders with one seed mix alike.
-    """
+    """Return an `arrange` for `FakeDynamoDBStreams` that shuffles changes of different items, repeatable by `seed`."""
     chance = random.Random(seed)  # noqa: S311  # not for secrets
 
     def arrange(pending: Sequence[Change]) -> Sequence[Change]:
@@ -58,18 +54,18 @@ def shuffled(seed: int) -> Callable[[Sequence[Change]], Sequence[Change]]:
 
 
 class FakeDynamoDBStreams(FakeClient):
-    """A low-level DynamoDB Streams client over a `FakeDynamoDB`.
+    """Fake low-level DynamoDB Streams client that reads the streams of a `FakeDynamoDB`.
 
     Args:
-        dynamodb: Whose streams it reads.
-        arrange: Decides in what order changes come into the stream. It gets those that are not in it yet, in the order
-            of their commits, and returns some or all of them in the order in which they come now; what it leaves out it
-            gets again at the next reading. By default all come in the order of their commits. `shuffled` makes one.
+        dynamodb: The client whose tables have the streams.
+        arrange: Orders the changes in the stream. At each read it gets the changes that are not in the stream yet, in
+            commit order, and returns some or all of them in stream order; the others are passed to it again at the next
+            read. By default all changes appear in commit order. `shuffled` returns an `arrange`.
 
-    Every change comes once, and those of one item come in their order: an `arrange` that breaks this is refused.
-    DynamoDB promises no more, not even for the changes of one transaction.
+    Each change appears once, and the changes of one item appear in order; an `arrange` that breaks this is refused.
+    DynamoDB guarantees no more than this, not even for the changes of one transaction.
 
-    Limits: a stream has one shard, which ends when its table is deleted.
+    Limit: a stream has one shard, which ends when its table is deleted.
     """
 
     SERVICE = "dynamodbstreams"
@@ -100,7 +96,7 @@ class FakeDynamoDBStreams(FakeClient):
         return self._dynamodb.streams[arn]
 
     def _read(self, log: StreamLog) -> list[dict[str, Any]]:
-        """The stream's records by now."""
+        """Return the stream's current records."""
         taken = self._taken.get(log.arn, 0)
         changes = log.changes[taken:]
         self._taken[log.arn] = taken + len(changes)
@@ -120,7 +116,7 @@ class FakeDynamoDBStreams(FakeClient):
         return records
 
     def _horizon(self, records: Sequence[Mapping[str, Any]]) -> int:
-        """The position of the oldest record that is still kept."""
+        """Return the position of the oldest retained record."""
         oldest = self._dynamodb.clock.now() - KEPT
         ages = [record["dynamodb"]["ApproximateCreationDateTime"] < oldest for record in records]
         return ages.index(False) if False in ages else len(ages)
@@ -155,7 +151,7 @@ class FakeDynamoDBStreams(FakeClient):
         if kind == "LATEST":
             return {"ShardIterator": self._iterator(log.arn, len(records))}
         if kind not in ("AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER"):
-            raise RefusedError("ValidationException", f"{kind!r} is no ShardIteratorType")
+            raise RefusedError("ValidationException", f"{kind!r} is not a ShardIteratorType")
         if not str(request.get("SequenceNumber", "")).isdigit():
             raise RefusedError("ValidationException", f"{kind} needs a SequenceNumber")
         position = int(request["SequenceNumber"]) - FIRST_NUMBER
@@ -191,15 +187,11 @@ class FakeDynamoDBStreams(FakeClient):
 
 
 def _remaining(pending: Sequence[Change], coming: Sequence[Change]) -> list[Change]:
-    """What is left to come.
-
-    Raises:
-        ValueError: What comes is not among the pending, comes twice, or before an earlier change of its item.
-    """
+    """Return the pending changes that `arrange` did not return; refuse a change that it may not return now."""
     left = list(pending)
     for change in coming:
         first = next((each for each in left if each.key == change.key), None)
         if first is not change:
-            raise ValueError("arrange= returned a change twice, one of its own, or before an earlier one of its item")
+            raise ValueError("arrange= returned a change twice, an unknown one, or one before an earlier of its item")
         left = [each for each in left if each is not change]
     return left

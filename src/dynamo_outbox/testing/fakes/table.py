@@ -1,4 +1,4 @@
-"""A table of the fake: its key, its items, and the changes that its stream will tell.
+"""A table of the fake: its key, its items, and the changes for its stream.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html
 """
@@ -27,16 +27,13 @@ MAX_SORT_KEY_BYTES = 1024
 VIEW_TYPES = ("KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES")
 
 KeyOf = tuple[Any, ...]
-"""An item's key as a value to look up by: its key attributes' values in the schema's order."""
+"""An item's key as a dictionary key: the values of its key attributes, in the schema's order."""
 
 
 class Change(NamedTuple):
-    """One change of one item, as a stream will tell it.
+    """One change of one item: the record as boto3 returns it, without a sequence number.
 
-    Attributes:
-        key: The item's key, to tell it from others.
-        commit: The number of the write that made it; the changes of a transaction share it.
-        record: The record, without its sequence number, in the shape in which boto3 gives it.
+    The changes of one transaction have the same `commit` number.
     """
 
     key: KeyOf
@@ -45,15 +42,7 @@ class Change(NamedTuple):
 
 
 class StreamLog:
-    """The changes of a table since its stream was enabled, in the order in which they were committed.
-
-    Args:
-        table: The table's name.
-        label: The stream's label: its time of creation, as AWS writes it.
-        view_type: Which images it carries.
-        created: When it was enabled.
-        key_schema: The table's.
-    """
+    """The changes of a table since its stream was enabled, in commit order."""
 
     def __init__(
         self, table: str, label: str, view_type: str, created: datetime, key_schema: list[dict[str, str]]
@@ -70,7 +59,7 @@ class StreamLog:
     def append(
         self, key: KeyOf, keys: Item, old: Item | None, new: Item | None, *, commit: int, now: datetime, by_ttl: bool
     ) -> None:
-        """Note a change."""
+        """Add a change."""
         told: dict[str, Any] = {"ApproximateCreationDateTime": now.replace(microsecond=0), "Keys": keys}
         if new is not None and self.view_type.startswith("NEW"):
             told["NewImage"] = new
@@ -90,20 +79,12 @@ class StreamLog:
 
 
 def table_arn(name: str) -> str:
-    """The table's ARN."""
+    """Return the table's ARN."""
     return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"
 
 
 class Table:
-    """A table: what its key is, and its items in their stored form.
-
-    Args:
-        request: CreateTable's parameters.
-        now: When it is created.
-
-    Raises:
-        RefusedError: Key schema and attribute definitions don't fit.
-    """
+    """A table with its key schema and its items in stored form; `request` is CreateTable's parameters."""
 
     def __init__(self, request: Mapping[str, Any], now: datetime) -> None:
         self.name: str = request["TableName"]
@@ -125,7 +106,7 @@ class Table:
         self.ttl_attribute: str | None = None
 
     def describe(self) -> dict[str, Any]:
-        """The table's description, as DescribeTable gives it."""
+        """Return the table's description, as in DescribeTable."""
         description: dict[str, Any] = {
             "TableName": self.name,
             "TableArn": table_arn(self.name),
@@ -144,11 +125,7 @@ class Table:
         return description
 
     def key_of_item(self, item: Item) -> KeyOf:
-        """The key of a whole item.
-
-        Raises:
-            RefusedError: A key attribute is missing, of another type, empty or too long.
-        """
+        """Return the key of a complete item."""
         for name in self.key:
             if name not in item:
                 raise invalid(f"One or more parameter values were invalid: Missing the key {name} in the item")
@@ -160,26 +137,27 @@ class Table:
         return self._checked({name: item[name] for name in self.key})
 
     def key_of(self, key: Item) -> KeyOf:
-        """The key that a request names.
-
-        Raises:
-            RefusedError: It is not the table's: a name is missing or too many, a value has another type, is empty or
-                too long.
-        """
+        """Return the key in a request, which must consist of exactly the table's key attributes."""
         if key.keys() != set(self.key) or any(self.key_types[name] not in typed for name, typed in key.items()):
             raise invalid("The provided key element does not match the schema")
         return self._checked({name: key[name] for name in self.key})
 
-    def _checked(self, key: Item) -> KeyOf:
-        for name, limit in zip(self.key, (MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES), strict=False):
-            value = key[name][self.key_types[name]]
-            if self.key_types[name] == "N":
-                continue
-            if not value:
+    def refuse_empty_keys(self, item: Item) -> None:
+        """Refuse an empty text or binary in a key attribute."""
+        for name in self.key:
+            value = item.get(name, {}).get(self.key_types[name])
+            if value is not None and not value:
                 raise invalid(
                     "One or more parameter values are not valid. The AttributeValue for a key attribute cannot "
                     f"contain an empty {'string' if isinstance(value, str) else 'binary'} value. Key: {name}"
                 )
+
+    def _checked(self, key: Item) -> KeyOf:
+        self.refuse_empty_keys(key)
+        for name, limit in zip(self.key, (MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES), strict=False):
+            value = key[name][self.key_types[name]]
+            if self.key_types[name] == "N":
+                continue
             if len(value.encode() if isinstance(value, str) else value) > limit:
                 raise invalid(
                     f"One or more parameter values were invalid: Size of key {name} has exceeded the maximum size "
@@ -188,11 +166,11 @@ class Table:
         return tuple(key[name][self.key_types[name]] for name in self.key)
 
     def keys_in(self, item: Item) -> Item:
-        """The item's key attributes alone."""
+        """Return only the item's key attributes."""
         return {name: item[name] for name in self.key}
 
     def write(self, key: KeyOf, new: Item | None, *, commit: int, now: datetime, by_ttl: bool = False) -> None:
-        """Put an item in a key's place, or nothing; the stream hears of it if it changed anything."""
+        """Store an item under a key, or delete the item if `new` is None; add an actual change to the stream."""
         old = self.items.get(key)
         if old is None and new is None:
             return

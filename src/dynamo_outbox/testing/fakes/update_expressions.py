@@ -1,8 +1,8 @@
-"""Update expressions: parsed as strictly as DynamoDB does, and applied to a typed item.
+"""Update expressions, parsed as strictly as in DynamoDB and applied to a typed item.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.UpdateExpressions.html
 
-Every operand is read from the item as it was before the update.
+Every operand is read from the item before the update.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ListAppend(NamedTuple):
 
 
 class Sum(NamedTuple):
-    """``left + right``; a difference where `sign` is -1."""
+    """``left + right``, or ``left - right`` if `sign` is -1."""
 
     left: Operand
     right: Operand
@@ -61,16 +61,7 @@ _SETS = ("SS", "NS", "BS")
 
 
 def parse_update(text: str, placeholders: Placeholders, key: tuple[str, ...]) -> Update:
-    """The changes that an update expression asks for.
-
-    Args:
-        text: The expression.
-        placeholders: What its placeholders stand for; notes which are used.
-        key: The names of the table's key attributes, which no update may touch.
-
-    Raises:
-        RefusedError: DynamoDB would refuse it whatever the item.
-    """
+    """Return the changes in an update expression, none of which may touch the table's `key` attributes."""
     changes = _UpdateParser("UpdateExpression", text, placeholders).changes()
     for position, change in enumerate(changes):
         name = change.path.steps[0]
@@ -172,11 +163,7 @@ class _UpdateParser(ExpressionReader):
 
 
 def apply_update(update: Update, item: Item) -> Item:
-    """The item after the changes; the given one stays as it is.
-
-    Raises:
-        RefusedError: An operand is missing or of the wrong type, or a path leads nowhere.
-    """
+    """Return an updated copy of the item."""
     after = deepcopy(item)
     removed: list[Path] = []
     for change in update:
@@ -192,7 +179,7 @@ def apply_update(update: Update, item: Item) -> Item:
                 _put(after, change.path, result)
             elif present is not None:
                 removed.append(change.path)
-    for path in sorted(removed, key=_list_index, reverse=True):  # from a list's end, so that indices stay true
+    for path in sorted(removed, key=_list_index, reverse=True):  # from a list's end, so that indices stay valid
         _remove(after, path)
     return after
 
@@ -241,7 +228,7 @@ def _added(present: dict[str, Any] | None, more: dict[str, Any]) -> dict[str, An
 
 
 def _without(present: dict[str, Any] | None, less: dict[str, Any]) -> dict[str, Any] | None:
-    """The set without the members; None where nothing is left of it."""
+    """Return the set without the members; None if it would be empty."""
     if present is None:
         return None
     if present.keys() != less.keys():
@@ -252,7 +239,7 @@ def _without(present: dict[str, Any] | None, less: dict[str, Any]) -> dict[str, 
 
 
 def _parent(item: Item, path: Path) -> Any:
-    """The map or the list that a path's last step is in."""
+    """Return the map or list that contains the path's last step."""
     *way, last = path.steps
     holder = get_at(item, Path(tuple(way))) if way else {"M": item}
     inside = (holder or {}).get("M" if isinstance(last, str) else "L")

@@ -1,4 +1,4 @@
-"""DynamoDB's typed values as the service takes, keeps and compares them.
+"""Typed values as DynamoDB validates, stores and compares them.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
@@ -22,7 +22,7 @@ Item = dict[str, dict[str, Any]]
 
 MAX_ITEM_BYTES = 400 * 1024
 MAX_DEPTH = 32
-"""Levels of nesting, the value at the core being one: 31 lists or maps around it."""
+"""Levels of nesting, including the innermost value: up to 31 lists or maps may contain it."""
 MAX_DIGITS = 38
 MIN_EXPONENT, MAX_EXPONENT = -130, 125
 """A number's magnitude is 0 or between 1E-130 and 9.99…E+125."""
@@ -33,16 +33,12 @@ _SETS = {"SS": "S", "NS": "N", "BS": "B"}
 
 
 def normalised_item(item: Mapping[str, Any]) -> Item:
-    """An item as it is stored: numbers in their one plain form, binary as bytes.
-
-    Raises:
-        RefusedError: A value that DynamoDB refuses.
-    """
+    """Return an item in stored form (numbers normalised, binary as bytes); refuse values that DynamoDB refuses."""
     return {name: normalised(typed) for name, typed in item.items()}
 
 
 def normalised(typed: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
-    """One typed value as it is stored; `normalised_item` says the rest."""
+    """Return one typed value in stored form; see `normalised_item`."""
     if not typed:
         raise invalid("Supplied AttributeValue is empty, must contain exactly one of the supported datatypes")
     if len(typed) > 1:
@@ -84,7 +80,7 @@ def _utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise RuntimeError(f"botocore could not send {text!r}: it is no Unicode text") from None
+        raise RuntimeError(f"botocore could not send {text!r}: it is not valid Unicode text") from None
 
 
 def _number(text: str) -> Decimal:
@@ -103,7 +99,7 @@ def _number(text: str) -> Decimal:
 
 
 def number_text(number: Decimal) -> str:
-    """A number's one plain form: no exponent, no zeros that say nothing."""
+    """Return a number's normal form: no exponent, no superfluous zeros."""
     plain = f"{number:f}"
     if "." in plain:
         plain = plain.rstrip("0").rstrip(".")
@@ -113,17 +109,13 @@ def number_text(number: Decimal) -> str:
 
 
 def add_numbers(left: str, right: str, sign: int = 1) -> str:
-    """The sum, or with `sign` -1 the difference, of two stored numbers.
-
-    Raises:
-        RefusedError: It is out of range, or has too many digits.
-    """
+    """Return the sum of two stored numbers, or with `sign` -1 their difference."""
     total = _EXACT.add(Decimal(left), _EXACT.multiply(Decimal(right), Decimal(sign)))
     return number_text(_number(str(total)))
 
 
 def item_size(item: Mapping[str, Any]) -> int:
-    """An item's size by AWS's published rules, in bytes; a number's is AWS's approximation."""
+    """Return an item's size in bytes by AWS's published rules; for numbers AWS publishes an approximation."""
     return sum(len(name.encode()) + _size(typed) for name, typed in item.items())
 
 
@@ -147,19 +139,19 @@ _SIZES: dict[str, Callable[[Any], int]] = {
 
 
 def check_item_size(item: Mapping[str, Any], message: str = "Item size has exceeded the maximum allowed size") -> None:
-    """Refuses an item over 400 KB."""
+    """Refuse an item over 400 KB."""
     if item_size(item) > MAX_ITEM_BYTES:
         raise invalid(message)
 
 
 def sort_value(typed: Mapping[str, Any]) -> Any:
-    """What text, numbers and binary are ordered by; text by its UTF-8 bytes."""
+    """Return the sort value of text, a number or binary; text is sorted by its UTF-8 bytes."""
     ((tag, value),) = typed.items()
     return Decimal(value) if tag == "N" else value.encode() if tag == "S" else value
 
 
 def same(left: Mapping[str, Any] | None, right: Mapping[str, Any] | None) -> bool:
-    """Whether two stored values are equal; a set's order says nothing."""
+    """Return whether two stored values are equal; the order of a set is ignored."""
     if left is None or right is None or left.keys() != right.keys():
         return left is right
     ((tag, one),) = left.items()
@@ -174,5 +166,5 @@ def same(left: Mapping[str, Any] | None, right: Mapping[str, Any] | None) -> boo
 
 
 def same_items(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
-    """Whether two items are equal."""
+    """Return whether two items are equal."""
     return left.keys() == right.keys() and all(same(left[name], right[name]) for name in left)

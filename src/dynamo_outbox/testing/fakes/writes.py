@@ -1,4 +1,4 @@
-"""What a write of the fake will do, decided before anything is done: first what is wrong in itself, then the condition.
+"""Planning of the fake's writes before they are applied: first validation of the request, then the condition.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 """
@@ -30,19 +30,13 @@ _ONGOING = "Transaction is ongoing for the item"
 _FAILED = "The conditional request failed"
 
 Held = tuple[str, "KeyOf"]
-"""An item that a transaction is at work on, by its table's name and its key."""
+"""An item of a transaction in progress: its table's name and its key."""
 
 
 class Prepared(NamedTuple):
-    """A write that is right in itself, whatever the table holds.
+    """A valid write, not yet checked against the table's items.
 
-    Attributes:
-        kind: ``Put``, ``Update``, ``Delete``, ``ConditionCheck``.
-        table: The table it is for.
-        request: Its parameters.
-        item: The item of a Put; the key of any other.
-        condition: Its condition, or None.
-        update: Its changes; empty for what is no Update.
+    `kind` is ``Put``, ``Update``, ``Delete`` or ``ConditionCheck``; `item` is a Put's item, or else the key.
     """
 
     kind: str
@@ -54,7 +48,7 @@ class Prepared(NamedTuple):
 
 
 class Write(NamedTuple):
-    """What a write will do: put `new` into the place of `old`."""
+    """A planned write, which replaces `old` by `new`."""
 
     table: Table
     key: KeyOf
@@ -67,17 +61,9 @@ class Write(NamedTuple):
 
 
 def prepare(kind: str, request: Mapping[str, Any], table: Table) -> Prepared:
-    """Read a write's values and expressions.
-
-    Args:
-        kind: ``Put``, ``Update``, ``Delete``, ``ConditionCheck``.
-        request: Its parameters.
-        table: The table that they name.
-
-    Raises:
-        RefusedError: Something in it is wrong whatever the table holds.
-    """
+    """Parse and validate a write's values and expressions, and refuse an empty key, which fails a whole transaction."""
     item = normalised_item(request["Item" if kind == "Put" else "Key"])
+    table.refuse_empty_keys(item)
     placeholders = Placeholders(request)
     text, update_text = request.get("ConditionExpression"), request.get("UpdateExpression")
     update = () if update_text is None else parse_update(update_text, placeholders, table.key)
@@ -89,16 +75,7 @@ def prepare(kind: str, request: Mapping[str, Any], table: Table) -> Prepared:
 
 
 def plan(prepared: Prepared, held: AbstractSet[Held]) -> Write:
-    """What the write will do to the item that it meets.
-
-    Args:
-        prepared: The write.
-        held: The items that other transactions are at work on.
-
-    Raises:
-        RefusedError: Such an item, a key that is not the table's, a condition that doesn't hold, or an update that the
-            item doesn't allow.
-    """
+    """Check a write against the existing item; `held` are the items of transactions in progress, which conflict."""
     kind, table, request = prepared.kind, prepared.table, prepared.request
     key = table.key_of_item(prepared.item) if kind == "Put" else table.key_of(prepared.item)
     if (table.name, key) in held:
@@ -119,16 +96,7 @@ def plan(prepared: Prepared, held: AbstractSet[Held]) -> Write:
 def plan_transaction(
     actions: Sequence[Mapping[str, Any]], table_of: Callable[[Mapping[str, Any]], Table], held: AbstractSet[Held]
 ) -> list[Write]:
-    """What a transaction's actions will do, in their order.
-
-    Args:
-        actions: TransactItems.
-        table_of: Finds the table that a request names.
-        held: The items that other transactions are at work on.
-
-    Raises:
-        RefusedError: The request is wrong, or it is cancelled, with a reason for each action in its place.
-    """
+    """Return the writes of a transaction's actions, in order, or refuse it, if cancelled with a reason per action."""
     if len(actions) > MAX_ACTIONS:
         raise invalid(
             "1 validation error detected: Value at 'transactItems' failed to satisfy constraint: "
@@ -161,7 +129,7 @@ def _check_distinct(prepared: Sequence[Prepared]) -> None:
         try:
             key = each.table.key_of_item(each.item) if each.kind == "Put" else each.table.key_of(each.item)
         except RefusedError:
-            continue  # it is a reason of its own
+            continue  # reported as this action's cancellation reason
         if (each.table.name, key) in seen:
             raise invalid("Transaction request cannot include multiple operations on one item")
         seen.add((each.table.name, key))
@@ -190,11 +158,7 @@ def _cancelled(reasons: Sequence[Mapping[str, Any]]) -> RefusedError:
 
 
 def returned(prepared: Prepared, write: Write) -> dict[str, Any]:
-    """The answer of a single write: its ``Attributes``, as ReturnValues asks for them.
-
-    Raises:
-        RefusedError: The operation has no such ReturnValues.
-    """
+    """Return the response to a single write: its ``Attributes``, according to ReturnValues."""
     wanted = prepared.request.get("ReturnValues", "NONE")
     allowed = ("NONE", "ALL_OLD", "UPDATED_OLD", "ALL_NEW", "UPDATED_NEW")
     if wanted not in (allowed if prepared.kind == "Update" else allowed[:2]):
@@ -204,7 +168,7 @@ def returned(prepared: Prepared, write: Write) -> dict[str, Any]:
     image = (write.old if wanted.endswith("OLD") else write.new) or {}
     if wanted.startswith("UPDATED"):
         if any(len(change.path.steps) > 1 for change in prepared.update):
-            raise NotImplementedError(f"the fake does not know ReturnValues={wanted} of a nested path")
+            raise NotImplementedError(f"the fake does not support ReturnValues={wanted} for a nested path")
         changed = {change.path.steps[0] for change in prepared.update}
         image = {name: value for name, value in image.items() if name in changed}
     return {"Attributes": image} if image else {}

@@ -35,7 +35,7 @@ endef
 # $(call sam,COMMAND,MODE): run a SAM CLI command with the settings in examples/books/samconfig.toml.
 sam = cd examples/books && $(abspath $(SAM))/bin/sam $(1) --config-env $(2)
 
-.PHONY: help demo start start-cdc test check properties short-proof end-to-end proof bench fuzz coverage docs reference tutorial lint format
+.PHONY: help demo start start-cdc test check properties short-proof end-to-end proof mutants bench fuzz coverage docs reference tutorial lint format
 .PHONY: dist test-wheel clean build build-cdc deploy deploy-cdc teardown teardown-cdc check-templates
 
 help: ## show these commands
@@ -68,6 +68,9 @@ end-to-end: $(TEST) ## test the example's commands end to end
 
 proof: $(TEST) $(VENV)/.ready-proof ## prove the guarantees under faults and print a table of the outcomes; takes 15 minutes
 	@$(VENV)/bin/python -m tests.proof $(ARGS)
+
+mutants: $(TEST) ## change the decision code once at each place and count the changes that no test notices; takes half an hour
+	PYTHONPATH=src $(VENV)/bin/python -m tests.proof.mutants $(ARGS)
 
 bench: $(VENV)/.ready-bench ## benchmark against the alternatives and print the results with their targets
 	@PYTHONPATH=src $(VENV)/bin/python -m benchmarks $(ARGS)

@@ -6,6 +6,7 @@ Exit status: 0 for success; 1 if something failed or can't be read; 2 for invali
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -18,7 +19,7 @@ from .events.outbox_item import time_text
 from .operations.decode import decoded, json_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from .relaying.parking_table import ParkedHead
 
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command, by default with the process's arguments; return the exit status."""
     parser = _parser()
     known = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # JSON is UTF-8; half of a surrogate pair becomes JSON's own escape
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         status: int = known.run(known)
         sys.stdout.flush()
@@ -89,10 +92,12 @@ def _parser() -> argparse.ArgumentParser:
         commands,
         "decode",
         "decode events, stream records and outbox items",
-        "Reads one JSON document: a consumer's event from EventBridge, CloudEvents, a batch of SQS or SNS messages, "
-        "stream records (Lambda's event, GetRecords' response, Kinesis, a pipe's array, one record), or an outbox item "
-        'as GetItem returns it. Prints a JSON line for each: {"event": …}, {"change": …} or {"error": …}. Exits with 1 '
-        "if one of them is an error.",
+        "Reads a JSON document, or several, one after another: a consumer's event from EventBridge, CloudEvents, "
+        "messages of SQS or SNS (Lambda's event, a pipe's array, ReceiveMessage's response, one message, also from a "
+        "dead-letter queue), stream records (Lambda's event, GetRecords' response, Kinesis, Firehose, a pipe's array, "
+        "one record, a failure destination's object in S3), Lambda's record of an asynchronous call, or an outbox item "
+        "as GetItem or an export returns it. Prints a JSON line for each event or record: "
+        '{"event": …}, {"change": …} or {"error": …}. Exits with 1 if one of them is an error.',
     )
     decode.add_argument("file", nargs="?", default="-", help="the document's path; default: - (standard input)")
     decode.set_defaults(run=_decode)
@@ -117,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
         "Prints the number of records sent and a JSON line for each failure. Exits with 1 unless every one was sent.",
     )
     redrive.add_argument("processor", metavar="module:attribute", help="for example books.outbox_relay:relay")
-    redrive.add_argument("--limit", type=_positive, help="the maximum number of records to try")
+    redrive.add_argument("--limit", type=_positive, help="the maximum number of records to publish")
     redrive.set_defaults(run=_redrive)
     return parser
 
@@ -168,19 +173,44 @@ def _reference(end: str) -> object:
 
 
 def _decode(known: argparse.Namespace) -> int:
-    try:
-        if known.file == "-":
-            document = json.load(sys.stdin)
-        else:
-            with open(known.file, encoding="utf-8") as file:
-                document = json.load(file)
-    except (ValueError, RecursionError) as error:
-        raise DecodeError("", f"{known.file} is not readable JSON: {error}") from None
+    if known.file == "-":
+        content = getattr(sys.stdin, "buffer", sys.stdin).read()
+    else:
+        with open(known.file, "rb") as file:
+            content = file.read()
     failed = False
-    for found in decoded(document):
-        failed |= isinstance(found, DecodeError)
-        print(json_line(found))
+    documents = _documents(content, "standard input" if known.file == "-" else known.file)
+    for document in documents:
+        for found in decoded(document) if len(documents) == 1 else _decoded_or_error(document):
+            failed |= isinstance(found, DecodeError)
+            print(json_line(found))
     return FAILED if failed else 0
+
+
+def _decoded_or_error(document: Any) -> Iterator[Any]:
+    """Yield what a document contains, or its error, so that the next document is decoded too."""
+    try:
+        yield from decoded(document)
+    except DecodeError as error:
+        yield error
+
+
+def _documents(content: bytes | str, name: str) -> list[Any]:
+    """Return the JSON documents of a file, one after another, as the lines of a table's export are."""
+    if isinstance(content, bytes) and content.startswith(b"\x1f\x8b"):
+        raise DecodeError("", f"{name} is compressed; unpack it with gunzip -c, into `dynamo-outbox decode -`")
+    documents: list[Any] = []
+    decode = json.JSONDecoder().raw_decode
+    try:
+        text = content if isinstance(content, str) else content.decode(json.detect_encoding(content))
+        text, start = text.removeprefix("\ufeff").strip(), 0
+        while start < len(text) or not documents:
+            document, end = decode(text, start)
+            documents.append(document)
+            start = next(at for at in range(end, len(text) + 1) if not text[at : at + 1].isspace())
+    except (ValueError, RecursionError) as error:
+        raise DecodeError("", f"{name} is not readable JSON: {error}") from None
+    return documents
 
 
 def _parked(known: argparse.Namespace) -> int:

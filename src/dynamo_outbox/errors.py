@@ -259,8 +259,8 @@ class CommitUnknownError(OutboxError):
         """Return the error as JSON text, which `TransactionalOutbox.settle` takes in place of the error.
 
         The text holds the token, the time and the event's item with all its data. Store it unchanged; its members may
-        differ in another version of this library. Limit: the text is not signed. Whoever can change it can have another
-        event settled, so keep it on the server and give a caller an id.
+        differ in another version of this library. Limit: the text is not signed. A caller who can change it can
+        have another event settled, so keep it on the server and give a caller an id.
         """
         from json import dumps
 
@@ -339,7 +339,7 @@ class MissingIdempotencyKeyError(IdempotencyError):
 
 
 class InvalidIdempotencyKeyError(IdempotencyError):
-    """What the payload contains as its idempotency key can't be one. The function did not run."""
+    """The payload's idempotency key is present but unusable. The function did not run."""
 
 
 class UnknownOutcomeError(IdempotencyError):

@@ -33,7 +33,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class NamedEvent(Protocol):
-    """What identifies an event in a log: never its data."""
+    """Identity of an event in a log line, without its data."""
 
     @property
     def id(self) -> str | None: ...
@@ -46,7 +46,7 @@ class NamedEvent(Protocol):
 
 
 class EventNames(NamedTuple):
-    """What identifies an event that can't be read, as far as it is known."""
+    """Identity of an event that can't be read, as far as it is known."""
 
     id: str | None = None
     type: str | None = None
@@ -103,9 +103,14 @@ def fields(event: NamedEvent | None, **more: object) -> dict[str, object]:
     return {"event_id": event.id, "event_type": event.type, "aggregate": event.aggregate, **more}
 
 
-def named(event: NamedEvent | None) -> str:
-    """Return an event's type, id and aggregate in one text."""
+def named(event: NamedEvent | None, order_key: str | None = None) -> str:
+    """Return an event's type, id and aggregate in one text.
+
+    Args:
+        event: The event; None if it is unknown.
+        order_key: An ordering key that the line shows: an equal aggregate is left out.
+    """
     if event is None or not (event.id or event.type or event.aggregate):
         return "unknown event"
     name = f"{event.type or 'event'} {event.id or 'without a known id'}"
-    return name if event.aggregate is None else f"{name} of {event.aggregate}"
+    return name if event.aggregate in (None, order_key) else f"{name} of {event.aggregate}"

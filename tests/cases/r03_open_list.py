@@ -1,7 +1,6 @@
-"""What on_expired_lease="raise" takes for an unknown outcome: every exception whose type is not safe to retry.
+"""Broken responses with on_expired_lease="raise": every exception that is not safe to retry is an unknown outcome.
 
-These are the exceptions of a broken response, botocore's and others'; the commit takes botocore's for an unknown
-outcome, too.
+The exceptions are those of botocore and of other clients. A commit, too, takes botocore's for an unknown outcome.
 """
 
 import http.client

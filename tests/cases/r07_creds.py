@@ -1,6 +1,6 @@
 """A commit whose response is lost; botocore's own resend can't be signed, because the refresh of credentials fails.
 
-Committed: the caller is not told of a credentials error, but that the commit is unknown.
+The transaction is committed: the caller gets CommitUnknownError, not a credentials error.
 """
 
 import http.server

@@ -1,4 +1,4 @@
-"""settle() if somebody has touched the event's item: a sweeper set an attribute on it."""
+"""settle() after another process changed the event's item: a sweeper set an attribute on it."""
 
 from common import *
 

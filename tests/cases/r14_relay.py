@@ -39,8 +39,8 @@ def repaired(record):
 
 
 processors.inserted_events = repaired
-mended = OutboxRelay(publisher, parking=parking)
-sent = [parking.redrive(mended, limit=20).sent for _ in range(11)]
+repaired_relay = OutboxRelay(publisher, parking=parking)
+sent = [parking.redrive(repaired_relay, limit=20).sent for _ in range(11)]
 print("3: redrive(limit=20) sent", sent, "of", 7 * 30, "| keys left:", len(list(parking.heads())))
 processors.inserted_events = inserted_events
 

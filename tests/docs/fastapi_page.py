@@ -8,11 +8,16 @@ import re
 from pathlib import Path
 from typing import Any
 
+from dynamo_outbox import Event
 from dynamo_outbox.aws import clients
 from dynamo_outbox.testing import FakeClock, FakeDynamoDB
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "fastapi.md"
 TABLES = {"orders": ["order_id"], "orders-events": ["pk", "sk"], "orders-requests": ["pk"]}
+
+
+class Killed(BaseException):
+    """The process dies."""
 
 
 def post(app: Any, key: str, body: dict[str, str]) -> tuple[int, Any]:
@@ -33,7 +38,7 @@ def post(app: Any, key: str, body: dict[str, str]) -> tuple[int, Any]:
 
 
 def main() -> None:
-    """Place an order, repeat the request, and check that a used key or order id is an error."""
+    """Place an order, repeat the request, also after a crash, and check that a used key or order id is an error."""
     fake = FakeDynamoDB(clock=FakeClock())
     for table, keys in TABLES.items():
         fake.create_table(
@@ -63,6 +68,20 @@ def main() -> None:
     fake.fail_next("transact_write_items", "TransactionInProgressException")
     assert post(app, "c", {**order, "order_id": "8"})[0] == 201
     assert fake.scan(TableName="orders-events")["Count"] == 2
+    assert post(app, 'a "quote"', {**order, "order_id": "9"})[0] == 422
+
+    def die(**request: Any) -> None:
+        commit(**request)
+        raise Killed
+
+    other = {**order, "order_id": "9"}
+    commit, fake.transact_write_items = fake.transact_write_items, die  # type: ignore[method-assign, assignment]  # once
+    try:
+        names["place"](Event("PlaceOrder", other, id="d", source="Shop.Api"))
+    except Killed:
+        fake.transact_write_items = commit  # type: ignore[method-assign]
+    assert [post(app, "d", other) for _ in range(2)] == [(201, {"placed": "9"})] * 2
+    assert fake.scan(TableName="orders-events")["Count"] == 3
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ RUN_BY = {
     "docs/how-to/fastapi.md": "fastapi_page",  # by `make docs`, whose environment has FastAPI
     "docs/how-to/order.md": "test_how_to",
     "docs/how-to/pipe-or-relay.md": "test_how_to",
+    "docs/how-to/publish-from-one-region.md": "test_how_to",
+    "docs/how-to/run-a-command-once.md": "test_how_to",
     "docs/how-to/single-table.md": "test_how_to",
     "docs/how-to/testing.md": "test_how_to",
     "docs/how-to/uncertain-commits.md": "test_how_to",

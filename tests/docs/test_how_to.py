@@ -20,6 +20,7 @@ from dynamo_outbox import (
     IdempotencyStore,
     OutboxRelay,
     TransactionalOutbox,
+    decode_item,
     encode_item,
     fence_number,
     idempotent,
@@ -118,6 +119,25 @@ def test_an_existing_service_places_and_pays_an_order(dynamodb: FakeDynamoDB) ->
     assert written == [(f"{first:020d}", "OrderPlaced"), (f"{first + 1:020d}", "OrderPaid")]
 
 
+def test_an_existing_service_ships_an_order(dynamodb: FakeDynamoDB) -> None:
+    """The page's update changes nested values, appends to a list and keeps a value that is there."""
+    names = run("how-to/existing-service.md")
+    order = {"order_id": "7", "address": {"city": "Bern", "zip": "3000"}}
+    dynamodb.put_item(TableName="orders", Item=encode_item(order))
+    names["ship"]("7", "Genf")
+    names["ship"]("7", "Basel")
+    (item,) = items(dynamodb, "orders")
+    assert decode_item(item) == {
+        "order_id": "7",
+        "address": {"city": "Basel", "zip": "3000"},
+        "history": ["shipped to Genf", "shipped to Basel"],
+        "priority": 0,
+        "parcels": 2,
+    }
+    with pytest.raises(ConditionFailedError):
+        names["ship"]("8", "Basel")
+
+
 def test_one_table_holds_entities_events_and_dedup_records(dynamodb: FakeDynamoDB, bus: FakeEventBridge) -> None:
     """The relay publishes only the event, the inbox handles it once, and each kind of item has its prefix."""
     names = run("how-to/single-table.md")
@@ -145,7 +165,7 @@ def test_the_single_table_filter_passes_only_events(dynamodb: FakeDynamoDB) -> N
 
 
 def test_an_uncertain_commit_is_settled_later(dynamodb: FakeDynamoDB) -> None:
-    """The pickled error is settled from the event in the table, at the second attempt."""
+    """The stored text of the error is settled from the event in the table, at the second attempt."""
     names = run("how-to/uncertain-commits.md")
     assert names["place"]("6") == {"status": 201}
     for _ in range(10):
@@ -153,8 +173,123 @@ def test_an_uncertain_commit_is_settled_later(dynamodb: FakeDynamoDB) -> None:
         dynamodb.fail_next("put_item", ConnectionError("lost"))
     unknown = names["place"]("7")
     assert unknown["status"] == 202
-    assert names["settle_later"](unknown["pickled"]) == unknown
-    assert names["settle_later"](unknown["pickled"]) == {"status": 201}
+    assert names["settle_later"](unknown["ask_for"]) == unknown
+    assert names["settle_later"](unknown["ask_for"]) == {"status": 201}
+    assert names["unsettled"] == {}
+
+
+def test_an_uncertain_commit_may_turn_out_void(dynamodb: FakeDynamoDB) -> None:
+    """If the request never arrived, the stored text is settled as void, and the order can be placed again."""
+    names = run("how-to/uncertain-commits.md")
+    for operation, times in (("transact_write_items", 4), ("put_item", 4)):
+        for _ in range(times):
+            dynamodb.fail_next(operation, ConnectionError("no network"))
+    unknown = names["place"]("7")
+    assert unknown["status"] == 202
+    assert dynamodb.pending_faults == []
+    assert names["settle_later"](unknown["ask_for"]) == {"status": 503}
+    assert names["place"]("7") == {"status": 201}
+
+
+def post_withdrawals(dynamodb: FakeDynamoDB) -> Callable[..., Any]:
+    """Return the page's function; the account has 10."""
+    dynamodb.put_item(TableName="accounts", Item={"account": {"S": "a"}, "balance": {"N": "10"}})
+    post: Callable[..., Any] = run("how-to/run-a-command-once.md")["post_withdrawal"]
+    return lambda key, amount=7, caller="ann": post(caller, key, {"account": "a", "amount": amount})
+
+
+def test_a_repeated_command_gets_the_first_answer(dynamodb: FakeDynamoDB) -> None:
+    """Answers and refusals are repeated; a key with other data is refused, and another caller's key is another key."""
+    post = post_withdrawals(dynamodb)
+    assert [post("k") for _ in range(2)] == [{"status": 201, "left": 3}] * 2
+    assert [post("k2")["status"] for _ in range(2)] == [409, 409]
+    dynamodb.put_item(TableName="accounts", Item={"account": {"S": "a"}, "balance": {"N": "100"}})
+    assert post("k2")["status"] == 409
+    assert post("k", 8)["status"] == 422
+    assert post('"k"')["status"] == 400
+    assert post("k" * 3000)["status"] == 400
+    assert post("k", caller="bob") == {"status": 201, "left": 93}
+    assert len(items(dynamodb, "accounts-events")) == 2
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_command_is_repeated_after_a_crash(
+    dynamodb: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    """If the process dies around the commit, a repetition gets the answer, and there is one effect."""
+    post = post_withdrawals(dynamodb)
+    commit = dynamodb.transact_write_items
+
+    class KilledError(BaseException):
+        pass
+
+    def die(**request: Any) -> None:
+        if committed:
+            commit(**request)
+        raise KilledError
+
+    monkeypatch.setattr(dynamodb, "transact_write_items", die)
+    with pytest.raises(KilledError):
+        post("k")
+    monkeypatch.setattr(dynamodb, "transact_write_items", commit)
+    assert [post("k") for _ in range(2)] == [{"status": 201, "left": 3}] * 2
+    assert len(items(dynamodb, "accounts-events")) == 1
+
+
+def test_a_command_is_repeated_while_it_runs(dynamodb: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two simultaneous requests with one key, one transaction is committed, and both get its answer."""
+    post = post_withdrawals(dynamodb)
+    commit, answers = dynamodb.transact_write_items, []
+
+    def commit_second(**request: Any) -> Any:
+        monkeypatch.setattr(dynamodb, "transact_write_items", commit)
+        answers.append(post("k"))
+        return commit(**request)
+
+    monkeypatch.setattr(dynamodb, "transact_write_items", commit_second)
+    answers.append(post("k"))
+    assert answers == [{"status": 201, "left": 3}] * 2
+    assert len(items(dynamodb, "accounts-events")) == 1
+
+
+def test_a_command_whose_outcome_is_unknown_can_be_repeated(
+    dynamodb: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a 503, the same request gets the answer of the transaction that was committed."""
+    post = post_withdrawals(dynamodb)
+    commit = dynamodb.transact_write_items
+
+    def lose(**request: Any) -> None:
+        if not items(dynamodb, "accounts-events"):
+            commit(**request)
+            for _ in range(20):
+                dynamodb.fail_next("get_item", ConnectionError("no network"))
+        raise ConnectionError("no network")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(dynamodb, "transact_write_items", lose)
+        assert post("k")["status"] == 503
+    while dynamodb.pending_faults:
+        with pytest.raises(ConnectionError):
+            dynamodb.get_item(TableName="accounts", Key={"account": {"S": "a"}})
+    assert post("k") == {"status": 201, "left": 3}
+
+
+def test_each_region_publishes_its_own_writes(bus: FakeEventBridge) -> None:
+    """The page's pattern passes what was written in its Region, and no delete; the handler publishes it."""
+    names = run("how-to/publish-from-one-region.md")
+    pattern = json.loads(names["PATTERN"])
+
+    def record(region: str) -> dict[str, Any]:
+        image = {"profile": {"S": "p"}, "writtenIn": {"S": region}}
+        change = {"Keys": {"profile": {"S": "p"}}, "NewImage": image, "SequenceNumber": "1" * 21}
+        return {"eventID": region, "eventName": "INSERT", "awsRegion": "eu-west-1", "dynamodb": change}
+
+    own, replicated = record(names["REGION"]), record("us-east-9")
+    deleted = {**own, "eventName": "REMOVE", "dynamodb": {"Keys": own["dynamodb"]["Keys"], "SequenceNumber": "1" * 21}}
+    assert [matches(pattern, each) for each in (own, replicated, deleted)] == [True, False, False]
+    assert names["handler"]({"Records": [own]}, None) == {"batchItemFailures": []}
+    assert [parse_event(event).data["profile"] for event in bus.events] == ["p"]
 
 
 def test_the_commits_page_reports_the_outcome(dynamodb: FakeDynamoDB) -> None:
@@ -273,6 +408,19 @@ def test_a_window_does_not_show_stale_events(dynamodb: FakeDynamoDB, bus: FakeEv
     assert [names["show"](second), names["show"](first)] == ["shown", "too late"]
     (shown,) = items(dynamodb, "window")
     assert shown["left"] == {"N": "9"}
+
+
+def test_events_of_one_write_have_consecutive_sequences(dynamodb: FakeDynamoDB) -> None:
+    """The item's version is the last event's sequence, and the next write continues above it."""
+    names = run("how-to/order.md")
+    names["count"]("teapot", 12)
+    names["sell_out"]("teapot")
+    (stock,) = items(dynamodb, "stock")
+    names["count"]("teapot", 1)
+    sequences = [int(item["sk"]["S"][:20]) for item in items(dynamodb, "stock-events")]
+    first = min(sequences)
+    assert sorted(sequences) == [first, first + 1, first + 2, first + 3]
+    assert stock["version"] == {"N": str(first + 2)}
 
 
 class OneMessage:

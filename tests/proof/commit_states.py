@@ -1,4 +1,4 @@
-"""State machine: commits whose requests are lost, late, answered wrongly, or sent by killed or paused callers.
+"""State machine: commits with lost or late requests, wrong responses, and killed or paused callers.
 
 Each transaction adds one to its own counter and emits an event. The outcome reported to the caller (committed, refused,
 void, or settled later) must be true, and stay true when late requests arrive and tokens expire.
@@ -19,7 +19,7 @@ from dynamo_outbox.errors import CommitUnknownError, TransactionCanceledError, T
 from dynamo_outbox.events.ids import uuid7
 
 from ..doubles import FakeClock, fake_dynamodb
-from .network import CrashError, Fate, Network
+from .network import CrashError, Network, RequestOutcome
 from .report import Row
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CommitStates", "run"]
 
-FATES = st.lists(st.sampled_from(list(Fate)), max_size=8)
+OUTCOMES = st.lists(st.sampled_from(list(RequestOutcome)), max_size=8)
 SIGNATURE_LIFE = timedelta(minutes=5)
 """The time after signing during which AWS accepts a request; shorter than a token's lifetime.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_aws-signing.html"""
@@ -63,7 +63,7 @@ class CommitStates(RuleBasedStateMachine):
         self.clock = FakeClock()
         self.fake = fake_dynamodb({"counters": ("id",), "events": ("pk", "sk")}, self.clock)
         self.network = Network(self.fake)
-        self.told: dict[str, bool] = {}
+        self.reported: dict[str, bool] = {}
         """Reported outcomes by transaction: committed or not."""
         self.unknown: dict[str, CommitUnknownError] = {}
         self.crashed: dict[str, Event] = {}
@@ -79,17 +79,19 @@ class CommitStates(RuleBasedStateMachine):
         )
 
     @rule(
-        fates=FATES,
+        outcomes=OUTCOMES,
         timeout=st.sampled_from([0, 5, 500]),
         has_event=st.booleans(),
         is_dated=st.booleans(),
         paused=st.booleans(),
     )
-    def commit(self, fates: list[Fate], timeout: int, has_event: bool, is_dated: bool, paused: bool) -> None:
-        """Commit a transaction whose requests meet these fates; its event's id may hold the time of its creation."""
+    def commit(
+        self, outcomes: list[RequestOutcome], timeout: int, has_event: bool, is_dated: bool, paused: bool
+    ) -> None:
+        """Commit a transaction whose requests have these outcomes; its event's id may hold the time of its creation."""
         self.begun += 1
         name = f"t{self.begun}"
-        self.network.fates = list(fates)
+        self.network.outcomes = list(outcomes)
         created = uuid7(int(self.clock.now().timestamp()) * 1_000_000_000, self.begun.to_bytes(8))
         event = Event("Counted", {"name": name}, id=created if is_dated else name, time=self.clock.now())
         try:
@@ -97,10 +99,10 @@ class CommitStates(RuleBasedStateMachine):
                 tx.update("counters", {"id": name}, add={"n": 1})
                 if has_event:
                     tx.emit(event)
-            self.told[name] = True
+            self.reported[name] = True
             CommitStates.outcomes["committed"] += 1
         except TransactionCanceledError as error:
-            self.told[name] = False
+            self.reported[name] = False
             CommitStates.outcomes["void" if isinstance(error, TransactionVoidedError) else "refused"] += 1
         except CommitUnknownError as error:
             self.unknown[name] = error
@@ -110,11 +112,11 @@ class CommitStates(RuleBasedStateMachine):
             if has_event:
                 self.crashed[name] = event
         except Exception as error:
-            if "Throttling" not in str(error):  # raised by botocore: the request was refused before the write
+            if "Throttling" not in str(error):  # botocore's error: the request was refused before the write
                 raise
-            self.told[name] = False
+            self.reported[name] = False
             CommitStates.outcomes["refused"] += 1
-        self.network.fates = []
+        self.network.outcomes = []
 
     @precondition(lambda self: self.network.on_their_way)
     @rule(data=st.data())
@@ -136,46 +138,48 @@ class CommitStates(RuleBasedStateMachine):
         self.clock.advance(timedelta(minutes=minutes))
 
     @precondition(lambda self: self.unknown)
-    @rule(fates=FATES, data=st.data())
-    def settle(self, fates: list[Fate], data: st.DataObject) -> None:
+    @rule(outcomes=OUTCOMES, data=st.data())
+    def settle(self, outcomes: list[RequestOutcome], data: st.DataObject) -> None:
         """Settle a commit whose outcome the caller does not know."""
         name = data.draw(st.sampled_from(sorted(self.unknown)))
-        self._settle(name, self.unknown[name], fates)
+        self._settle(name, self.unknown[name], outcomes)
 
     @precondition(lambda self: self.crashed)
-    @rule(fates=FATES, data=st.data())
-    def settle_after_a_crash(self, fates: list[Fate], data: st.DataObject) -> None:
+    @rule(outcomes=OUTCOMES, data=st.data())
+    def settle_after_a_crash(self, outcomes: list[RequestOutcome], data: st.DataObject) -> None:
         """Settle a killed caller's transaction from another process that knows the event."""
         name = data.draw(st.sampled_from(sorted(self.crashed)))
-        self._settle(name, self.crashed[name], fates)
+        self._settle(name, self.crashed[name], outcomes)
 
-    def _settle(self, name: str, uncertain: Any, fates: list[Fate]) -> None:
-        self.network.fates = list(fates)
+    def _settle(self, name: str, uncertain: Any, outcomes: list[RequestOutcome]) -> None:
+        self.network.outcomes = list(outcomes)
         try:
             committed = self.outbox(5).settle(uncertain)
         except (CommitUnknownError, CrashError):
             return
         finally:
-            self.network.fates = []
+            self.network.outcomes = []
         CommitStates.outcomes["settled later"] += 1
-        assert self.told.setdefault(name, committed) == committed, f"{name} was settled twice, with different outcomes"
+        assert self.reported.setdefault(name, committed) == committed, (
+            f"{name} was settled twice, with different outcomes"
+        )
 
     @invariant()
-    def what_was_told_is_so(self) -> None:
+    def reported_outcomes_stay_true(self) -> None:
         """Every reported outcome is still true."""
         CommitStates.steps += 1
         counters = {item["id"]["S"]: int(item["n"]["N"]) for item in self.fake.scan(TableName="counters")["Items"]}
         events = [item for item in self.fake.scan(TableName="events")["Items"] if "outboxFormat" in item]
         assert all(count == 1 for count in counters.values()), "a change was applied twice"
         assert {f'{{"name":"{name}"}}' for name in counters} >= {item["eventData"]["S"] for item in events}
-        for name, committed in self.told.items():
+        for name, committed in self.reported.items():
             assert (name in counters) == committed, f"{name}: reported committed={committed}"
 
     def teardown(self) -> None:
         """Deliver all late requests and check again."""
         while self.network.on_their_way:
             self._arrive(0)
-        self.what_was_told_is_so()
+        self.reported_outcomes_stay_true()
 
 
 def run(scale: Scale) -> list[Row]:
@@ -185,6 +189,6 @@ def run(scale: Scale) -> list[Row]:
     run_state_machine_as_test(
         CommitStates, settings=settings(max_examples=RUNS[scale], stateful_step_count=30, deadline=None)
     )
-    told = ", ".join(f"{count:,} {name}" for name, count in sorted(CommitStates.outcomes.items()))
+    counts = ", ".join(f"{count:,} {name}" for name, count in sorted(CommitStates.outcomes.items()))
     fault = "requests lost, late or answered wrongly; callers killed or paused"
-    return [Row("an uncertain commit is settled", fault, CommitStates.steps, f"reported outcomes stay true: {told}")]
+    return [Row("an uncertain commit is settled", fault, CommitStates.steps, f"reported outcomes stay true: {counts}")]

@@ -51,8 +51,8 @@ ANSWERS: st.SearchStrategy[Answer] = st.sampled_from([*["comes"] * 4, "comes lat
 ENDING_ANSWERS: st.SearchStrategy[Answer] = st.sampled_from([*["comes"] * 2, "comes late", "never comes"])
 """Fewer calls end than begin, so a larger share of their responses is lost."""
 ABOUT_A_LEASE = st.sampled_from([59, 60, 61, 62, 62])
-Ending = Literal["returned", "failed", "failed for good", "interrupted"]
-ENDINGS: st.SearchStrategy[Ending] = st.sampled_from(["returned", "failed", "failed for good", "interrupted"])
+Ending = Literal["returned", "failed", "failed permanently", "interrupted"]
+ENDINGS: st.SearchStrategy[Ending] = st.sampled_from(["returned", "failed", "failed permanently", "interrupted"])
 
 
 class Network:
@@ -233,7 +233,7 @@ class IdempotencyStates(RuleBasedStateMachine):
             match call.ended:
                 case "returned":
                     took = store.records.complete(call.claim, StoredResult(text, "json"))
-                case "failed for good":
+                case "failed permanently":
                     took = store.records.fail(call.claim, text)
                 case _:
                     took = store.records.release(call.claim)

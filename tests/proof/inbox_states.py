@@ -24,7 +24,7 @@ from dynamo_outbox import Event, IdempotencyStore, Inbox, InboxTransaction, Tran
 from dynamo_outbox.errors import CommitUnknownError, TransactionCanceledError
 
 from ..doubles import FakeClock, fake_dynamodb
-from .network import CrashError, Fate, Network
+from .network import CrashError, Network, RequestOutcome
 from .report import Row
 
 if TYPE_CHECKING:
@@ -41,9 +41,12 @@ BALANCE = 5
 EVENTS = st.integers(1, 7)
 HOLDERS = st.sampled_from([timedelta(0), timedelta(seconds=-30), timedelta(minutes=30)])
 """The workers' clock offsets from the true time."""
-OUTAGES = st.builds(lambda fate: [fate] * 13, st.sampled_from([Fate.LOST, Fate.LATE, Fate.THROTTLED, Fate.CONFLICT]))
+OUTAGES = st.builds(
+    lambda outcome: [outcome] * 13,
+    st.sampled_from([RequestOutcome.LOST, RequestOutcome.LATE, RequestOutcome.THROTTLED, RequestOutcome.CONFLICT]),
+)
 """More failures of one kind than a delivery has attempts."""
-FATES = st.lists(st.sampled_from(list(Fate)), max_size=6) | OUTAGES
+OUTCOMES = st.lists(st.sampled_from(list(RequestOutcome)), max_size=6) | OUTAGES
 
 
 class SkewedClock(FakeClock):
@@ -120,27 +123,29 @@ class InboxStates(RuleBasedStateMachine):
             aggregate_id="a",
         )
 
-    @rule(number=EVENTS, skew=HOLDERS, fates=FATES)
-    def deliver(self, number: int, skew: timedelta, fates: list[Fate]) -> None:
-        """Deliver an event to a worker whose writes meet these fates."""
-        self.network.fates = list(fates)
+    @rule(number=EVENTS, skew=HOLDERS, outcomes=OUTCOMES)
+    def deliver(self, number: int, skew: timedelta, outcomes: list[RequestOutcome]) -> None:
+        """Deliver an event to a worker whose writes have these outcomes."""
+        self.network.outcomes = list(outcomes)
         self._deliver(number, skew)
-        self.network.fates = []
+        self.network.outcomes = []
         self.meanwhile.clear()
 
-    @rule(first=EVENTS, then=st.lists(st.tuples(EVENTS, HOLDERS), min_size=1, max_size=3), skew=HOLDERS, fates=FATES)
+    @rule(
+        first=EVENTS, then=st.lists(st.tuples(EVENTS, HOLDERS), min_size=1, max_size=3), skew=HOLDERS, outcomes=OUTCOMES
+    )
     def deliver_meanwhile(
-        self, first: int, then: list[tuple[int, timedelta]], skew: timedelta, fates: list[Fate]
+        self, first: int, then: list[tuple[int, timedelta]], skew: timedelta, outcomes: list[RequestOutcome]
     ) -> None:
         """Deliver the same or other events to other workers while a function runs."""
         self.meanwhile = [lambda number=number, other=other: self._deliver(number, other) for number, other in then]  # type: ignore[misc]
         InboxStates.outcomes["interleaved"] += 1
-        self.deliver(first, skew, fates)
+        self.deliver(first, skew, outcomes)
 
     def _deliver(self, number: int, skew: timedelta) -> None:
         before = self.handled()
         try:
-            told = self.holder(skew)(self.event(number))
+            returned = self.holder(skew)(self.event(number))
         except TooLowError:
             assert number not in self.handled(), f"payment {number} failed because of its own effect"
             outcome = "refused by the handler"
@@ -149,17 +154,17 @@ class InboxStates(RuleBasedStateMachine):
         except (TransactionCanceledError, CommitUnknownError, ReadTimeoutError, ClientError):
             outcome = "failed and redelivered"
         else:
-            outcome = self._check(number, told, before)
+            outcome = self._check(number, returned, before)
         InboxStates.outcomes[outcome] += 1
 
-    def _check(self, number: int, told: object, before: set[int]) -> str:
+    def _check(self, number: int, returned: object, before: set[int]) -> str:
         """Check that the returned result is the stored one and that the effect exists; return the outcome."""
-        if told == "stale":
+        if returned == "stale":
             assert max(self.handled()) >= number, "skipped as stale, but no later event was handled"
             return "stale"
-        assert isinstance(told, int)
+        assert isinstance(returned, int)
         assert number in self.handled(), f"payment {number} was reported as made, but was not made"
-        assert self.results.setdefault(number, told) == told, f"payment {number} has two results"
+        assert self.results.setdefault(number, returned) == returned, f"payment {number} has two results"
         return "answered as duplicate" if number in before else "handled"
 
     @precondition(lambda self: self.network.on_their_way)
@@ -229,6 +234,6 @@ def run(scale: Scale) -> list[Row]:
         run_state_machine_as_test(
             machine, settings=settings(max_examples=RUNS[scale], stateful_step_count=30, deadline=None)
         )
-        told = ", ".join(f"{count:,} {name}" for name, count in sorted(InboxStates.outcomes.items()))
-        rows.append(Row(claim, fault, InboxStates.steps, told))
+        counts = ", ".join(f"{count:,} {name}" for name, count in sorted(InboxStates.outcomes.items()))
+        rows.append(Row(claim, fault, InboxStates.steps, counts))
     return rows

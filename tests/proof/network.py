@@ -1,4 +1,4 @@
-"""Network between a client and DynamoDB in memory that loses, delays and refuses requests as scripted."""
+"""Network between a client and an in-memory DynamoDB that loses, delays and refuses requests as scripted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from dynamo_outbox.testing import FakeDynamoDB
 
-__all__ = ["CrashError", "Fate", "Network"]
+__all__ = ["CrashError", "RequestOutcome", "Network"]
 
 WRITES = ("transact_write_items", "put_item", "update_item", "delete_item")
 
@@ -24,13 +24,13 @@ class CrashError(BaseException):
     """The process is killed: the library must not catch this."""
 
 
-class Fate(StrEnum):
-    """The fate of a request."""
+class RequestOutcome(StrEnum):
+    """The outcome of a request."""
 
     OK = "request and response arrive"
     LOST = "the request is lost"
     ANSWER_LOST = "the response is lost"
-    ANOTHER_ERROR = "the response is lost, and the client's own repetition ends in an error of another kind"
+    ANOTHER_ERROR = "the response is lost, and the client's own retry fails with another error"
     LATE = "the request arrives after the client has given up"
     SERVER_ERROR = "status 500 before the write"
     SERVER_ERROR_AFTER = "status 500 after the write"
@@ -49,17 +49,17 @@ class LateRequest(NamedTuple):
 
 
 class Network:
-    """Client whose next writes meet the scripted fates; later writes succeed.
+    """Client whose next writes have the scripted outcomes; later writes succeed.
 
     Attributes:
-        fates: The fates of the next writes.
+        outcomes: The outcomes of the next writes.
         on_write: Called after each write that was done.
-        on_their_way: The requests that have not arrived and whose senders have given up.
+        on_their_way: The late requests that have not arrived yet.
     """
 
     def __init__(self, fake: FakeDynamoDB) -> None:
         self.fake = fake
-        self.fates: list[Fate] = []
+        self.outcomes: list[RequestOutcome] = []
         self.on_write: Callable[[], None] = lambda: None
         self.on_their_way: list[LateRequest] = []
 
@@ -69,34 +69,34 @@ class Network:
         return getattr(self.fake, name)
 
     def _send(self, operation: str, request: dict[str, Any]) -> Any:
-        fate = self.fates.pop(0) if self.fates else Fate.OK
+        outcome = self.outcomes.pop(0) if self.outcomes else RequestOutcome.OK
         call = getattr(self.fake, operation)
-        match fate:
-            case Fate.CRASH_BEFORE:
+        match outcome:
+            case RequestOutcome.CRASH_BEFORE:
                 raise CrashError
-            case Fate.LOST | Fate.LATE:
-                if fate is Fate.LATE:
+            case RequestOutcome.LOST | RequestOutcome.LATE:
+                if outcome is RequestOutcome.LATE:
                     self.on_their_way.append(LateRequest(operation, request, self.fake.clock.now()))
                 raise ReadTimeoutError(endpoint_url="http://dynamodb")
-            case Fate.SERVER_ERROR:
+            case RequestOutcome.SERVER_ERROR:
                 raise client_error("InternalServerError", ResponseMetadata={"HTTPStatusCode": 500})
-            case Fate.CONFLICT if operation == "transact_write_items":
+            case RequestOutcome.CONFLICT if operation == "transact_write_items":
                 reasons = [{"Code": "TransactionConflict"} for _ in request["TransactItems"]]
                 raise client_error("TransactionCanceledException", CancellationReasons=reasons)
-            case Fate.CONFLICT:
+            case RequestOutcome.CONFLICT:
                 raise client_error("TransactionConflictException")
-            case Fate.THROTTLED:
+            case RequestOutcome.THROTTLED:
                 raise client_error("ThrottlingException")
         answer = call(**request)
         self.on_write()
-        match fate:
-            case Fate.ANSWER_LOST:
+        match outcome:
+            case RequestOutcome.ANSWER_LOST:
                 raise ReadTimeoutError(endpoint_url="http://dynamodb")
-            case Fate.ANOTHER_ERROR:
+            case RequestOutcome.ANOTHER_ERROR:
                 raise CredentialRetrievalError(provider="role", error_msg="expired")
-            case Fate.SERVER_ERROR_AFTER:
+            case RequestOutcome.SERVER_ERROR_AFTER:
                 raise client_error("InternalServerError", ResponseMetadata={"HTTPStatusCode": 500})
-            case Fate.CRASH_AFTER:
+            case RequestOutcome.CRASH_AFTER:
                 raise CrashError
         return answer
 
@@ -106,5 +106,5 @@ class Network:
         try:
             getattr(self.fake, late.operation)(**late.request)
         except ClientError:
-            return  # refused, but the sender no longer waits for the response
+            return  # refused; the sender no longer waits for the response
         self.on_write()

@@ -193,7 +193,7 @@ class Context:
         return self._milliseconds
 
 
-class MendedRelay(OutboxRelay):
+class RepairedRelay(OutboxRelay):
     """The relay's next version, which also reads format 2."""
 
     def __init__(self, publisher: EventBridgePublisher) -> None:
@@ -210,7 +210,7 @@ class MendedRelay(OutboxRelay):
         self._events_of = events_of_any_format
 
 
-MendedRelay.__name__ = "OutboxRelay"  # parked records name the class that may redrive them
+RepairedRelay.__name__ = "OutboxRelay"  # parked records name the class that may redrive them
 
 
 class World:
@@ -231,7 +231,7 @@ class World:
         self.table = fake_dynamodb({"parking": ["pk", "sk"]}, self.clock)
         self.queue = Queue()
         self.bus = Bus(self.faults)
-        self.mended = mode == "relay" and chance.random() < 0.5  # the redriver may run newer code than the reader
+        self.repaired = mode == "relay" and chance.random() < 0.5  # the redriver may run newer code than the reader
         self.poison: dict[str, str] = {}
         self._poisonous = chance.choice((0.1, 0.3))
         self.wanted: dict[str, list[str]] = {}  # events in stream order, by order key
@@ -262,7 +262,7 @@ class World:
 
     def _processors(self, publisher: EventBridgePublisher) -> tuple[Any, Any]:
         if self.mode == "relay":
-            return OutboxRelay(publisher, parking=self.parking), MendedRelay(publisher)
+            return OutboxRelay(publisher, parking=self.parking), RepairedRelay(publisher)
         order_by = "shelf" if self.mode == "cdc by partition" else None
         processor = ChangeProcessor(
             publisher, self._changes, parking=self.parking, retry_on=(PassingError,), order_by=order_by
@@ -271,7 +271,7 @@ class World:
 
     def _changes(self, record: StreamRecord) -> list[Event]:
         number = str(record.sequence_number)
-        if self.poison.get(number) == "unmappable" and not self.mended:
+        if self.poison.get(number) == "unmappable" and not self.repaired:
             raise ZeroDivisionError
         if self.faults.draw("mapper failed"):
             raise PassingError
@@ -343,15 +343,15 @@ class World:
 
     def step(self) -> None:
         """Do one random step and check the invariants."""
-        what = self.chance.choices(("deliver", "redrive", "time", "mend", "outage"), (12, 4, 2, 0.3, 0.4))[0]
+        what = self.chance.choices(("deliver", "redrive", "time", "repair", "outage"), (12, 4, 2, 0.3, 0.4))[0]
         if what == "deliver":
             self.deliver()
         elif what == "redrive":
             self.redrive()
         elif what == "time":
             self.clock.advance(timedelta(minutes=self.chance.choice((1, 10, 30))))
-        elif what == "mend":
-            self.mend()
+        elif what == "repair":
+            self.repair()
         else:
             self.outage()
         self.check()
@@ -381,7 +381,7 @@ class World:
         if "redriver" in self._busy:
             return
         self._busy.add("redriver")
-        redriver = self.redriver if self.mended or self.mode != "relay" else self.reader
+        redriver = self.redriver if self.repaired or self.mode != "relay" else self.reader
         limit = self.chance.choice((None, None, 1, 3))
         try:
             self.parking.redrive(redriver, limit=limit, context=Context(60_000))
@@ -392,9 +392,9 @@ class World:
         finally:
             self._busy.discard("redriver")
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Repair code and events; records that cannot be decoded stay broken."""
-        self.mended = True
+        self.repaired = True
         self.bus.refused.clear()
 
     def outage(self) -> None:
@@ -421,7 +421,7 @@ class World:
             self.deliver()
             self.check()
             assert self.deliveries - started <= left, "a healthy shard was not drained in as many batches as records"
-        self.mend()
+        self.repair()
         assert self.parking.redrive(self.redriver).finished
         self.check()
         for key, names in self.wanted.items():

@@ -16,16 +16,19 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(dynamo_outbox.__file__).parent
 PURE = (
-    *("codec.fast_values", "codec.frozen", "codec.json_text", "codec.path_error", "codec.short_repr", "codec.values"),
-    *("events.bus_event", "events.context", "events.ids", "events.limits", "events.messages", "events.outbox_item"),
+    *("codec.fast_values", "codec.frozen", "codec.json_text", "codec.mappings", "codec.path_error"),
+    *("codec.plain_values", "codec.short_repr", "codec.values"),
+    *("events.bus_event", "events.context", "events.ids", "events.limits", "events.message_shape", "events.messages"),
+    *("events.outbox_item", "events.payload_shapes"),
     *("streams.batch_response", "streams.changed_attributes", "streams.event_ids", "streams.outbox_records"),
     *("streams.payloads", "streams.records"),
     *("writing.actions", "writing.callables", "writing.commit_rules", "writing.limits"),
+    "writing.update_expression",
     *("publishing.batches", "publishing.results"),
     *("relaying.parked_record", "relaying.rules"),
     *("consuming.claims", "consuming.inbox_records"),
     "pipes.patterns",
-    *("aws.backoff", "aws.lambda_context", "aws.limits"),
+    *("aws.backoff", "aws.lambda_context", "aws.limits", "aws.throttling"),
 )
 """Pure modules: they take data, the time, tokens and random numbers, and return data."""
 EFFECTS = {"boto3", "botocore", "pydantic", "time", "random", "os", "secrets", "uuid", "asyncio", "socket"}

@@ -70,6 +70,31 @@ def test_a_batch_is_as_full_as_the_limits_allow(
     assert list(iter(batches.next_batch, [])) == expected
 
 
+MIXES = {
+    "one aggregate of 50 events, fifty of one": ([500] * 100, ["a"] * 50 + [str(n) for n in range(50)], 50),
+    "fifty aggregates of one event, one of 50": ([500] * 100, [str(n) for n in range(50)] + ["a"] * 50, 50),
+    "around 100 KB": ([95_000 + n % 7 * 2_000 for n in range(100)], [str(n) for n in range(100)], 10),
+    "large and small in turn": ([700_000 if n % 2 else 300_000 for n in range(100)], [str(n) for n in range(100)], 50),
+    "600 KB and 500 KB in turn": (
+        [600_000 if n % 2 else 500_000 for n in range(100)],
+        [str(n) for n in range(100)],
+        75,
+    ),
+    "ten aggregates of ten": ([500] * 100, [str(n // 10) for n in range(100)], 10),
+}
+"""Sizes, ordering keys, and the number of calls that the limits allow at best."""
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_calls_are_at_most_a_tenth_more_than_the_limits_require(mix: str) -> None:
+    """Adversarial mixes of aggregates and sizes take nearly as few calls as any order could."""
+    sizes, keys, best = MIXES[mix]
+    plan = BatchPlan(sizes, keys)
+    calls = list(iter(plan.next_batch, []))
+    assert best <= len(calls) <= 1.1 * best
+    assert sorted(position for call in calls for position in call) == list(range(len(sizes)))
+
+
 def test_a_failed_entry_holds_back_its_followers_and_no_others() -> None:
     """A failed entry holds back later entries of its order key only."""
     batches = BatchPlan([1] * 5, ["a", None, "a", "b", None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import sys
@@ -30,8 +31,9 @@ def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
     """Return a function that runs the command and returns exit status, JSON lines and standard error."""
 
     def run(*arguments: str, given: object = None) -> tuple[int, list[Any], str]:
-        text = given if isinstance(given, str) else json.dumps(given)
-        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+        text = given if isinstance(given, (str, bytes)) else json.dumps(given)
+        content = text if isinstance(text, bytes) else text.encode()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), "ascii"))
         try:
             status = main(arguments)
         except SystemExit as exit_:  # raised by argparse
@@ -143,7 +145,98 @@ def test_a_broken_outbox_item_is_named(said: Callable[..., Any]) -> None:
     assert (status, line["error"]["path"]) == (1, "eventType")
 
 
-@pytest.mark.parametrize("given", ["no JSON", {"books": 1}, 7, {"Records": 1}, "[" * 100_000])
+PRETTY = '{\r\n  "a":\n    "x  y"\r}'
+
+
+def test_each_event_is_one_line(said: Callable[..., Any]) -> None:
+    """Data with line breaks are printed on one line, and their text is unchanged."""
+    item = TransactionalOutbox("events", source="Orders").transact_item(Event("OrderPlaced", {}))["Put"]["Item"]
+    status, [line], _ = said("decode", given={**item, "eventData": {"S": PRETTY}})
+    assert (status, line["event"]["data"]) == (0, {"a": "x  y"})
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ('{"a":' + "[" * 5000 + "]" * 5000 + "}", "is not JSON text"),
+        ('{"a":' + "9" * 10_000 + "}", "is not JSON text"),
+        ('{"a":1e999999}', "holds 1e999999"),
+        ('{"a":NaN}', "holds NaN"),
+        ("[]", "holds a JSON list"),
+    ],
+    ids=["nested", "digits", "exponent", "NaN", "list"],
+)
+def test_a_bomb_is_an_error_line(said: Callable[..., Any], data: str, problem: str) -> None:
+    """Data that JSON's readers can't hold are an error line."""
+    item = TransactionalOutbox("events", source="Orders").transact_item(Event("OrderPlaced", {}))["Put"]["Item"]
+    status, [line], err = said("decode", given={**item, "eventData": {"S": data}})
+    assert (status, err, line["error"]["path"]) == (1, "", "eventData")
+    assert problem in line["error"]["problem"]
+
+
+def test_text_that_is_not_unicode_is_escaped(said: Callable[..., Any]) -> None:
+    """Half of a surrogate pair in a value or a name is printed as JSON's escape; other text is UTF-8."""
+    keys = {"id": {"S": "\ud800 \u00e9 \u2713"}}
+    change = {"eventID": "e", "eventName": "REMOVE", "dynamodb": {"Keys": keys}}
+    broken = {**change, "dynamodb": {"Keys": {"\ud800": {"N": "x"}}}}
+    status, lines, _ = said("decode", given=[change, broken])
+    assert status == 1
+    assert lines[0]["change"]["keys"] == {"id": keys["id"]["S"]}
+    assert lines[1]["error"]["path"] == "dynamodb.Keys.\ud800.N"
+
+
+def test_several_documents_are_decoded(said: Callable[..., Any], tmp_path: Path) -> None:
+    """The lines of a table's export are decoded one by one; one without an event is an error line."""
+    item = TransactionalOutbox("events", source="Orders").transact_item(Event("OrderPlaced", {}))["Put"]["Item"]
+    lines = [json.dumps(each) for each in ({"Item": item}, {"Item": {"id": {"S": "1"}}}, {"Item": item})]
+    file = tmp_path / "export.json"
+    file.write_text("\n".join(lines) + "\n")
+    status, printed, err = said("decode", str(file))
+    assert (status, err, [next(iter(line)) for line in printed]) == (1, "", ["event", "error", "event"])
+    assert "is an item, not its change; decode_item reads its Item" in printed[1]["error"]["problem"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_json_in_any_unicode_encoding_is_read(said: Callable[..., Any], encoding: str) -> None:
+    """The encoding is detected: PowerShell writes UTF-16, and the process's own encoding doesn't matter."""
+    change = {"eventID": "e", "eventName": "REMOVE", "dynamodb": {"Keys": {"id": {"S": "\u00e9"}}}}
+    status, [line], _ = said("decode", given=json.dumps(change, ensure_ascii=False).encode(encoding))
+    assert (status, line["change"]["keys"]) == (0, {"id": "\u00e9"})
+
+
+def test_a_compressed_file_is_named(said: Callable[..., Any]) -> None:
+    """A compressed export is refused, and the message says how to unpack it."""
+    status, lines, err = said("decode", given=gzip.compress(b"{}"))
+    assert (status, lines) == (1, [])
+    assert "standard input is compressed; unpack it with gunzip -c" in err
+
+
+def test_messages_and_failure_records_are_decoded(said: Callable[..., Any], load_event: Callable[..., Any]) -> None:
+    """`decode` reads a received message, a pipe's array, a failed batch in S3, and says what a pointer points to."""
+    for name, kinds in (
+        ("lambda_dlq_sqs", ["event"]),
+        ("async_destination_sqs", ["event"]),
+        ("replayed_event", ["event"]),
+        ("esm_s3_payload_text", ["event", "event"]),
+        ("esm_s3_payload_object", ["event", "event"]),
+        ("pipe_dlq_sqs", ["error"]),
+    ):
+        status, lines, err = said("decode", given=load_event(f"failures/{name}"))
+        assert (status, err, [next(iter(line)) for line in lines]) == (int("error" in kinds), "", kinds)
+    assert "read shard shardId-00000001763890000000-0a1b2c3d" in lines[0]["error"]["problem"]
+
+
+def test_redrives_limit_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    """The help says that the limit counts records published."""
+    with pytest.raises(SystemExit):
+        main(["redrive", "--help"])
+    assert "the maximum number of records to publish" in " ".join(capsys.readouterr().out.split())
+
+
+NO_PAYLOAD = ["no JSON", "", {"books": 1}, 7, {"Records": 1}, "[" * 100_000, "9" * 5000, "NaN", '{"Item": 5}', "[{]"]
+
+
+@pytest.mark.parametrize("given", [*NO_PAYLOAD, b"\xff\xfe\x00", b'{"a": "\xff"}', b"\x00"])
 def test_what_is_no_payload_is_refused_without_a_traceback(said: Callable[..., Any], given: object) -> None:
     """An unknown document causes one line on standard error and no traceback."""
     status, lines, err = said("decode", given=given)

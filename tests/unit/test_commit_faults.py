@@ -115,7 +115,7 @@ def test_after_a_doubt_nothing_counts_as_never_sent(fake: FakeDynamoDB, clock: F
 
 
 def test_a_client_without_transactions_is_not_a_doubt(clock: FakeClock) -> None:
-    """A client that says that it can't do the operation is told as it is."""
+    """A client's NotImplementedError is raised unchanged, not reported as an unknown commit."""
 
     class Client:
         def transact_write_items(self, **_: Any) -> Any:

@@ -34,7 +34,7 @@ def store(dynamodb: FakeDynamoDB) -> IdempotencyStore:
 
 
 def test_of_many_threads_with_one_message_one_runs(store: IdempotencyStore) -> None:
-    """While the first is at work, all others are told so; once it is done, all get its result."""
+    """While the first call runs, all others are refused; afterwards every call gets its result."""
     refused = threading.Semaphore(0)
     runs: list[int] = []
 

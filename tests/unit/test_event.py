@@ -207,7 +207,7 @@ def test_events_are_equal_where_all_their_fields_are(changes: dict[str, Any]) ->
 
 
 def test_an_event_equals_nothing_else() -> None:
-    """An event compares unequal to what is no event."""
+    """An event is not equal to an object that is not an event."""
     assert Event("BookAdded", BOOK) != BOOK
 
 
@@ -227,7 +227,7 @@ def from_text(data: str) -> Event:
 
 
 def test_text_data_are_read_when_asked_for() -> None:
-    """Data given as text are passed on as they stand, and refused when they are read and are no object."""
+    """Data given as text is passed on unchanged; reading it raises an error if it is not a JSON object."""
     event = from_text('{"year": 2019}')
     assert (event.data_json, event.data) == ('{"year": 2019}', {"year": 2019})
     for text in ("[]", "no JSON", '{"price": NaN}', "", "[" * 100_000):
@@ -265,24 +265,24 @@ def test_uuid8_is_a_function_of_its_digest() -> None:
     assert made != uuid8(bytes(range(1, 33)))
 
 
-class Told(Event):
-    """An event with a constructor, a slot and attributes of its own."""
+class Extended(Event):
+    """Event with its own constructor, slot and attributes."""
 
     __slots__ = ("__dict__", "extra")
     extra: int
     more: int
 
     def __init__(self, name: str) -> None:
-        super().__init__("Told", {"name": name})
+        super().__init__("Extended", {"name": name})
         fill(self, "extra", 5)
         fill(self, "more", 6)
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda event: event.replace(source="Books", sequence=1)])
-def test_a_subclass_is_copied_with_what_it_adds(copied: Callable[[Told], Any]) -> None:
-    """A subclass with another constructor can be copied and replaced, and so emitted; what it adds goes along."""
-    event = copied(Told("Dune"))
-    assert type(event) is Told
+def test_a_subclass_is_copied_with_what_it_adds(copied: Callable[[Extended], Any]) -> None:
+    """A subclass with its own constructor can be copied and replaced, and so emitted; its own attributes are kept."""
+    event = copied(Extended("Dune"))
+    assert type(event) is Extended
     assert (event.data, event.extra, event.more) == ({"name": "Dune"}, 5, 6)
     assert event.replace(correlation_id="c").extra == 5
 

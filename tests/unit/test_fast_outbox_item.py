@@ -1,4 +1,4 @@
-"""Reading outbox items: the fast path against the plain one, on what is well formed and on what is not."""
+"""Outbox items: the fast decoder and its reference agree on valid and invalid input."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEYS = TableKeys()
 
 
 def outcome(function: Callable[[Any], Event], image: Any) -> tuple[object, ...]:
-    """What comes of a reading, comparable: all that the event holds, or each error with all it says."""
+    """Return a comparable outcome: every field of the event, or the error with its text and attributes."""
     try:
         event = function(image)
     except DecodeError as error:
@@ -44,8 +44,8 @@ def image_of(event: Event) -> dict[str, Any]:
 
 
 @given(events())
-def test_an_event_is_read_as_by_the_plain_path(event: Event) -> None:
-    """Every event that can be written is read as the plain path reads it, the second time as the first."""
+def test_an_event_is_read_as_by_the_reference(event: Event) -> None:
+    """Every event that can be written is decoded as by the reference, also when it is decoded again."""
     image = image_of(event)
     assert outcome(decode_event, image) == outcome(decode_event_reference, image) == outcome(decode_event, image)
 
@@ -97,8 +97,8 @@ EVENT = Event("BookAdded", {"name": "Ulysses"}, source="Books", aggregate_type="
 
 @pytest.mark.parametrize("name", sorted(encode_event(EVENT, expires_at=1, keys=KEYS)))
 @pytest.mark.parametrize("tag", ["S", "N"])
-def test_an_item_with_an_odd_text_is_read_as_by_the_plain_path(name: str, tag: str) -> None:
-    """An item with one of its texts replaced by an odd one is read, or refused, as by the plain path."""
+def test_an_item_with_an_odd_text_is_read_as_by_the_reference(name: str, tag: str) -> None:
+    """An item with one odd value is decoded, or refused, as by the reference."""
     for event in (EVENT, EVENT.replace(aggregate_type=None, aggregate_id=None)):
         for odd in ODD:
             image = image_of(event) | {name: {tag: odd}}
@@ -106,8 +106,8 @@ def test_an_item_with_an_odd_text_is_read_as_by_the_plain_path(name: str, tag: s
 
 
 @given(st.data(), events())
-def test_a_damaged_item_is_read_as_by_the_plain_path(data: st.DataObject, event: Event) -> None:
-    """An item with an attribute replaced, by odd text or by anything, is read, or refused, as by the plain path."""
+def test_a_damaged_item_is_read_as_by_the_reference(data: st.DataObject, event: Event) -> None:
+    """An item with any value replaced or removed is decoded, or refused, as by the reference."""
     image = image_of(event)
     name = data.draw(st.sampled_from(sorted(image)))
     tag = data.draw(st.sampled_from(["S", "N"]))
@@ -119,7 +119,7 @@ def test_a_damaged_item_is_read_as_by_the_plain_path(data: st.DataObject, event:
 
 
 def test_an_item_of_bytes_is_refused() -> None:
-    """Bytes are no text, not even where all that is put together is bytes."""
+    """Bytes are not text, even if all the values that are joined are bytes."""
     texts = {"eventId": b"1", "aggregateId": b"1", "eventContext": b"{}"}
     image = image_of(EVENT) | {name: {"S": value} for name, value in texts.items()}
     assert outcome(decode_event, image) == outcome(decode_event_reference, image)
@@ -127,8 +127,8 @@ def test_an_item_of_bytes_is_refused() -> None:
 
 
 def test_an_ordinary_item_takes_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the library writes is not left to the plain path, and what comes of it is frozen."""
-    decode_event(image_of(EVENT))  # what it shares with others is checked, and remembered
+    """An item that the library wrote takes the fast path, and the decoded event is frozen."""
+    decode_event(image_of(EVENT))  # checks and caches the values that items share
     monkeypatch.setattr(outbox_item, "decode_event_reference", None)
     read = decode_event(image_of(EVENT))
     assert read == EVENT
@@ -137,7 +137,7 @@ def test_an_ordinary_item_takes_the_fast_path(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_texts_are_read_at_once_where_a_broken_one_must_not_go_on() -> None:
-    """A context that can't be read is found when the relay reads the record and when a consumer parses the event."""
+    """A malformed context is an error when the relay reads the record and when a consumer parses the event."""
     image = image_of(Event("A", {}, source="B")) | {"eventContext": {"S": '{"sequence":-1}'}}
     record: dict[str, Any] = {"eventID": "1", "eventName": "INSERT", "dynamodb": {"Keys": {}, "NewImage": image}}
     with pytest.raises(DecodeError) as caught:

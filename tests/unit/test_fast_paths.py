@@ -1,4 +1,4 @@
-"""Each fast path beside the slow way: it accepts and refuses the same, and gives the same."""
+"""Each fast path accepts, refuses and returns the same as its reference."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def error_of(call: Callable[[], object]) -> Exception | None:
 
 @given(json_objects | st.fixed_dictionaries({"number": EDGES | st.lists(EDGES)}))
 def test_numbers_are_refused_as_by_looking_at_each(data: dict[str, Any]) -> None:
-    """What the glance at the text lets through, the walk over the values lets through too, and no more is refused."""
+    """The fast check of an event's JSON text refuses the same numbers as the check of each value."""
     event = Event("A", data)
     plain = error_of(lambda: event_limits._check(event.data))
     fast = error_of(lambda: event_limits.check_numbers(event))
@@ -70,7 +70,7 @@ CHANGES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 
 @given(events(), CHANGES)
 def test_a_replaced_field_is_checked_as_in_a_new_event(event: Event, changes: dict[str, Any]) -> None:
-    """A copy with other fields is the event that its constructor makes of them, or refused in the same words."""
+    """A copy with replaced fields equals an event constructed with them, or both are refused with the same message."""
     fields = {name: getattr(event, name) for name in Event.FIELDS}
     plain = error_of(lambda: Event(**{**fields, **changes}))
     fast = error_of(lambda: event.replace(**changes))
@@ -91,7 +91,7 @@ CONTEXTS = st.tuples(
 
 @given(CONTEXTS)
 def test_a_context_is_written_as_by_the_plain_encoder(context: Context) -> None:
-    """The text of a context is the members of the JSON object that it is."""
+    """A context's text consists of the members of its JSON object."""
     assert f"{{{context_text(context)}}}" == dumps(context_members(context))
 
 
@@ -118,7 +118,7 @@ def ours(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 )
 @pytest.mark.usefixtures("ours")
 def test_our_client_refuses_in_botocores_words(operation: str, request_: dict[str, Any]) -> None:
-    """What the caller had a hand in is checked by our own client as by any other, before anything is sent."""
+    """The library's own client validates a caller's parameters as any client does, before it sends a request."""
     plain: Any = boto3.client("dynamodb")
     with pytest.raises(ParamValidationError) as expected:
         getattr(plain, operation)(**request_)
@@ -143,7 +143,7 @@ def test_our_client_refuses_in_botocores_words(operation: str, request_: dict[st
 def test_a_transaction_that_names_no_text_is_refused_before_it_is_sent(
     table: Any, options: dict[str, Any], said: str
 ) -> None:
-    """A table or an attribute that isn't named by text gets botocore's clear error, though most checks are spared."""
+    """A table or attribute name that is not a text gets botocore's clear error, although most checks are skipped."""
     outbox = TransactionalOutbox("events", source="Books")
     with pytest.raises(ParamValidationError, match="Parameter validation failed") as raised, outbox.transaction() as tx:
         tx.put(table, {"name": "Dune"}, **options)
@@ -152,14 +152,14 @@ def test_a_transaction_that_names_no_text_is_refused_before_it_is_sent(
 
 @pytest.mark.usefixtures("ours")
 def test_an_action_of_the_users_own_is_checked_by_botocore() -> None:
-    """What `add` takes verbatim may name a parameter that DynamoDB doesn't have: it is refused before it is sent."""
+    """An action passed to `add` is validated by botocore: an unknown parameter is refused before sending."""
     outbox = TransactionalOutbox("events", source="Books")
     with pytest.raises(ParamValidationError, match="Unknown parameter"), outbox.transaction() as tx:
         tx.add({"Put": {"TableName": "books", "Item": {"name": {"S": "Dune"}}, "Condition": "a"}})
 
 
 def test_a_prevalidated_list_is_a_list_on_the_wire() -> None:
-    """The mark on a request that is not checked again changes nothing of what is sent."""
+    """A `Prevalidated` list is serialised like a plain list."""
     assert json.dumps(Prevalidated([{"a": 1}])) == '[{"a": 1}]'
 
 
@@ -178,13 +178,13 @@ _payloads = st.recursive(
 
 @given(_payloads)
 def test_a_fingerprints_text_is_the_same_either_way(payload: Any) -> None:
-    """The encoder in C writes what the walk over the values would, wherever it is trusted with it."""
+    """The fast encoder writes the same text as the reference, which walks over the values."""
     assert canonical(payload) == canonical_reference(payload)
 
 
 @given(st.integers(-(10**30), 10**30))
 def test_equal_numbers_have_one_text(number: int) -> None:
-    """An integer, its Decimal, and a Decimal with zeros behind its point are the same content."""
+    """An integer, its Decimal, and its Decimal with trailing zeros have the same text."""
     assert canonical([number]) == canonical([Decimal(number)]) == canonical([Decimal(f"{number}.00")])
 
 
@@ -202,7 +202,7 @@ def test_equal_numbers_have_one_text(number: int) -> None:
 )
 @pytest.mark.parametrize("skipped", [0, 1])
 def test_arguments_are_those_that_the_signature_binds(args: Any, kwargs: Any, skipped: int) -> None:
-    """A call's arguments are found without the signature only where that would find the same, in the same order."""
+    """The fast binder returns the arguments that the signature binds, in the same order, or raises the same error."""
 
     def function(a: int, b: int = 5) -> None: ...
 
@@ -221,14 +221,14 @@ def test_arguments_are_those_that_the_signature_binds(args: Any, kwargs: Any, sk
     st.sampled_from(["id", "a_b", "é", "true"]),
 )
 def test_a_simple_expression_finds_what_jmespath_finds(payload: dict[str, Any], expression: str) -> None:
-    """A bare name is looked up as JMESPath would."""
+    """A bare name is looked up as JMESPath would look it up."""
     assume(expression.isascii())
     assert identity._finder(expression, "scope")(payload, (), {}) == jmespath.search(expression, payload)
 
 
 @given(events())
 def test_the_envelope_is_json_of_the_events_fields(event: Event) -> None:
-    """The envelope is written out piece by piece, and is the text that the encoder makes of the same fields."""
+    """The envelope, assembled from texts, equals the text that the JSON encoder makes of the same fields."""
     metadata: dict[str, Any] = {
         "id": event.id,
         "type": event.type,

@@ -1,4 +1,4 @@
-"""Stream records: the fast path against the plain one, on what is well formed and on what is not."""
+"""Stream records: the fast decoder and its reference agree on valid and invalid input."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from tests.strategies import damaged, dynamodb_items
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TOLD = (
+ATTRIBUTES = (
     *("event_id", "event_name", "is_known", "event_source_arn", "table", "region", "time", "sequence_number", "index"),
     *("stream_view_type", "size_bytes", "is_ttl_delete", "keys", "new_image", "old_image", "raw", "_from_kinesis"),
 )
 
 
 def outcome(function: Callable[[Any], StreamRecord], raw: Any) -> object:
-    """What comes of a record, comparable: all that it tells, or each error with all it says."""
+    """Return a comparable outcome: every attribute of the record, or the error with its text and attributes."""
     try:
         record = function(raw)
     except DecodeError as error:
         return type(error), str(error), vars(error)
-    return type(record), [told(record, name) for name in TOLD]
+    return type(record), [attribute(record, name) for name in ATTRIBUTES]
 
 
-def told(record: StreamRecord, name: str) -> object:
+def attribute(record: StreamRecord, name: str) -> object:
     try:
         value = getattr(record, name)
     except DecodeError as error:
@@ -44,7 +44,7 @@ def told(record: StreamRecord, name: str) -> object:
 
 
 def raw_record(**change: object) -> dict[str, Any]:
-    """A record as Lambda has it."""
+    """Return a record as Lambda delivers it."""
     return {
         "eventID": "1",
         "eventName": "MODIFY",
@@ -74,24 +74,24 @@ INNER = ("ApproximateCreationDateTime", "Keys", "NewImage", "OldImage", "Sequenc
 
 
 @pytest.mark.parametrize("name", OUTER)
-def test_a_record_with_an_odd_part_is_read_as_by_the_plain_path(name: str) -> None:
-    """A record with one of its parts replaced by something odd is read, or refused, as by the plain path."""
+def test_a_record_with_an_odd_part_is_read_as_by_the_reference(name: str) -> None:
+    """A record with one odd member is decoded, or refused, as by the reference."""
     for odd in ODD:
         raw = {**raw_record(), name: odd}
         assert repr(outcome(decode_record, raw)) == repr(outcome(StreamRecord, raw)), odd
 
 
 @pytest.mark.parametrize("name", INNER)
-def test_a_record_of_an_odd_change_is_read_as_by_the_plain_path(name: str) -> None:
-    """The same for the parts of its change."""
+def test_a_record_of_an_odd_change_is_read_as_by_the_reference(name: str) -> None:
+    """A record with one odd member in `dynamodb` is decoded, or refused, as by the reference."""
     for odd in ODD:
         raw = raw_record(**{name: odd})
         assert repr(outcome(decode_record, raw)) == repr(outcome(StreamRecord, raw)), odd
 
 
 @given(st.data(), dynamodb_items)
-def test_a_damaged_record_is_read_as_by_the_plain_path(data: st.DataObject, item: dict[str, Any]) -> None:
-    """A record with any part of it replaced or taken out is read, or refused, as by the plain path."""
+def test_a_damaged_record_is_read_as_by_the_reference(data: st.DataObject, item: dict[str, Any]) -> None:
+    """A record with any member replaced or removed is decoded, or refused, as by the reference."""
     raw = data.draw(damaged(raw_record(NewImage=encode_item(item))))
     assert repr(outcome(decode_record, raw)) == repr(outcome(StreamRecord, raw))
     assert repr(outcome(lambda each: decode_records([each])[0], raw)) == repr(
@@ -100,10 +100,10 @@ def test_a_damaged_record_is_read_as_by_the_plain_path(data: st.DataObject, item
 
 
 def test_a_record_of_lambda_takes_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What Lambda delivers isn't left to the plain path; what comes of it is frozen, and survives a pickle unread."""
+    """A record from Lambda takes the fast path; it is frozen, and can be pickled before its images are decoded."""
     monkeypatch.setattr(records.StreamRecord, "__init__", None)
     record = decode_record(raw_record())
-    copy = pickle.loads(pickle.dumps(record))  # noqa: S301  # of this line's own making
+    copy = pickle.loads(pickle.dumps(record))  # noqa: S301  # pickled in this line
     assert record.new_image == copy.new_image == {"pk": "1", "n": 1}
     assert record == copy
     with pytest.raises(AttributeError, match="frozen"):
@@ -111,7 +111,7 @@ def test_a_record_of_lambda_takes_the_fast_path(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_was_read_is_kept() -> None:
-    """An image is decoded once: the second time it is the same object."""
+    """The image, the keys and the time are decoded once: later reads return the same object."""
     record = decode_record(raw_record())
     assert record.new_image is record.new_image
     assert record.keys is record.keys

@@ -1,4 +1,4 @@
-"""The fast paths of decoding and encoding against the plain ones: same output, same errors, on every input."""
+"""DynamoDB values: the fast paths give the same output and errors as the reference on any input."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Name(str):
 
 
 def outcome(function: Callable[[Any], Any], value: Any) -> tuple[object, ...]:
-    """What comes of a call, comparable: the values with their types, or the error with all it says."""
+    """Return a comparable outcome: the value with its types, or the error with its text and attributes."""
     try:
         return "returned", typed(function(value))
     except OutboxError as error:
@@ -39,7 +39,7 @@ def outcome(function: Callable[[Any], Any], value: Any) -> tuple[object, ...]:
 
 
 def typed(value: Any) -> object:
-    """A value with its type, all the way down; a Decimal by its digits."""
+    """Return a value with its type at every level; a Decimal as its digits."""
     if isinstance(value, dict):
         return type(value), {name: typed(member) for name, member in value.items()}  # a map has no order
     if isinstance(value, list):
@@ -102,21 +102,21 @@ _typed = st.recursive(
 
 
 @given(_typed | st.dictionaries(_texts, _typed, max_size=4))
-def test_any_input_is_decoded_as_by_the_plain_path(value: Any) -> None:
-    """Whatever is handed over, well formed or not, comes out of the decoder as its plain path has it."""
+def test_any_input_is_decoded_as_by_the_reference(value: Any) -> None:
+    """Any input, valid or not, is decoded, or refused, as by the reference."""
     assert outcome(decode_item, value) == outcome(decode_reference, value)
 
 
 @given(st.data(), dynamodb_items)
-def test_a_damaged_item_is_decoded_as_by_the_plain_path(data: st.DataObject, item: dict[str, Any]) -> None:
-    """An item with one part of it replaced by anything is decoded, or refused, as by the plain path."""
+def test_a_damaged_item_is_decoded_as_by_the_reference(data: st.DataObject, item: dict[str, Any]) -> None:
+    """An item with any value replaced or removed is decoded, or refused, as by the reference."""
     value = data.draw(damaged({"item": encode_reference(item)}))
     assert outcome(decode_item, value) == outcome(decode_reference, value)
 
 
 @given(dynamodb_items)
 def test_a_well_formed_item_takes_the_fast_paths(item: dict[str, Any]) -> None:
-    """The fast paths don't leave ordinary items to the plain ones: but for exponents, they take every type."""
+    """The fast paths handle ordinary items of every type; only exponents are decoded by the reference."""
     encoded = encode_reference(item)
     assert typed(write_map(item, 0)) == typed(encoded)
     if "E" not in str(encoded):
@@ -182,13 +182,13 @@ _values = st.recursive(
 
 
 @given(_values | st.dictionaries(_texts, _values, max_size=4))
-def test_any_value_is_encoded_as_by_the_plain_path(value: Any) -> None:
-    """Whatever is handed over, encodable or not, comes out of the encoder as its plain path has it."""
+def test_any_value_is_encoded_as_by_the_reference(value: Any) -> None:
+    """Any value, encodable or not, is encoded, or refused, as by the reference."""
     assert outcome(encode_item, value) == outcome(encode_reference, value)
 
 
 def nested(levels: int, tag: str | None) -> Any:
-    """A value inside so many lists; typed, with a tag."""
+    """Return a value nested in `levels` lists; in typed form if there is a tag."""
     value: Any = {"S": "innermost"} if tag else "innermost"
     for _ in range(levels):
         value = {tag: [value]} if tag else [value]
@@ -197,13 +197,13 @@ def nested(levels: int, tag: str | None) -> Any:
 
 @pytest.mark.parametrize("levels", [30, 31, 32, 33])
 def test_the_paths_agree_on_how_deep_a_value_may_lie(levels: int) -> None:
-    """Fast and plain path take the same depth, and refuse more in the same words."""
+    """The fast path and the reference accept the same depth, and refuse more with the same message."""
     assert outcome(decode_item, nested(levels, "L")) == outcome(decode_reference, nested(levels, "L"))
     assert outcome(encode_item, nested(levels, None)) == outcome(encode_reference, nested(levels, None))
 
 
 def test_the_fast_paths_have_a_bound_of_their_own_on_depth() -> None:
-    """They stop where the plain paths would, and not at Python's limit of recursion."""
+    """The fast paths stop at the reference's depth limit, not at Python's recursion limit."""
     with pytest.raises(NotPlainError):
         read_map(nested(32, "L"), 0)
     with pytest.raises(NotPlainError):

@@ -1,4 +1,4 @@
-"""A function that is called twice with one message acts once."""
+"""A function that is called twice with one message runs once."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def store_over(client: Any, clock: FakeClock) -> IdempotencyStore:
 
 
 class Repeating:
-    """A client that sends each request twice, as botocore does when the first answer gets lost."""
+    """Client that sends each request twice, as botocore does when the first response is lost."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -68,14 +68,14 @@ class Repeating:
 
 
 class Context:
-    """What Lambda passes as the context."""
+    """Lambda context with five seconds left."""
 
     def get_remaining_time_in_millis(self) -> int:
         return 5_000
 
 
 class Calls:
-    """A function that records its payloads and returns, or raises, what it is given."""
+    """Function that records its payloads and returns or raises a given outcome."""
 
     def __init__(self, outcome: Any = "done") -> None:
         self.payloads: list[Any] = []
@@ -104,7 +104,7 @@ def records(dynamodb: FakeDynamoDB) -> list[Mapping[str, Any]]:
 def test_an_event_is_handled_once_whichever_way_it_comes(
     store: IdempotencyStore, load_event: Callable[[str], dict[str, Any]], form: str
 ) -> None:
-    """An event's key is its own id and its fingerprint its content, so that no delivery of it looks like another."""
+    """The key is the event's id and the fingerprint its content, so every form of delivery counts as the same event."""
     calls = Calls({"shelf": 7})
     handle = decorated(store, calls)
     first = load_event("eventbridge_from_relay")
@@ -116,7 +116,7 @@ def test_an_event_is_handled_once_whichever_way_it_comes(
 
 @pytest.mark.parametrize("result", [None, {}, [], 0, False, "", 0.5, "text", {"a": [1, None]}])
 def test_a_duplicate_gets_the_first_calls_result(store: IdempotencyStore, result: Any) -> None:
-    """A result, a falsy one included, is replayed as it was returned, and of its own type."""
+    """A result, even a falsy one, is replayed with the same value and type."""
     calls = Calls(result)
     handle = decorated(store, calls)
     for _ in range(2):
@@ -126,14 +126,14 @@ def test_a_duplicate_gets_the_first_calls_result(store: IdempotencyStore, result
 
 
 def test_what_a_duplicate_returns_can_be_chosen(store: IdempotencyStore) -> None:
-    """on_duplicate is called with the stored result and the call's arguments, and its result returned."""
+    """`on_duplicate` is called with the stored result and the call's arguments, and its result is returned."""
     calls = Calls("first")
     handle = decorated(store, calls, on_duplicate=lambda result, event: f"{result}, again: {event.type}")
     assert [handle(BOOK_ADDED), handle(BOOK_ADDED)] == ["first", "first, again: BookAdded"]
 
 
 def test_a_duplicate_is_answered_outside_of_the_refusal(store: IdempotencyStore) -> None:
-    """What on_duplicate raises says nothing of DynamoDB's refusal, by which the call was known for a duplicate."""
+    """An exception from `on_duplicate` does not have DynamoDB's refusal of the claim as its context."""
 
     def again(*_: object) -> str:
         raise ValueError(f"again, during {sys.exception()!r}")
@@ -146,7 +146,7 @@ def test_a_duplicate_is_answered_outside_of_the_refusal(store: IdempotencyStore)
 
 
 def test_a_call_that_is_at_work_is_not_joined(store: IdempotencyStore) -> None:
-    """While the first call runs, a second one with its key is refused, and the first one's result stands."""
+    """While a call runs, a second call with its key is refused; the first call's result is stored."""
 
     @idempotent(store, scope="catalogue")
     def handle(event: Event) -> str:
@@ -159,7 +159,7 @@ def test_a_call_that_is_at_work_is_not_joined(store: IdempotencyStore) -> None:
 
 
 def test_a_key_with_another_payload_is_the_senders_mistake(store: IdempotencyStore) -> None:
-    """A key that comes again with other content is refused and not answered with the first one's result."""
+    """A key that is used again with other content is refused, not answered with the first result."""
     calls = Calls()
     handle = decorated(store, calls)
     handle(BOOK_ADDED)
@@ -173,7 +173,7 @@ def test_a_key_with_another_payload_is_the_senders_mistake(store: IdempotencySto
 def test_a_call_that_fails_gives_its_key_back(
     store: IdempotencyStore, dynamodb: FakeDynamoDB, error: BaseException
 ) -> None:
-    """An exception is raised as it is, and the next delivery runs."""
+    """The function's exception is raised unchanged, and the next delivery runs."""
     calls = Calls(error)
     handle = decorated(store, calls)
     with pytest.raises(type(error)):
@@ -186,7 +186,7 @@ def test_a_call_that_fails_gives_its_key_back(
 def test_a_release_that_fails_does_not_hide_the_functions_error(
     clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where the key can't be given back, the function's own exception is raised, and the other logged."""
+    """If the key can't be released, the function's own exception is raised and the other one is logged."""
 
     class OneUpdate(StubDynamoDB):
         def update_item(self, **request: Any) -> Mapping[str, Any]:
@@ -206,7 +206,7 @@ def test_a_release_that_fails_does_not_hide_the_functions_error(
 def test_a_lease_runs_out_after_its_margin(
     store: IdempotencyStore, clock: FakeClock, passed: timedelta, *, claimed: bool
 ) -> None:
-    """A key whose holder is gone can be claimed once lease and margin are over, and not before."""
+    """A vanished holder's key can be claimed once lease and margin have passed, and not before."""
     store.records.claim(CLAIM)
     clock.advance(passed)
     if claimed:
@@ -220,14 +220,12 @@ def test_a_lease_runs_out_after_its_margin(
 def test_a_lambda_call_holds_its_key_as_long_as_it_may_run(
     store: IdempotencyStore, clock: FakeClock, args: list[Any], kwargs: dict[str, Any]
 ) -> None:
-    """The lease is the time that Lambda's context leaves, wherever among the arguments the context stands."""
+    """The lease is the remaining time of Lambda's context, at any position among the arguments."""
 
     @idempotent(store, scope="catalogue")
     def handle(event: Event, *_: Any, **__: Any) -> bool:
         clock.advance(timedelta(seconds=5) + MARGIN)
-        second = Claim(
-            f"call#catalogue##{event.id}", "token", "another fingerprint, which a lease that is over doesn't hold"
-        )
+        second = Claim(f"call#catalogue##{event.id}", "token", "another fingerprint")  # allowed: the lease has expired
         return isinstance(store.records.claim(second), Claimed)
 
     with pytest.raises(LeaseLostError) as caught:
@@ -238,7 +236,7 @@ def test_a_lambda_call_holds_its_key_as_long_as_it_may_run(
 
 
 def test_a_late_holder_overwrites_and_releases_nothing(store: IdempotencyStore, clock: FakeClock) -> None:
-    """A holder whose lease was taken over changes neither its successor's claim nor its result."""
+    """A holder whose lease was taken over can't change its successor's claim or result."""
     store.records.claim(CLAIM)
     clock.advance(LEASE + MARGIN)
     store.records.claim(OTHER_CLAIM)
@@ -253,7 +251,7 @@ def test_a_late_holder_overwrites_and_releases_nothing(store: IdempotencyStore, 
 
 
 def test_a_call_is_forgotten_after_the_time_to_live(store: IdempotencyStore, clock: FakeClock) -> None:
-    """The result is kept for the ttl from its completion, whether or not TTL has removed the item, and not longer."""
+    """The result is kept for the ttl after completion and no longer, whether or not TTL has deleted the item."""
     calls = Calls()
     handle = decorated(store, calls)
     handle(BOOK_ADDED)
@@ -267,7 +265,7 @@ def test_a_call_is_forgotten_after_the_time_to_live(store: IdempotencyStore, clo
 
 @pytest.mark.usefixtures("store")
 def test_lost_answers_are_recognised_as_ones_own(dynamodb: FakeDynamoDB, clock: FakeClock) -> None:
-    """A claim, a completion and a release that went through although their answers got lost count as done."""
+    """A claim, completion or release whose response was lost is recognised as the caller's own."""
     calls = Calls()
     handle = decorated(store_over(Repeating(dynamodb), clock), calls)
     assert [handle(BOOK_ADDED), handle(BOOK_ADDED)] == ["done", "done"]
@@ -282,7 +280,7 @@ def test_lost_answers_are_recognised_as_ones_own(dynamodb: FakeDynamoDB, clock: 
 def test_a_result_that_cannot_be_stored_does_not_repeat_the_effect(
     store: IdempotencyStore, clock: FakeClock, result: Any
 ) -> None:
-    """The call counts as made: it is a ResultError at once, and again for each duplicate, past the lease too."""
+    """The call counts as made: it raises ResultError, and so does each duplicate, even after the lease has expired."""
     calls = Calls(result)
     handle = decorated(store, calls)
     for _ in range(2):
@@ -294,7 +292,7 @@ def test_a_result_that_cannot_be_stored_does_not_repeat_the_effect(
 
 @pytest.mark.parametrize("attempt", ["claim", "complete", "release"])
 def test_another_error_of_dynamodb_is_raised_as_it_is(clock: FakeClock, attempt: str) -> None:
-    """Only a failed condition means that the key is held; anything else stays botocore's error."""
+    """Only a failed condition means that the key is held; any other error of botocore is raised unchanged."""
     refused = client_error("ProvisionedThroughputExceededException")
     store = store_over(StubDynamoDB(refused), clock)
     arguments = (CLAIM, StoredResult('"result"', "json")) if attempt == "complete" else (CLAIM,)
@@ -304,7 +302,7 @@ def test_another_error_of_dynamodb_is_raised_as_it_is(clock: FakeClock, attempt:
 
 
 def test_an_async_function_acts_once(store: IdempotencyStore) -> None:
-    """A coroutine function is awaited, its result stored and replayed."""
+    """A coroutine function is awaited; its result is stored and replayed."""
     calls = Calls("done")
 
     @idempotent(store, scope="handle")
@@ -317,7 +315,7 @@ def test_an_async_function_acts_once(store: IdempotencyStore) -> None:
 
 
 def test_an_async_function_that_fails_gives_its_key_back(store: IdempotencyStore, dynamodb: FakeDynamoDB) -> None:
-    """A coroutine's exception, its cancellation too, releases the key."""
+    """A coroutine's exception, including its cancellation, releases the key."""
 
     @idempotent(store, scope="handle")
     async def handle(_: Event) -> None:
@@ -334,7 +332,7 @@ async def async_generator() -> Any:
 
 @pytest.mark.parametrize("target", [lambda: (yield), async_generator, Calls])
 def test_what_cannot_be_replayed_is_refused_when_decorated(clock: FakeClock, target: Any) -> None:
-    """A generator's values or a class's instances can't be stored."""
+    """A generator or a class is refused, because its values or instances can't be stored."""
     with pytest.raises(TypeError, match="can't be idempotent"):
         idempotent(store_over(StubDynamoDB(), clock), scope="call")(target)
 
@@ -346,7 +344,7 @@ def test_what_cannot_be_replayed_is_refused_when_decorated(clock: FakeClock, tar
 def test_a_key_is_found_by_an_expression_or_a_function(
     store: IdempotencyStore, dynamodb: FakeDynamoDB, key: Any, stored: str
 ) -> None:
-    """A JMESPath expression into the first argument, or a function of the arguments, gives the key under its scope."""
+    """A JMESPath expression on the first argument, or a function of the arguments, gives the key within its scope."""
     handle = decorated(store, Calls(), key=key, scope="orders")
     handle({"order": {"id": 7, "number": 0}})
     assert [record["pk"] for record in records(dynamodb)] == [{"S": f"call#orders#{stored}"}]
@@ -354,7 +352,7 @@ def test_a_key_is_found_by_an_expression_or_a_function(
 
 @pytest.mark.parametrize("key", ["order.id", "order.note", lambda _: None, lambda _: ""])
 def test_a_missing_key_is_an_error(clock: FakeClock, key: Any) -> None:
-    """A payload without a key is refused, and neither the table nor the function sees it."""
+    """A payload without a key is refused before a request is sent or the function is called."""
     client, calls = StubDynamoDB(), Calls()
     with pytest.raises(MissingIdempotencyKeyError):
         decorated(store_over(client, clock), calls, key=key)({"order": {"note": ""}})
@@ -362,13 +360,13 @@ def test_a_missing_key_is_an_error(clock: FakeClock, key: Any) -> None:
 
 
 def test_without_a_key_the_payload_is_an_event(clock: FakeClock) -> None:
-    """By default, what is no event is a DecodeError."""
+    """By default, a payload that is not an event raises DecodeError."""
     with pytest.raises(DecodeError):
         decorated(store_over(StubDynamoDB(), clock), Calls())({"order": 7})
 
 
 def test_a_fingerprint_of_ones_own_decides_what_is_the_same(store: IdempotencyStore) -> None:
-    """Two payloads with one key and one fingerprint are one call, even if everything else differs."""
+    """Two payloads with the same key and custom fingerprint are one call, even if everything else differs."""
     calls = Calls()
     handle = decorated(store, calls, key=Key("id", fingerprint=lambda payload: payload["amount"]))
     handle({"id": "1", "amount": 5, "sent": "09:30"})
@@ -379,7 +377,7 @@ def test_a_fingerprint_of_ones_own_decides_what_is_the_same(store: IdempotencySt
 
 
 def test_functions_that_share_a_store_do_not_share_keys(store: IdempotencyStore) -> None:
-    """A key holds for its scope; with one scope, two functions are one."""
+    """A key is valid within its scope; two functions with one scope share their results."""
 
     def catalogue(_: Event) -> str:
         return "catalogue"
@@ -394,7 +392,7 @@ def test_functions_that_share_a_store_do_not_share_keys(store: IdempotencyStore)
 
 
 def test_a_record_says_what_ttl_needs(store: IdempotencyStore, dynamodb: FakeDynamoDB, clock: FakeClock) -> None:
-    """A finished call's record holds its result, and expires its ttl after completion."""
+    """A completed call's record holds its result, and expires one ttl after completion."""
     decorated(store, Calls({"shelf": 7}), scope="catalogue")(BOOK_ADDED)
     (record,) = records(dynamodb)
     assert (record["status"], record["result"]) == ({"S": "COMPLETED"}, {"S": '{"shelf": 7}'})
@@ -403,20 +401,20 @@ def test_a_record_says_what_ttl_needs(store: IdempotencyStore, dynamodb: FakeDyn
 
 @pytest.mark.parametrize("arguments", [{"table": ""}, {"ttl": timedelta(0)}, {"lease": timedelta(seconds=-1)}])
 def test_a_setting_that_cannot_work_is_refused(arguments: dict[str, Any]) -> None:
-    """A store has a table's name, and durations longer than nothing."""
+    """A store refuses an empty table name, and a duration that is not positive."""
     with pytest.raises(ValueError, match=next(iter(arguments))):
         IdempotencyStore(**{"table": "handled", **arguments})
 
 
 def test_every_refusal_is_an_idempotency_error() -> None:
-    """One base class catches what idempotency refuses."""
+    """Every refusal is a subclass of IdempotencyError."""
     refusals = (AlreadyInProgressError, PayloadMismatchError, LeaseLostError, MissingIdempotencyKeyError, ResultError)
     assert all(issubclass(each, IdempotencyError) for each in refusals)
 
 
 @pytest.mark.parametrize("name", ["ttl", "lease", "clock_margin"])
 def test_a_stores_durations_stay_as_they_were_made(name: str) -> None:
-    """What requests are made of can be read and not set, so that a claim and the judgement of its refusal agree."""
+    """A store's durations are read-only, so that a claim and the check of its refusal use the same values."""
     store = IdempotencyStore("handled", lease=timedelta(minutes=1), clock_margin=timedelta(seconds=2))
     durations = {"ttl": timedelta(days=8), "lease": timedelta(minutes=1), "clock_margin": timedelta(seconds=2)}
     assert getattr(store, name) == durations[name]
@@ -426,13 +424,13 @@ def test_a_stores_durations_stay_as_they_were_made(name: str) -> None:
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
 def test_a_functions_exception_keeps_its_context(store: IdempotencyStore, *, is_async: bool) -> None:
-    """The exception keeps the one that it was raised in, also if the caller is handling another."""
+    """The function's exception keeps its own context, even if the caller is handling another exception."""
 
     def fail(_: Event) -> None:
         try:
             raise TimeoutError
         except TimeoutError:
-            raise ZeroDivisionError  # noqa: B904  # as by mistake
+            raise ZeroDivisionError  # noqa: B904  # on purpose: the context is tested
 
     @idempotent(store, scope="async")
     async def fail_async(event: Event) -> None:
@@ -458,7 +456,7 @@ def test_a_functions_exception_keeps_its_context(store: IdempotencyStore, *, is_
 
 
 def test_a_long_event_id_is_a_key(store: IdempotencyStore) -> None:
-    """An event's id is a key up to DynamoDB's limit; a longer one is an error, also if calls without a key run."""
+    """An event's id is a key up to DynamoDB's limit; a longer one is an error, even with `on_missing_key="run"`."""
     calls = Calls("done")
     handle = idempotent(store, scope="s", on_missing_key="run")(calls)
     event = BOOK_ADDED.replace(id="x" * (MAX_KEY_BYTES - len("call#s##")))
@@ -470,7 +468,7 @@ def test_a_long_event_id_is_a_key(store: IdempotencyStore) -> None:
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
 def test_a_stop_iteration_of_the_callers_functions_stays_one(store: IdempotencyStore, *, is_async: bool) -> None:
-    """A `StopIteration` of `key=` is raised as it is; in a coroutine Python makes a `RuntimeError` of it."""
+    """A `StopIteration` from `key=` is raised unchanged; in a coroutine Python turns it into a `RuntimeError`."""
 
     def handle(_: Any) -> None: ...
 
@@ -488,7 +486,7 @@ def test_a_stop_iteration_of_the_callers_functions_stays_one(store: IdempotencyS
 
 
 def test_a_stop_iteration_for_a_duplicate_stays_one(store: IdempotencyStore) -> None:
-    """A `StopIteration` of `on_duplicate` is raised as it is."""
+    """A `StopIteration` from `on_duplicate` is raised unchanged."""
     handle = idempotent(store, scope="s", on_duplicate=lambda *_: next(iter(())))(Calls("done"))
     handle(BOOK_ADDED)
     with pytest.raises(StopIteration):
@@ -496,7 +494,7 @@ def test_a_stop_iteration_for_a_duplicate_stays_one(store: IdempotencyStore) -> 
 
 
 def test_an_exception_is_freed_with_its_last_reference(store: IdempotencyStore) -> None:
-    """No cycle of references keeps a function's exception and its traceback's frames until the collector runs."""
+    """No reference cycle keeps a function's exception and its traceback alive until the garbage collector runs."""
 
     @idempotent(store, scope="s")
     def fail(_: Event) -> None:
@@ -514,11 +512,11 @@ def test_an_exception_is_freed_with_its_last_reference(store: IdempotencyStore) 
 
 
 class FailedError(Exception):
-    """A function's exception."""
+    """Exception that a function raises."""
 
 
 def test_an_interrupted_release_shows_the_functions_exception(clock: FakeClock) -> None:
-    """If the key's release is interrupted, the interruption has the function's own exception as its context."""
+    """If releasing the key is interrupted, the interruption has the function's exception as its context."""
 
     class OneUpdate(StubDynamoDB):
         def update_item(self, **request: Any) -> Mapping[str, Any]:

@@ -40,7 +40,7 @@ def handler(fake: FakeDynamoDB, clock: FakeClock) -> InboxHandler[str]:
     def count(event: Event, tx: InboxTransaction) -> str:
         tx.update("books", {"name": event.data["name"]}, add={"count": 1})
         if not event.data["authors"]:
-            raise ValueError("nobody wrote it")
+            raise ValueError("the book has no author")
         return event.id
 
     return count
@@ -90,7 +90,7 @@ def test_a_queue_is_told_which_messages_failed(handler: InboxHandler[str], fake:
 def test_a_topic_gets_the_failure_itself(handler: InboxHandler[str], fake: FakeDynamoDB) -> None:
     """SNS has no batch response, so the handler's exception is raised."""
     assert handler({"Records": [sns(book("a"))]}, None) == {"batchItemFailures": []}
-    with pytest.raises(ValueError, match="nobody"):
+    with pytest.raises(ValueError, match="no author"):
         handler({"Records": [sns(book("b", authors=()))]}, None)
     assert counts(fake) == {"a": 1}
 

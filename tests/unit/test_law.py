@@ -91,7 +91,7 @@ def test_an_event_is_read_as_it_was_written(relayed: Callable[[Record], Entry | 
 
 @given(event=events())
 def test_both_readings_of_awss_page_give_one_detail(event: Event) -> None:
-    """Whether or not a pipe escapes the texts that it inserts, the detail is the same JSON with the complete item."""
+    """The detail is the same JSON with the complete item, whether or not a pipe escapes the texts that it inserts."""
     item = written(event)
     read = [delivered(render(stream_record(item), escapes=escapes))["detail"] for escapes in (True, False)]
     assert read[0] == read[1]

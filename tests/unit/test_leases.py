@@ -1,4 +1,4 @@
-"""What becomes of a call whose key's holder never said how it ended, and the number that fences a late holder out."""
+"""Expired leases: unknown outcomes, how to resolve them, and the fence number that rejects a late holder."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def store(dynamodb: FakeDynamoDB, clock: FakeClock) -> IdempotencyStore:
 
 
 class Card:
-    """What a function charges: it counts, and ends as it is told."""
+    """Card that counts its charges, and returns a receipt or raises a given exception."""
 
     def __init__(self, ending: BaseException | None = None) -> None:
         self.charges = 0
@@ -83,7 +83,7 @@ def unknown(charge: Callable[[Event], str]) -> UnknownOutcomeError:
 
 
 def test_an_expired_lease_can_be_an_error(store: IdempotencyStore, clock: FakeClock) -> None:
-    """Where the holder vanished, the call is refused, now and later, with what it takes to look and to settle it."""
+    """If the holder vanished, every later call is refused, and the error carries all that resolving the key needs."""
     card = Card(KeyboardInterrupt())
     charge = charging(store, card)
     began = clock.now()
@@ -110,28 +110,28 @@ def test_an_expired_lease_can_be_an_error(store: IdempotencyStore, clock: FakeCl
 def test_the_docs_example_of_a_lease_that_outlives_the_retries(
     store: IdempotencyStore, clock: FakeClock, timeout: int, outcomes: list[str]
 ) -> None:
-    """Lambda comes again one minute after a crash, and two more after that: a long function's key is held still."""
+    """Lambda retries one minute after a crash and two minutes after that; only a longer lease refuses both retries."""
     store.records.claim(Claim(KEY, "killed", "payload"), timedelta(seconds=timeout))
-    told = []
+    outcomes_seen = []
     for wait in (10 + 60, 120):
         clock.advance(timedelta(seconds=wait))
         try:
             store.records.claim(Claim(KEY, f"after {wait}", "payload"), timedelta(seconds=timeout))
-            told.append("runs")
+            outcomes_seen.append("runs")
         except AlreadyInProgressError:
-            told.append("refused")
-    assert told == outcomes
+            outcomes_seen.append("refused")
+    assert outcomes_seen == outcomes
 
 
 def test_by_default_an_expired_lease_lets_the_next_call_run(store: IdempotencyStore, clock: FakeClock) -> None:
-    """Without the policy a vanished holder's call is made again."""
+    """With `rerun`, the default, the next call runs once a vanished holder's lease has expired."""
     store.records.claim(Claim(KEY, "a vanished holder's", "payload"))
     clock.advance(LEASE + MARGIN)
     assert charging(store, Card(), on_expired_lease="rerun")(CHARGE) == "receipt 1"
 
 
 def test_a_call_that_had_no_effect_can_be_forgotten(store: IdempotencyStore, clock: FakeClock) -> None:
-    """After `forget` the next call runs, once; with a token that isn't the holder's nothing changes."""
+    """After `forget`, the next call runs once; with a token other than the holder's, `forget` changes nothing."""
     card = Card(KeyboardInterrupt())
     charge = charging(store, card)
     with pytest.raises(KeyboardInterrupt):
@@ -148,7 +148,7 @@ def test_a_call_that_had_no_effect_can_be_forgotten(store: IdempotencyStore, clo
 
 
 def test_a_call_that_had_its_effect_can_be_resolved(store: IdempotencyStore, clock: FakeClock) -> None:
-    """After `resolve` duplicates get that result; it is stored once, and only with the holder's token."""
+    """After `resolve`, duplicates get its result, which is stored once and only with the holder's token."""
     charge = charging(store, Card(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         charge(CHARGE)
@@ -167,7 +167,7 @@ class Receipt(BaseModel):
 
 
 def test_a_result_by_hand_is_written_by_the_functions_annotation(store: IdempotencyStore, clock: FakeClock) -> None:
-    """What plain JSON has no way for is stored as the function itself would; without the function it is refused."""
+    """A result that plain JSON can't hold needs `function=` in `resolve`: its annotation defines the form."""
 
     @idempotent(store, scope="charge", on_expired_lease="raise")
     def charge(_: Event) -> Receipt:
@@ -188,7 +188,7 @@ def test_a_result_by_hand_is_written_by_the_functions_annotation(store: Idempote
 def test_a_holder_that_comes_late_changes_nothing_that_was_settled(
     store: IdempotencyStore, dynamodb: FakeDynamoDB, clock: FakeClock, settle: str
 ) -> None:
-    """A call that ends after its key was settled by hand is told so, and the record stays as it was settled."""
+    """A call that ends after an operator settled its key raises LeaseLostError and leaves the record unchanged."""
 
     @idempotent(store, scope="charge", on_expired_lease="raise")
     def charge(event: Event) -> str:
@@ -209,11 +209,11 @@ def test_a_holder_that_comes_late_changes_nothing_that_was_settled(
 
 
 class DeclinedError(Exception):
-    """A card is declined: nothing was charged."""
+    """The card is declined: nothing was charged."""
 
 
 class StolenError(DeclinedError):
-    """A reason of it."""
+    """The card is declined because it was stolen."""
 
 
 ENDINGS = [
@@ -238,7 +238,7 @@ ENDINGS = [
     ValueError(),
     ZeroDivisionError(),
 ]
-"""What a function may raise after its effect, a broken response above all."""
+"""Exceptions that a function may raise after its effect, most of them caused by a broken response."""
 
 
 @pytest.mark.parametrize("policy", ["raise", AtMostOnce(), AtMostOnce(safe_to_retry=(DeclinedError,))], ids=repr)
@@ -254,7 +254,7 @@ def test_an_exception_that_is_not_safe_to_retry_keeps_the_key(
     *,
     is_async: bool,
 ) -> None:
-    """At most once: after any exception, broken responses included, the function does not run again by itself."""
+    """At most once: after an exception that is not listed as safe, the function does not run again by itself."""
     card = Card(ending)
 
     @idempotent(store, scope="charge", on_expired_lease=policy)
@@ -278,7 +278,7 @@ def test_an_exception_that_is_not_safe_to_retry_keeps_the_key(
 def test_an_exception_that_is_safe_to_retry_releases_the_key(
     store: IdempotencyStore, dynamodb: FakeDynamoDB, ending: Exception
 ) -> None:
-    """An exception listed in `safe_to_retry`, or of a subclass, means that nothing happened: the next call runs."""
+    """An exception listed in `safe_to_retry`, or a subclass of one, means that nothing happened: the next call runs."""
     card = Card(ending)
     charge = charging(store, card, on_expired_lease=AtMostOnce(safe_to_retry=(DeclinedError,)))
     with pytest.raises(type(ending)):
@@ -289,7 +289,7 @@ def test_an_exception_that_is_safe_to_retry_releases_the_key(
 
 
 def test_a_permanent_failure_is_stored_at_most_once_too(store: IdempotencyStore, dynamodb: FakeDynamoDB) -> None:
-    """A permanent error is stored and raised again, also if it is listed as safe to retry."""
+    """A permanent error is stored and raised again, even if it is also listed as safe to retry."""
     card = Card(StolenError("reported"))
     policy = AtMostOnce(safe_to_retry=(DeclinedError,))
     charge = charging(store, card, on_expired_lease=policy, permanent_errors=(StolenError,))
@@ -300,7 +300,7 @@ def test_a_permanent_failure_is_stored_at_most_once_too(store: IdempotencyStore,
 
 
 def test_a_call_that_is_refused_before_it_runs_holds_nothing(store: IdempotencyStore, dynamodb: FakeDynamoDB) -> None:
-    """A payload without a usable key takes no key, at most once too."""
+    """A payload without a usable key is refused, and no record is stored."""
     charge = charging(store, Card(), key="data.total.amount")
     with pytest.raises(MissingIdempotencyKeyError):
         charge(CHARGE)
@@ -309,7 +309,7 @@ def test_a_call_that_is_refused_before_it_runs_holds_nothing(store: IdempotencyS
 
 @pytest.mark.parametrize("kinds", [(ValueError(),), (KeyboardInterrupt,), ["ValueError"], "ValueError", (None,)])
 def test_only_exceptions_can_be_safe_to_retry(kinds: Any) -> None:
-    """`safe_to_retry` takes classes of exceptions; an interruption can't be listed."""
+    """`safe_to_retry` takes subclasses of `Exception` only, which excludes interruptions."""
     with pytest.raises(TypeError, match="safe_to_retry"):
         AtMostOnce(safe_to_retry=kinds)
 
@@ -318,14 +318,14 @@ def test_only_exceptions_can_be_safe_to_retry(kinds: Any) -> None:
 def test_by_default_every_failure_gives_the_key_back(
     store: IdempotencyStore, dynamodb: FakeDynamoDB, ending: BaseException
 ) -> None:
-    """Where an expired lease means a rerun anyway, nobody has to wait for it."""
+    """With `rerun`, any exception releases the key, so the next call does not wait for the lease to expire."""
     with pytest.raises(type(ending)):
         charging(store, Card(ending), on_expired_lease="rerun")(CHARGE)
     assert status(dynamodb) == "RELEASED"
 
 
 def test_a_coroutine_that_is_cancelled_keeps_its_key(store: IdempotencyStore, dynamodb: FakeDynamoDB) -> None:
-    """A cancelled charge may have gone through."""
+    """A cancelled coroutine keeps its key, because its charge may have gone through."""
 
     @idempotent(store, scope="charge", on_expired_lease="raise")
     async def charge(_: Event) -> None:
@@ -345,7 +345,7 @@ def test_a_coroutine_that_is_cancelled_keeps_its_key(store: IdempotencyStore, dy
 
 
 def test_a_fence_number_grows_over_releases_takeovers_and_ttl(store: IdempotencyStore, clock: FakeClock) -> None:
-    """Each hold on a key has a larger number than the one before, whatever became of that."""
+    """Each claim of a key gets a larger number than the claim before, however the earlier call ended."""
     numbers = []
 
     @idempotent(store, scope="charge")
@@ -361,9 +361,9 @@ def test_a_fence_number_grows_over_releases_takeovers_and_ttl(store: Idempotency
         run()
     clock.advance(timedelta(seconds=-30))  # another holder, whose clock is behind
     run()
-    told = store.records.claim(Claim(KEY, "a vanished holder's", "payload"))
-    assert isinstance(told, Claimed)
-    numbers.append(told.fence)
+    claimed = store.records.claim(Claim(KEY, "a vanished holder's", "payload"))
+    assert isinstance(claimed, Claimed)
+    numbers.append(claimed.fence)
     clock.advance(LEASE + MARGIN)
     run()
     assert numbers == [*range(numbers[0], numbers[0] + 5)]
@@ -375,7 +375,7 @@ def test_a_fence_number_grows_over_releases_takeovers_and_ttl(store: Idempotency
 def test_a_fence_goes_on_from_the_time_where_ttl_deleted_the_record(
     store: IdempotencyStore, dynamodb: FakeDynamoDB, clock: FakeClock
 ) -> None:
-    """A number that is given after the record was deleted is larger than those before."""
+    """After TTL deleted the record, the next number is still larger than the earlier ones."""
     first = store.records.claim(Claim(KEY, "first", "payload"))
     clock.advance(store.ttl)
     dynamodb.delete_item(TableName="handled", Key={"pk": {"S": KEY}})
@@ -386,7 +386,7 @@ def test_a_fence_goes_on_from_the_time_where_ttl_deleted_the_record(
 
 
 def test_a_fence_is_the_innermost_calls(store: IdempotencyStore) -> None:
-    """A nested call sees its own number, the outer one its own again afterwards; a call without a key sees none."""
+    """A nested call has its own number, and the outer call's is restored afterwards; a call without a key has none."""
 
     @idempotent(store, key="id", scope="inner", on_missing_key="run")
     def inner(_: dict[str, Any]) -> int:
@@ -408,7 +408,7 @@ def test_a_fence_is_the_innermost_calls(store: IdempotencyStore) -> None:
 
 
 def test_coroutines_see_their_own_fences(store: IdempotencyStore) -> None:
-    """In one event loop, too, each call reads its own number, and its threads read it with it."""
+    """Concurrent coroutines each read their own number, and so do the threads that they start with `to_thread`."""
 
     @idempotent(store, key="id", scope="charge")
     async def charge(_: dict[str, int]) -> list[int]:
@@ -426,7 +426,7 @@ def test_coroutines_see_their_own_fences(store: IdempotencyStore) -> None:
 
 
 def test_another_thread_has_no_fence(store: IdempotencyStore) -> None:
-    """A thread that the function starts by itself must be handed the number."""
+    """A thread that the function starts itself cannot read the number; the function must pass it on."""
     seen: list[str] = []
 
     def look() -> None:
@@ -457,6 +457,6 @@ def test_another_thread_has_no_fence(store: IdempotencyStore) -> None:
 def test_an_option_that_cannot_work_is_refused(
     store: IdempotencyStore, options: dict[str, Any], error: type[Exception]
 ) -> None:
-    """A policy that isn't there, a wait of nothing, a failure that is none: at once, and not at the first call."""
+    """An unknown policy, a wait of zero or an unusable permanent error is refused on decoration."""
     with pytest.raises(error, match=next(iter(options))):
         idempotent(store, scope="charge", **options)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamo_outbox import ChangeProcessor, EventBridgePublisher, OutboxRelay, Retry, batch_handler
-from dynamo_outbox.log_lines import logger
+from dynamo_outbox.log_lines import FIELDS, MAX_TEXT, EventNames, fields, logger
 
 from ..doubles import StubBus
 from .test_messages import named, sqs
@@ -84,6 +84,31 @@ def test_half_a_surrogate_pair_loses_no_line(log: io.StringIO) -> None:
     """Text that is not Unicode is escaped, so that a handler can write its line in UTF-8."""
     logger("dynamo_outbox.a_test").error("%s is bad", "\ud800")
     assert log.getvalue().encode() == b"ERROR \\ud800 is bad\n"
+
+
+@pytest.mark.parametrize("end", LINE_ENDS, ids=repr)
+def test_a_field_forges_no_line(log: io.StringIO, end: str) -> None:
+    """A formatter that shows fields shows them escaped."""
+    (handler,) = logging.getLogger("dynamo_outbox").handlers
+    handler.setFormatter(logging.Formatter(" ".join(f"%({name})s" for name in FIELDS)))
+    text = f"a{end}{FORGED}"
+    more = {name: text for name in FIELDS if name not in ("event_id", "event_type", "aggregate", "count")}
+    logger("dynamo_outbox.a_test").error("a", extra=fields(EventNames(text, text, text), **more, count=3))
+    assert forged(log) == []
+    assert log.getvalue().count(FORGED) == len(FIELDS) - 1
+    assert log.getvalue().endswith(" 3\n")
+
+
+def test_a_long_text_is_cut(log: io.StringIO) -> None:
+    """A message and a field are cut after as many characters as they may have, and no earlier."""
+    (handler,) = logging.getLogger("dynamo_outbox").handlers
+    handler.setFormatter(logging.Formatter("%(message)s %(event_id)s"))
+    for more in (0, 1):
+        text = "x" * (MAX_TEXT + more)
+        logger("dynamo_outbox.a_test").error(text, extra=fields(EventNames(text)))
+    fits, cut = log.getvalue().splitlines()
+    assert fits == " ".join(["x" * MAX_TEXT] * 2)
+    assert cut == " ".join([f"{'x' * MAX_TEXT}…"] * 2)
 
 
 def test_other_text_is_logged_as_it_is(log: io.StringIO) -> None:

@@ -57,7 +57,10 @@ def test_an_event_is_read_from_each_kind_of_message(load_event: Load, sample: st
         (sqs([1]), "body"),
         (sqs({"Type": "Notification", "Message": "no JSON"}), "body.Message"),
         (sqs({"Type": "Notification", "Message": {}}), "body.Message"),
-        (sqs({"hello": 1}), "detail"),
+        (sqs({"hello": 1}), "body"),
+        (sqs({"detail-type": "A", "source": "Books"}), "body.detail"),
+        (sqs({**named("A"), "detail": {}}), "body.detail.metadata"),
+        (sns({"hello": 1}), "Sns.Message"),
         ({"messageId": "1", "body": None}, "body"),
         ({"Sns": {"MessageId": "1"}}, "Sns.Message"),
         ({"Sns": {"Message": json.dumps(named("A"))}}, "Sns.MessageId"),
@@ -76,10 +79,10 @@ def test_a_message_without_an_event_is_refused_where_it_stands(record: Any, path
     assert isinstance(second, DecodeError)
 
 
-@pytest.mark.parametrize("payload", [None, [], {}, {"Records": {}}])
+@pytest.mark.parametrize("payload", [None, {}, {"Records": {}}, [5], {"Records": [None]}])
 def test_what_is_no_batch_is_refused(payload: Any) -> None:
-    """A payload without a list of Records is refused."""
-    with pytest.raises(DecodeError, match=r"^Records: "):
+    """A payload without a list of messages is refused."""
+    with pytest.raises(DecodeError, match=r"^payload: is "):
         parse_events(payload)
 
 

@@ -448,7 +448,7 @@ def test_what_is_parked_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Parking logs the record, the order key and the reason at ERROR level."""
     Lot(StubBus({"A": "MalformedDetail"})).relay(batch(outbox_record("A", "1", "a")))
     assert caplog.records[-1].levelname == "ERROR"
-    assert caplog.messages[-1] == "stream record 1 of Book#a is parked: MalformedDetail: A was refused"
+    assert caplog.messages[-1] == "stream record 1 of Book#a (A event 1) is parked: MalformedDetail: A was refused"
 
 
 def test_a_derived_id_is_the_same_when_it_is_sent_again() -> None:

@@ -310,7 +310,7 @@ def test_a_redelivery_gets_the_stored_result(clock: FakeClock, key: Any, one: An
     store = IdempotencyStore("handled", client=fake_dynamodb({"handled": ["pk"]}, clock), clock=clock)
     ran = []
     handle = idempotent(store, scope="s", key=key)(lambda payload, _context=None: ran.append(payload))
-    if other is None:  # it is no event by itself, and no key is given
+    if other is None:  # not an event by itself, and no key is given
         with pytest.raises(Exception, match="event"):
             handle(one)
         return

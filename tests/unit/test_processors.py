@@ -289,7 +289,7 @@ def test_an_exception_of_the_mapper_fails_its_record_only(caplog: pytest.LogCapt
     records = [book_record(name, number) for name, number in (("a", "1"), ("b", "2"), ("b", "3"), ("c", "4"))]
     assert processor_to(bus, to_events)({"Records": records}) == failed_from("2")
     assert (bus.sent, mapped) == (["E1", "E4"], ["1", "4"])
-    assert "stream record 2 (change 2) makes no event" in caplog.text
+    assert "stream record 2 of [('name', {'S': 'b'})] (unknown event) makes no event" in caplog.text
 
 
 def test_events_of_one_item_keep_their_order() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -175,11 +176,11 @@ OPTIONAL = [
     *("dynamodb.ApproximateCreationDateTime", "dynamodb.Keys", "dynamodb.NewImage", "dynamodb.OldImage"),
     *("dynamodb.SequenceNumber", "dynamodb.SizeBytes", "dynamodb.StreamViewType"),
 ]
-"""What API_streams_Record and API_streams_StreamRecord call "Required: No", apart from what names the change."""
+"""Members with "Required: No" in API_streams_Record and API_streams_StreamRecord, except the change's name."""
 
 
 def without(part: str) -> dict[str, Any]:
-    """The full record without one part."""
+    """Return the full record without one part."""
     holder, _, name = part.rpartition(".")
     record = FULL | {"dynamodb": dict(FULL["dynamodb"])}
     del (record["dynamodb"] if holder else record)[name]
@@ -248,11 +249,11 @@ def test_collecting_puts_each_error_in_its_place() -> None:
     assert isinstance(third, StreamRecord)
 
 
-@pytest.mark.parametrize("payload", [None, "text", {}, {"Records": None}, {"records": []}])
+@pytest.mark.parametrize("payload", [None, "text", {}, {"Records": None}, {"records": {}}])
 @pytest.mark.parametrize("on_error", ["raise", "collect"])
 def test_what_is_no_batch_is_refused(payload: object, on_error: Any) -> None:
-    """A payload without a list of Records is refused as a whole."""
-    with pytest.raises(DecodeError, match=r"^Records: "):
+    """A payload without a list of records is refused as a whole."""
+    with pytest.raises(DecodeError, match=r"^payload: is "):
         decode_records(payload, on_error=on_error)
 
 
@@ -260,6 +261,27 @@ def test_an_unknown_policy_is_refused() -> None:
     """on_error takes two values."""
     with pytest.raises(ValueError, match="on_error is 'raise' or 'collect', not 'skip'"):
         decode_records({"Records": []}, on_error="skip")  # type: ignore[call-overload]  # the mistake that is tested
+
+
+def test_a_record_has_a_form_in_jsons_types() -> None:
+    """`as_json` returns keys and images that json.dumps takes; an absent one is None. boto3#369, boto3#665."""
+    image = {
+        "n": {"N": "3"},
+        "f": {"N": "0.5"},
+        "ns": {"NS": ["2", "1"]},
+        "ss": {"SS": ["b", "a"]},
+        "b": {"B": "AAE="},
+        "bs": {"BS": ["Ag==", "AQ=="]},
+        "m": {"M": {"l": {"L": [{"NULL": True}, {"BOOL": False}, {"N": "1E+20"}]}}},
+        "e": {"M": {}},
+    }
+    found = decode_record(FULL | {"dynamodb": {"Keys": {"id": {"N": "7"}}, "NewImage": image}}).as_json()
+    plain: dict[str, Any] = {"n": 3, "f": 0.5, "ns": [1, 2], "ss": ["a", "b"], "b": "AAE=", "bs": ["AQ==", "Ag=="]}
+    plain |= {"m": {"l": [None, False, 10**20]}, "e": {}}
+    assert found == json.loads(json.dumps(found)) == {"keys": {"id": 7}, "new_image": plain, "old_image": None}
+    assert decode_record(without("dynamodb.Keys")).as_json()["keys"] is None
+    with pytest.raises(DecodeError, match=r"dynamodb\.OldImage\.year\.N"):
+        decode_record(changed("dynamodb.OldImage", {"year": {"N": "MMXIX"}})).as_json()
 
 
 def test_sequence_numbers_order_as_numbers() -> None:

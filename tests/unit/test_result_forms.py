@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -74,9 +74,9 @@ def shown(value: Any) -> Any:
 @pytest.mark.parametrize("codec", CODECS, ids=["unannotated", "dict"])
 @given(item=st.dictionaries(NAMES, VALUES, max_size=4))
 def test_an_item_that_the_library_decoded_is_a_result(codec: ResultCodec, item: dict[str, Any]) -> None:
-    """What `decode_item` returns is stored without an annotation, and comes back with its types and digits."""
+    """A value from `decode_item` is stored without an annotation, and read back with its types and digits."""
     decoded = decode_item(encode_item(item))
-    assert shown(codec.read(*codec.write(decoded))) == shown(decoded)
+    assert shown(codec.read("key", *codec.write(decoded))) == shown(decoded)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_result_with_values_of_dynamodb_comes_back(result: Any, form: str) -> 
     """Decimals, binary and sets come back beside JSON's values, also beside the name that marks them."""
     stored = CODECS[0].write(result)
     assert stored.form == form
-    assert shown(CODECS[0].read(*stored)) == shown(result)
+    assert shown(CODECS[0].read("key", *stored)) == shown(result)
 
 
 def nested(depth: int) -> list[Any]:
@@ -294,3 +294,20 @@ def test_an_error_of_a_result_says_why(text: str) -> None:
     """The error of a result that can't be stored names the problem and what to do."""
     with pytest.raises(ValueError, match="annotate what the function returns"):
         as_json({text: object()})
+
+
+def test_a_result_that_the_annotation_no_longer_reads_is_an_error(dynamodb: FakeDynamoDB, clock: FakeClock) -> None:
+    """A duplicate after a change of the return annotation gets an error that shows neither input nor result."""
+    store = IdempotencyStore("handled", client=dynamodb, clock=clock)
+
+    def first(_: dict[str, Any]) -> datetime:
+        return datetime(2026, 11, 28, tzinfo=UTC)
+
+    def later(_: dict[str, Any]) -> Decimal:
+        raise AssertionError
+
+    idempotent(store, scope="f", key="id")(first)({"id": "1"})
+    with pytest.raises(ResultError, match="annotation") as caught:
+        idempotent(store, scope="f", key="id")(later)({"id": "1"})
+    assert "2026-11-28" not in str(caught.value)
+    assert caught.value.__suppress_context__

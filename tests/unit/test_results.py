@@ -265,7 +265,7 @@ def test_a_result_that_is_stored_is_read_as_it_was(codec: ResultCodec, result: A
     """A stored result is read with the same values and types, tuples as lists; any other is refused."""
     stored = written(codec, result)
     if isinstance(stored, StoredResult):
-        assert repr(codec.read(*stored)) == repr(with_lists(result))
+        assert repr(codec.read("key", *stored)) == repr(with_lists(result))
 
 
 def with_lists(value: object) -> object:

@@ -66,7 +66,7 @@ class AioClient:
 
 
 class Unopened:
-    """What aioboto3's ``session.client()`` returns: to be opened with ``async with``."""
+    """Result of aioboto3's ``session.client()``, to be opened with ``async with``."""
 
     async def __aenter__(self) -> AsyncClient:
         return AsyncClient()
@@ -180,7 +180,7 @@ class Hidden:
 
 
 def test_a_coroutine_is_not_a_response() -> None:
-    """A client that returns a coroutine commits and publishes nothing, so the caller is told."""
+    """A client that returns a coroutine commits and publishes nothing, so the call raises an error."""
     outbox = TransactionalOutbox("events", source="Books", client=Hidden())
     with pytest.raises(NoResponseTypeError, match="transact_write_items returned an awaitable"):
         with outbox.transaction() as tx:
@@ -190,7 +190,7 @@ def test_a_coroutine_is_not_a_response() -> None:
 
 
 def test_a_task_in_place_of_a_response_is_cancelled() -> None:
-    """A client that returns a task is told as an error, and the task doesn't send the request afterwards."""
+    """If a client returns a task, the call raises an error, and the task does not send the request afterwards."""
     sent: list[object] = []
 
     async def send(**request: Any) -> None:
@@ -283,7 +283,7 @@ def test_our_own_client_gives_up(own: Callable[..., OwnClient], error: Exception
     "error", [client_error("ValidationException"), client_error("ConditionalCheckFailedException"), TypeError()]
 )
 def test_a_refusal_is_not_retried(own: Callable[..., OwnClient], error: Exception) -> None:
-    """What DynamoDB refuses for another reason, and a bug, is raised at once."""
+    """A refusal for a reason other than throttling, or a bug, is raised without a retry."""
     client = own(error)
     with pytest.raises(type(error)):
         Service("dynamodb", None, FakeClock()).call("put_item")

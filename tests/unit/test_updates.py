@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -46,7 +47,7 @@ def updated(outbox: TransactionalOutbox, **changes: Any) -> None:
 
 
 def test_a_dotted_name_is_a_path_into_a_nested_value(outbox: TransactionalOutbox, dynamodb: FakeDynamoDB) -> None:
-    """`set`, `add` and `remove` reach nested maps and lists, as boto3's Attr does; six threads elsewhere ask for it."""
+    """`set`, `add` and `remove` reach into nested maps and lists, as boto3's `Attr` does."""
     with outbox.transaction() as tx:
         tx.put("books", {**KEY, "address": {"city": "Arrakeen", "zip": "1"}, "lines": [{"n": 1}, {"n": 2}]})
     updated(outbox, set={"address.city": "Caladan"}, add={"lines[1].n": 5}, remove="address.zip")
@@ -219,6 +220,19 @@ def test_the_callers_token_is_sent(outbox: TransactionalOutbox, dynamodb: FakeDy
     }
 
 
+def test_a_repetition_with_the_callers_token_is_the_same_request(
+    outbox: TransactionalOutbox, dynamodb: FakeDynamoDB, clock: FakeClock
+) -> None:
+    """The same transaction with an event of one's own id, repeated minutes later with the token, writes once."""
+    event = Event("OrderPlaced", {}, id="order-7", time=clock.now())
+    for _ in range(2):
+        with outbox.transaction(token="order-7") as tx:  # not a password
+            tx.update("books", KEY, add={"n": 1})
+            tx.emit(event)
+        clock.advance(timedelta(minutes=9))
+    assert book(dynamodb)["n"] == 1
+
+
 def test_a_global_endpoint_is_sent(clock: FakeClock) -> None:
     """`endpoint_id` goes into each PutEvents request."""
     requests: list[dict[str, Any]] = []
@@ -242,7 +256,7 @@ PATHS = st.lists(st.sampled_from("abc"), min_size=1, max_size=3).map(".".join)
 
 @given(st.lists(st.tuples(PATHS, st.integers(0, 9)), min_size=1, max_size=4, unique_by=lambda pair: pair[0]))
 def test_paths_are_set_as_in_a_dict(changes: list[tuple[str, int]]) -> None:
-    """What an update sets at paths is what nested dicts have there, or the changes overlap and are refused."""
+    """An update of paths sets the same values as in nested dicts; changes that overlap are refused."""
     clock = FakeClock()
     dynamodb = fake_dynamodb({"books": ["name"], "events": ["pk", "sk"]}, clock)
     outbox = TransactionalOutbox("events", source="Shop", client=dynamodb, clock=clock, keys={"books": "name"})

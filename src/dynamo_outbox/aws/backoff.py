@@ -1,4 +1,4 @@
-"""How long to wait before another attempt: full jitter.
+"""Wait before another attempt: exponential backoff with full jitter.
 
 https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 """
@@ -9,7 +9,7 @@ __all__ = ["full_jitter"]
 
 
 def full_jitter(attempt: int, *, draw: float, base: float = 0.05, cap: float = 2.0) -> float:
-    """Seconds to wait after a failed attempt.
+    """Return the seconds to wait after a failed attempt.
 
     Args:
         attempt: Which attempt failed, from 0.

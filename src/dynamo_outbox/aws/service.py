@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
+from ..log_lines import fields, logger
 from . import clients
 from .backoff import full_jitter
 from .errors import NO_RESPONSE, error_code, is_throttled, is_unreadable
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from ..options import Clock
 
 __all__ = ["ATTEMPTS", "NoResponseTypeError", "Service"]
+
+log = logger(__name__)
 
 ATTEMPTS = 4
 """Attempts of a call by the library's own client, the first included: botocore's number in its standard mode."""
@@ -46,6 +49,11 @@ class Service:
         self._name = name
         self._given = given
         self._clock = clock
+
+    @property
+    def is_thread_safe(self) -> bool:
+        """Return whether the client is known to be usable from several threads, as boto3's clients are."""
+        return self._given is None or isinstance(self._given, BaseClient)
 
     def send(self, operation: str, /, *, seconds: float | None = None, **request: Any) -> Any:
         """Call an operation once.
@@ -90,6 +98,13 @@ class Service:
                 left = time_for_response()
                 if attempt == ATTEMPTS - 1 or (left is not None and left <= wait):
                     raise
+                code = error_code(error)
+                log.debug(
+                    "request %s is sent again: %s",
+                    operation,
+                    code,
+                    extra=fields(None, table=request.get("TableName"), code=code),
+                )
             self._clock.sleep(wait)
         raise AssertionError("the last attempt returns or raises")
 

@@ -12,6 +12,7 @@ from decimal import Context, Decimal, DecimalException, Inexact, Overflow, Under
 
 from ..errors import DecodeError, EncodeError
 from .fast_values import read_map, write_map
+from .mappings import as_dicts
 from .path_error import PathError, convert_members, convert_values
 from .short_repr import short_repr
 
@@ -60,7 +61,13 @@ def decode_item(attribute_values: Mapping[str, Any], *, as_json: bool = False) -
     try:
         return read_map(attribute_values, 0)
     except Exception:  # the reference implementation raises the error, or reads the rare value
-        return decode_reference(attribute_values)
+        try:
+            return decode_reference(attribute_values)
+        except DecodeError:
+            dicts = as_dicts(attribute_values)
+            if dicts is attribute_values:
+                raise
+    return decode_reference(dicts)
 
 
 def decode_reference(attribute_values: Mapping[str, Any]) -> dict[str, Any]:

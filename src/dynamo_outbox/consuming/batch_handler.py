@@ -76,10 +76,10 @@ def message_handler(function: Callable[[Event, Any], object], consumer: str) -> 
         for group, held_back in blocked.items():
             if held_back:
                 log.warning(
-                    "%d messages of group %s of %s are held back behind a failed one; the first: %s",
-                    len(held_back),
+                    "messages of group %s of %s are held back behind a failed one: %d, the first %s",
                     group,
                     consumer,
+                    len(held_back),
                     held_back[0],
                     extra=fields(
                         None, consumer=consumer, message_id=held_back[0], order_key=group, count=len(held_back)

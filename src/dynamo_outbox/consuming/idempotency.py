@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import logging
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +16,9 @@ from ..aws.backoff import full_jitter
 from ..aws.lambda_context import ANSWER_MARGIN, context_in, invocation, remaining_time
 from ..aws.service import Service
 from ..errors import AlreadyInProgressError, LeaseLostError, ResultError
-from ..log_lines import logger
+from ..events.bus_event import parse_event
+from ..events.event import Event
+from ..log_lines import fields, logger, named
 from ..options import Clock, TableKeys
 from ..writing.callables import refuse_awaitable, refuse_unfit
 from .claims import Claim, Claimed, FailureReplay, OnExpiredLease, RecordRequests, Replay
@@ -245,12 +248,24 @@ def idempotent(
         raise ValueError(f"wait_for={wait_for} must be positive")
     _refuse_other_than_exceptions("permanent_errors", permanent_errors)
 
+    by_event = (key.find if isinstance(key, Key) else key) is None
+
     def decorate(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
         refuse_unfit(function, "idempotent", allow_async=True)
         claim_of = claim_maker(function, key=key, scope=scope, on_missing_key=on_missing_key)
         policy: OnExpiredLease = "raise" if isinstance(at_most_once, AtMostOnce) else "rerun"
         safe = at_most_once.safe_to_retry if isinstance(at_most_once, AtMostOnce) else (BaseException,)
-        rules = _Rules(store.records, ResultCodec(function), on_duplicate, policy, safe, wait_for, permanent_errors)
+        rules = _Rules(
+            store.records,
+            ResultCodec(function),
+            on_duplicate,
+            policy,
+            safe,
+            wait_for,
+            permanent_errors,
+            scope,
+            by_event,
+        )
         make = _async_function if inspect.iscoroutinefunction(function) else _sync_function
         return cast("Callable[Parameters, Returned]", make(function, claim_of, rules))
 
@@ -317,7 +332,7 @@ def _checked(function: Callable[..., Any], fence: int | None, args: tuple[Any, .
 
 
 class _Rules(NamedTuple):
-    """The options of one idempotent function."""
+    """The options of one idempotent function; `by_event` says that its keys are identities of events."""
 
     records: RecordStore
     codec: ResultCodec
@@ -326,6 +341,8 @@ class _Rules(NamedTuple):
     safe_to_retry: tuple[type[BaseException], ...]
     wait_for: timedelta | None
     permanent_errors: tuple[type[Exception], ...]
+    scope: str
+    by_event: bool
 
 
 class _Call:
@@ -341,7 +358,8 @@ class _Call:
     def __init__(self, rules: _Rules, claim: Claim, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._rules = rules
         self._claim = claim
-        self.context = context_in((*args, *kwargs.values()))
+        self._arguments = (*args, *kwargs.values())
+        self.context = context_in(self._arguments)
         self._waits = 0
         self._wait_until = self._end_of_wait()
         self.replay: Replay | None = None
@@ -373,14 +391,50 @@ class _Call:
             if left <= 0:
                 raise
         self._waits += 1
-        return min(full_jitter(self._waits - 1, draw=clock.random()), left)
+        wait = min(full_jitter(self._waits - 1, draw=clock.random()), left)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug(
+                "%s waits %.3f s for the call that holds its key",
+                self._subject,
+                wait,
+                extra=fields(self._event, consumer=self._rules.scope, idempotency_key=self._key, count=self._waits),
+            )
+        return wait
+
+    @property
+    def _key(self) -> str | None:
+        """The key, for the log; None if it is made of the payload's values."""
+        return self._claim.key if self._rules.by_event else None
+
+    @property
+    def _subject(self) -> str:
+        return f"{self._key or self._rules.scope} ({named(self._event)})"
+
+    @property
+    def _event(self) -> Event | None:
+        """The event among the arguments, for the log."""
+        for value in self._arguments:
+            if isinstance(value, Event):
+                return value
+            if isinstance(value, dict):
+                try:
+                    return parse_event(value)
+                except Exception:  # noqa: S112  # the payload of a call with a key of its own may be anything
+                    continue
+        return None
 
     def replayed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return the stored result, or what `on_duplicate` makes of it; raise a stored failure."""
         assert self.replay is not None  # noqa: S101  # for the type checker
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug(
+                "%s is a duplicate",
+                self._subject,
+                extra=fields(self._event, consumer=self._rules.scope, idempotency_key=self._key),
+            )
         if isinstance(self.replay, FailureReplay):
             raise read_failure(self._claim.key, self.replay.text, self._rules.permanent_errors)
-        result = self._rules.codec.read(*self.replay)
+        result = self._rules.codec.read(self._claim.key, *self.replay)
         on_duplicate = self._rules.on_duplicate
         return result if on_duplicate is None else on_duplicate(result, *args, **kwargs)
 
@@ -403,11 +457,25 @@ class _Call:
         if isinstance(error, rules.permanent_errors):
             try:
                 if not rules.records.fail(claim, write_failure(error)):
-                    log.warning("%s failed permanently, which is not stored: another call had taken its key", claim.key)
+                    log.warning(
+                        "%s failed permanently, which is not stored: another call had taken its key",
+                        self._subject,
+                        extra=fields(self._event, consumer=rules.scope, idempotency_key=self._key, token=claim.token),
+                    )
             except Exception:
-                log.exception("%s failed permanently, but that could not be stored; it stays held", claim.key)
+                log.exception(
+                    "%s failed permanently, but that could not be stored; it stays held (token %s)",
+                    self._subject,
+                    claim.token,
+                    extra=fields(self._event, consumer=rules.scope, idempotency_key=self._key, token=claim.token),
+                )
         elif not isinstance(error, rules.safe_to_retry):
-            log.warning("%s stays held: whether its effect took place is not known (token %s)", claim.key, claim.token)
+            log.warning(
+                "%s stays held: whether its effect took place is not known (token %s)",
+                self._subject,
+                claim.token,
+                extra=fields(self._event, consumer=rules.scope, idempotency_key=self._key, token=claim.token),
+            )
         else:
             self._release()
 
@@ -420,7 +488,13 @@ class _Call:
         try:
             self._rules.records.release(self._claim)
         except Exception:
-            log.exception("%s could not be released; it stays held until its lease is over", self._claim.key)
+            log.exception(
+                "%s could not be released; it stays held until its lease is over",
+                self._subject,
+                extra=fields(
+                    self._event, consumer=self._rules.scope, idempotency_key=self._key, token=self._claim.token
+                ),
+            )
 
 
 async def _in_thread(blocking: Callable[[], Returned], *, if_cancelled: Callable[[], None] | None = None) -> Returned:

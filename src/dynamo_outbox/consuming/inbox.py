@@ -43,8 +43,7 @@ from .inbox_records import (
     sequence_claim,
     sequence_update,
 )
-from .keys import fingerprint_of, refuse_long_key
-from .payload_content import event_content
+from .keys import event_fingerprint, refuse_long_key
 from .results import ResultCodec
 
 if TYPE_CHECKING:
@@ -283,9 +282,9 @@ class InboxHandler(Generic[Returned]):
             if isinstance(record, DecodeError):
                 names = event_names(record.raw)
                 log.error(
-                    "a stream record (%s) of %s can't be decoded for %s, and the %d after it wait: %s",
-                    named(names),
+                    "a stream record of %s (%s) can't be decoded for %s, and the %d after it wait: %s",
                     order_key or "an unknown order key",
+                    named(names, order_key),
                     self._consumer,
                     len(records) - position,
                     record,
@@ -308,9 +307,10 @@ class InboxHandler(Generic[Returned]):
             except Exception:
                 names = event_names(record.raw)
                 log.exception(
-                    "stream record %s (%s) of %s failed",
+                    "stream record %s of %s (%s) failed for %s",
                     record.sequence_number,
-                    named(names),
+                    order_key,
+                    named(names, order_key),
                     self._consumer,
                     extra=fields(
                         names,
@@ -330,11 +330,12 @@ class InboxHandler(Generic[Returned]):
             if records:
                 names = event_names(records[0].raw)
                 log.warning(
-                    "%d stream records of %s for %s are held back behind a failed one; the first: %s",
-                    len(records),
+                    "stream records of %s are held back behind a failed one for %s: %d, the first %s (%s)",
                     order_key,
                     self._consumer,
-                    named(names),
+                    len(records),
+                    records[0].sequence_number,
+                    named(names, order_key),
                     extra=fields(
                         names,
                         consumer=self._consumer,
@@ -392,13 +393,14 @@ class InboxHandler(Generic[Returned]):
         if not log.isEnabledFor(logging.INFO):
             return
         code = type(failure).__name__
+        token = failure.token if isinstance(failure, CommitUnknownError) else None
         log.info(
             "%s runs again for %s: %s; attempts left: %d",
             self._consumer,
             named(event),
             code,
             attempts_left,
-            extra=fields(event, consumer=self._consumer, code=code, token=getattr(failure, "token", None)),
+            extra=fields(event, consumer=self._consumer, code=code, token=token),
         )
 
     def _skip(self, event: Event) -> Any:
@@ -418,7 +420,7 @@ class InboxHandler(Generic[Returned]):
         if self._consumption.skips_stale and (event.sequence is None or event.aggregate is None):
             missing = "sequence" if event.sequence is None else "aggregate_id"
             raise InvalidEventError(missing, f"is missing, and {consumer} skips stale events by it")
-        claim = dedup_claim(consumer, event, secrets.token_hex(16), fingerprint_of(event_content(event)))
+        claim = dedup_claim(consumer, event, secrets.token_hex(16), event_fingerprint(event))
         refuse_long_key(claim.key, "the event's source and id give a key")
         return claim
 
@@ -464,7 +466,7 @@ class InboxHandler(Generic[Returned]):
         requests = self._consumption.records.requests
         replay = resolve_refused_claim(as_another, found.record, requests, found.now)
         assert replay is not None  # noqa: S101  # only the own record resolves to None
-        result = self._codec.read(*replay)
+        result = self._codec.read(claim.key, *replay)
         on_duplicate = self._consumption.on_duplicate
         return result if found.state is RecordState.OWN or on_duplicate is None else on_duplicate(result, event)
 

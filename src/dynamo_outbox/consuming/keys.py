@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Finder: TypeAlias = Callable[[object, tuple[Any, ...], dict[str, Any]], object]
     """Finds a part of a call in its payload, or in its arguments."""
 
-__all__ = ["MAX_KEY_BYTES", "Key", "claim_maker", "fingerprint_of", "joined", "refuse_long_key"]
+__all__ = ["MAX_KEY_BYTES", "Key", "claim_maker", "event_fingerprint", "fingerprint_of", "joined", "refuse_long_key"]
 
 MAX_KEY_BYTES = 2048 - 64
 """A partition key's limit, less room for a store's prefix.
@@ -69,19 +69,19 @@ def claim_maker(
         function, key, scope, on_missing_key: As for `idempotent`.
     """
     chosen = key if isinstance(key, Key) else Key(key)
-    arguments_of = argument_binder(function, 1 if is_method(function) else 0)
+    skipped = 1 if is_method(function) else 0
+    arguments_of = argument_binder(function, skipped)
     find = None if chosen.find is None else _finder(chosen.find, scope)
     where = repr(chosen.find) if isinstance(chosen.find, str) else "the key function"
     find_content = None if chosen.fingerprint is None else _finder(chosen.fingerprint, scope)
 
     def claim_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Claim | None:
         arguments = arguments_of(args, kwargs)
-        payload = next(iter(arguments.values())) if arguments else None
-        content: object = None
+        payload = args[skipped] if len(args) > skipped else next(iter(arguments.values()), None)
+        event: Event | None = None
         if find is None:
             event = payload if isinstance(payload, Event) else parse_event(payload)
             parts = [event.source or "", event.id]
-            content = event_content(event)
         else:
             found = find(payload, args, kwargs)
             if found is None or found == "":
@@ -92,13 +92,16 @@ def claim_maker(
         whole = joined("call", scope, *parts)
         refuse_long_key(whole, f"{where if find else 'the event'} gives a key")
         if find_content is not None:
-            content = find_content(payload, args, kwargs)
-        elif find is not None:
+            fingerprint = fingerprint_of(find_content(payload, args, kwargs))
+        elif event is not None:
+            fingerprint = event_fingerprint(event)
+        else:
             content = payload_content(payload)
             if content is None:
                 content = {name: value for name, value in arguments.items() if not _is_context(value)}
+            fingerprint = fingerprint_of(content)
         # The token is drawn at each call: one drawn at import would be the same in each restored snapshot.
-        return Claim(whole, os.urandom(16).hex(), fingerprint_of(content))
+        return Claim(whole, os.urandom(16).hex(), fingerprint)
 
     return claim_of
 
@@ -123,6 +126,11 @@ def refuse_long_key(key: str, what: str) -> None:
     if size > MAX_KEY_BYTES:
         problem = f"{what} of {size:,} bytes, and {MAX_KEY_BYTES:,} fit; use a digest of it"
         raise InvalidIdempotencyKeyError(f"{key[:80]}…", problem)
+
+
+def event_fingerprint(event: Event) -> str:
+    """Return the digest of what two deliveries of an event have in common; its data are JSON values already."""
+    return sha256(canonical(event_content(event)).encode()).hexdigest()
 
 
 def fingerprint_of(content: object) -> str:
@@ -189,13 +197,19 @@ def _finder(wanted: str | Callable[..., object], scope: str) -> Finder:
             found: object = payload.get(wanted)
             return found
         import jmespath
+        from jmespath.exceptions import JMESPathError
 
-        if isinstance(payload, (dict, list)):
-            found = jmespath.search(wanted, _with_headers(payload))
-            if found is not None:
-                return found
-        try:  # once more, with the fields of the objects that it holds
+        try:
+            if isinstance(payload, (dict, list)):
+                found = jmespath.search(wanted, _with_headers(payload))
+                if found is not None:
+                    return found
+            # Once more, with the fields of the objects that it holds.
             found = jmespath.search(wanted, _with_headers(_searchable(payload)))
+        except JMESPathError as bad:
+            problem = f"{wanted!r} can't be evaluated: {bad}; a function of the call's arguments finds more, such as "
+            example = "lambda event, context: json.loads(event['body'])['order']"
+            raise InvalidIdempotencyKeyError(scope, problem + example) from None
         except _UnsearchableError as bad:
             problem = f"{wanted!r} can't look into a {bad}; find it by a function of the call's arguments"
             raise InvalidIdempotencyKeyError(scope, problem) from None

@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_type_hints
 
 from ..codec.values import decode_item, encode_value
+from ..errors import ResultError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,9 +24,9 @@ _JSON_ANNOTATIONS = (type(None), bool, int, float, str, list, dict, Any)
 
 
 Form: TypeAlias = Literal["json", "dynamodb", "annotation"]
-"""How a result is read: as JSON; as JSON with values that only DynamoDB has; by the function's return annotation."""
+"""Form of a stored result: JSON, JSON with typed DynamoDB values, or by the function's return annotation."""
 _TYPED = "$dynamodb"
-"""The name under which a typed value of DynamoDB stands in JSON."""
+"""The member name that marks a typed DynamoDB value in JSON."""
 
 
 class StoredResult(NamedTuple):
@@ -60,12 +61,21 @@ class ResultCodec:
             raise ValueError(f"{size:,} bytes, and an item leaves room for {MAX_RESULT_BYTES:,}")
         return stored
 
-    def read(self, text: str, form: str) -> Any:
-        """Return a stored result, as the function returned it."""
+    def read(self, key: str, text: str, form: str) -> Any:
+        """Return a stored result, as the function returned it.
+
+        Raises:
+            ResultError: The function's return annotation has changed, so that the result can't be read any more; the
+                error doesn't show the result.
+        """
         adapter = self._adapter() if form == "annotation" else None
-        if adapter is not None:
+        if adapter is None:
+            return _read_json(text, form)
+        try:
             return adapter.validate_json(text)
-        return _read_json(text, form)
+        except ValueError as error:
+            problem = f"was done before, but the annotation of now can't read its result ({type(error).__name__})"
+            raise ResultError(key, f"{problem}; restore the annotation, or let the record expire") from None
 
     def _make_adapter(self) -> TypeAdapter[Any] | None:
         try:

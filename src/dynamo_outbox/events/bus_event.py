@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..codec.json_text import dumps, quoted
+from ..codec.json_text import dumps, loads_object, quoted
+from ..codec.mappings import as_dicts
+from ..codec.path_error import PathError
 from ..codec.short_repr import short_repr
 from ..errors import DecodeError
 from .context import CONTEXT_FIELDS, context_fields, context_members, context_text
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     from .event import Event
 
-__all__ = ["DETAIL_FORMS", "parse_event", "required_text"]
+__all__ = ["DETAIL_FORMS", "event_in", "parse_event", "required_text"]
 
 
 def envelope_detail(event: Event) -> str:
@@ -62,22 +64,65 @@ def parse_event(event: object) -> Event:
     """Return the event that a consumer received.
 
     Args:
-        event: Lambda's event for an EventBridge rule, or a CloudEvents object. The event was published by the relay, by
-            a pipe with a template (the detail holds the outbox item), by a pipe without one (the detail is the stream
-            record), or as CloudEvents.
+        event: Lambda's event for an EventBridge rule, also a replayed one, or a CloudEvents object. The event was
+            published by the relay, by a pipe with a template (the detail holds the outbox item), by a pipe without one
+            (the detail is the stream record), or as CloudEvents. Also read: a detail alone, if it holds the event's
+            source; an SNS notification; Lambda's record of an asynchronous call (its requestPayload); the stream
+            record of an inserted outbox item; an outbox item. Any `Mapping` is read, such as the event objects of
+            Powertools for AWS Lambda.
 
     Raises:
-        DecodeError: The event has none of these forms, or a part is missing or invalid; the path names the part.
+        DecodeError: The event has none of these forms, or a part is missing or invalid; the path names the part. The
+            text says what was received and what reads it.
 
     Lambda parses JSON numbers as floats; send a number as text if it must keep all its digits.
     """
+    try:
+        return event_in(event)
+    except DecodeError:
+        plain = as_dicts(event)
+        if plain is event:
+            raise
+    return event_in(plain)
+
+
+def event_in(document: object, path: str = "") -> Event:
+    """Return the event in a document of dicts, also if it is wrapped in records and messages.
+
+    Args:
+        document: The document.
+        path: The document's path in a message; a batch of one message is read only inside another.
+
+    Raises:
+        DecodeError: As `parse_event`.
+    """
+    for _ in range(_MAX_WRAPPERS):
+        try:
+            found = _event_or_wrapped(document, is_inside=bool(path))
+        except DecodeError as error:
+            raise error.within(path) if path else error from None
+        if not isinstance(found, tuple):
+            return found
+        document, step = found
+        path = f"{path}.{step}" if path else step
+    raise DecodeError(path[:_MAX_PATH], f"is wrapped in more than {_MAX_WRAPPERS} messages or records")
+
+
+_MAX_WRAPPERS = 8
+_MAX_PATH = 200
+
+
+def _event_or_wrapped(event: object, *, is_inside: bool) -> Event | tuple[object, str]:
+    """Return an event; or the content of a message or a record, and its path there."""
     if not isinstance(event, dict):
-        raise DecodeError("", f"an event must be a JSON object, not {type(event).__name__}")
+        raise _unreadable(event, _READS)
     if "specversion" in event:
         return _from_cloudevents(event, "")
-    detail = event.get("detail")
+    if "detail" not in event:
+        return _bare_event(event) or _wrapped(event, is_inside=is_inside)
+    detail = event["detail"]
     if not isinstance(detail, dict):
-        raise DecodeError("detail", "is missing or not an object: this is not an event from EventBridge")
+        raise DecodeError("detail", f"must be an object, not {short_repr(detail)}")
     source = required_text(event, "source", "")
     if "outboxItem" in detail:
         return _from_outbox_item(detail["outboxItem"], "detail.outboxItem")
@@ -86,11 +131,73 @@ def parse_event(event: object) -> Event:
     if "specversion" in detail:
         return _from_cloudevents(detail, "detail")
     if "dynamodb" in detail:
-        return _from_stream_record(detail)
+        return _from_stream_record(detail, "detail")
+    if "requestPayload" in detail:  # Lambda's destination is a bus
+        return (detail["requestPayload"], "detail.requestPayload")
+    if source.startswith("aws."):
+        raise _unreadable(event, _READS_OWN)
     raise DecodeError(
         "detail.metadata",
         "is missing. A publisher with detail='data' sends no metadata and no id; use detail='envelope' to parse events",
     )
+
+
+def _unreadable(event: object, reads: str) -> DecodeError:
+    from .payload_shapes import unreadable
+
+    return unreadable(event, reads)
+
+
+_IDEMPOTENT = "to make another call idempotent, use key=..."
+_READS = f"parse_event reads events from EventBridge and CloudEvents; {_IDEMPOTENT}"
+_READS_OWN = f"parse_event reads this library's events and CloudEvents; {_IDEMPOTENT}"
+
+
+def _bare_event(event: Mapping[str, Any]) -> Event | None:
+    """Return the event of a document without EventBridge's envelope; None if it is none."""
+    if "outboxItem" in event:
+        return _from_outbox_item(event["outboxItem"], "outboxItem")
+    if "dynamodb" in event:
+        return _from_stream_record(event, "")
+    if is_outbox_image(event):
+        return _from_outbox_item(event, "")
+    if is_outbox_image(event.get("Item")):  # of GetItem, or of a line of an export
+        return _from_outbox_item(event["Item"], "Item")
+    if "Metadata" in event and is_outbox_image(event.get("NewImage")):  # a line of an incremental export
+        return _from_outbox_item(event["NewImage"], "NewImage")
+    return None
+
+
+def _wrapped(event: Mapping[str, Any], *, is_inside: bool) -> tuple[object, str]:
+    if "requestPayload" in event:
+        return (event["requestPayload"], "requestPayload")
+    if "Data" in event and "SystemMetadata" in event:  # of a custom bus, with its metadata
+        return (event["Data"], "Data")
+    if event.get("Type") == "Notification" and "Message" in event:
+        return (_object_in(event, "Message", ""), "Message")
+    if is_inside and (found := _only_message(event)):
+        return found
+    if "detail-type" in event:
+        raise DecodeError("detail", "is missing: this is not an event as EventBridge delivers it")
+    raise _unreadable(event, _READS)
+
+
+def _only_message(event: Mapping[str, Any]) -> tuple[object, str] | None:
+    """Return the content of a batch of one message: an asynchronous call by SNS has one."""
+    match event:
+        case {"Records": [{"Sns": {"Message": str()} as notification}]}:
+            return (_object_in(notification, "Message", "Records[0].Sns"), "Records[0].Sns.Message")
+        case {"Records": [{"body": str()} as message]}:
+            return (_object_in(message, "body", "Records[0]"), "Records[0].body")
+    return None
+
+
+def _object_in(holder: Mapping[str, Any], name: str, path: str) -> dict[str, Any]:
+    """Return the object in a member's JSON text."""
+    try:
+        return loads_object(required_text(holder, name, path), f"{path}.{name}" if path else name)
+    except PathError as bad:
+        raise DecodeError(bad.path, bad.problem) from None
 
 
 def _from_envelope(detail: Mapping[str, Any], source: str) -> Event:
@@ -127,12 +234,12 @@ def _from_cloudevents(attributes: Mapping[str, Any], path: str) -> Event:
     )
 
 
-def _from_stream_record(record: Mapping[str, Any]) -> Event:
+def _from_stream_record(record: Mapping[str, Any], path: str) -> Event:
     change = record["dynamodb"]
     image = change.get("NewImage") if isinstance(change, dict) else None
     if record.get("eventName") != "INSERT" or not isinstance(image, dict) or not is_outbox_image(image):
-        raise DecodeError("detail", "is a stream record, but not of an inserted outbox item")
-    return _from_outbox_item(image, "detail.dynamodb.NewImage")
+        raise DecodeError(path, "is a stream record, but not of an inserted outbox item; decode_record reads it")
+    return _from_outbox_item(image, f"{path}.dynamodb.NewImage" if path else "dynamodb.NewImage")
 
 
 def _from_outbox_item(image: object, path: str) -> Event:
@@ -142,7 +249,7 @@ def _from_outbox_item(image: object, path: str) -> Event:
         event = decode_event(image)
         _ = event.context, event.data  # parsed now: for a consumer, malformed text is a malformed event
     except DecodeError as error:
-        raise error.within(path) from None
+        raise error.within(path) if path else error from None
     return event
 
 

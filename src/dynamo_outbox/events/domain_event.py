@@ -132,4 +132,4 @@ class DomainEvent(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             path = ".".join(map(str, ("data", *first["loc"])))
-            raise DecodeError(path, first["msg"]) from error
+            raise DecodeError(path, first["msg"]) from None  # pydantic's text has the value, and logs must not

@@ -216,7 +216,7 @@ class Event(Frozen, _Fields):
 
     @property
     def created_at(self) -> datetime | None:
-        """When the event was created, if its time was generated, or its id is a UUIDv7; otherwise None."""
+        """The time of the event's creation, if its time was generated or its id is a UUIDv7; otherwise None."""
         return self.time if "time" in self._drawn else uuid7_time(self.id)
 
     def copied(self) -> Self:

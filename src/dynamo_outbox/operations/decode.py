@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from ..codec.json_text import dumps
 from ..errors import DecodeError
 from ..events.bus_event import parse_event
-from ..events.messages import parse_events
-from ..events.outbox_item import decode_event, is_outbox_image, time_text
+from ..events.messages import parse_events, payload_records
+from ..events.outbox_item import is_outbox_image, time_text
+from ..events.payload_shapes import unreadable
 from ..streams.outbox_records import inserted_events
-from ..streams.payloads import payload_kind
+from ..streams.payloads import holds_records, payload_kind
 from ..streams.records import StreamRecord, decode_records
 
 if TYPE_CHECKING:
@@ -31,32 +33,54 @@ ERROR_FIELDS = ("path", "problem", "index", "sequence_number")
 
 
 def decoded(document: Any) -> Iterator[Event | StreamRecord | DecodeError]:
-    """Yield the contents of a payload or an outbox item, in order; an inserted outbox item is yielded as its event."""
-    if isinstance(document, dict) and is_outbox_image(item := document.get("Item", document)):
-        yield _outbox_item(item)
-    elif isinstance(document, dict) and ("detail" in document or "specversion" in document):
-        try:
-            yield parse_event(document)
-        except DecodeError as error:
-            yield error
-    elif payload_kind(document) == "messages":
-        for found in parse_events(document, on_error="collect"):
-            yield found if isinstance(found, DecodeError) else found.event
-    else:
-        for record in decode_records(document, on_error="collect"):
-            yield record if isinstance(record, DecodeError) else _event_or_change(record)
+    """Yield the contents of a payload or an outbox item, in order; an inserted outbox item is yielded as its event.
+
+    Raises:
+        DecodeError: The document has no form that the library reads.
+    """
+    if isinstance(document, dict) and not {"body", "Body", "Sns"}.isdisjoint(document):
+        document = [document]  # one message
+    match payload_kind(document):
+        case "messages":
+            records = payload_records(document)
+            for record, message in zip(records, parse_events(document, on_error="collect"), strict=True):
+                if not isinstance(message, DecodeError):
+                    yield message.event
+                else:
+                    yield from _records_in(record) or [message]
+        case _ if holds_records(document):
+            yield from map(_event_or_change, decode_records(document, on_error="collect"))
+        case _:
+            yield _event(document)
 
 
-def _outbox_item(item: Any) -> Event | DecodeError:
+def _event(document: Any) -> Event | DecodeError:
+    """Return an event, or the error of one that is malformed; raise if the document is something else."""
     try:
-        event = decode_event(item)
-        _ = event.context, event.data  # parsed on access
+        return parse_event(document)
     except DecodeError as error:
+        if not error.path:
+            raise unreadable(document, _READS) from None
         return error
-    return event
 
 
-def _event_or_change(record: StreamRecord) -> Event | StreamRecord | DecodeError:
+_READS = "decode reads events, messages of SQS and SNS, stream records and outbox items"
+
+
+def _records_in(message: Any) -> list[Event | StreamRecord | DecodeError]:
+    """Return the stream records that a message of SQS holds; none if it holds something else."""
+    try:
+        content = json.loads(message.get("body", message.get("Body")))
+        if not holds_records(content):
+            return []
+        return [_event_or_change(record) for record in decode_records(content, on_error="collect")]
+    except (AttributeError, DecodeError, RecursionError, TypeError, ValueError):
+        return []  # the message's own error says more
+
+
+def _event_or_change(record: StreamRecord | DecodeError) -> Event | StreamRecord | DecodeError:
+    if isinstance(record, DecodeError):
+        return record
     try:
         if is_outbox_image(record.raw["dynamodb"].get("NewImage")) and (events := inserted_events(record)):
             return events[0]
@@ -72,7 +96,12 @@ def json_line(found: Event | StreamRecord | DecodeError) -> str:
         return dumps({"error": {**_fields(found, ERROR_FIELDS), "message": str(found)}})
     if isinstance(found, StreamRecord):
         return dumps({"change": _fields(found, CHANGE_FIELDS)})
-    return f'{dumps({"event": _fields(found, EVENT_FIELDS)})[:-2]},"data":{found.data_json}}}}}'
+    data = found.data_json.translate(_ONE_LINE)
+    return f'{dumps({"event": _fields(found, EVENT_FIELDS)})[:-2]},"data":{data}}}}}'
+
+
+_ONE_LINE = {ord("\n"): " ", ord("\r"): " "}
+"""Line breaks of JSON text stand between values, never inside them."""
 
 
 def _fields(found: object, names: tuple[str, ...]) -> dict[str, Any]:

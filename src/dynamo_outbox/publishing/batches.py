@@ -122,9 +122,9 @@ def thread_count(concurrency: int, sizes: Sequence[int]) -> int:
 class BatchPlan:
     """The plan of one publication: the entries of the next call, given the outcome of the earlier ones.
 
-    Entries are sent in input order, except those that must not share a call with an earlier one: they are set aside
-    for the next call while others fill this one. Retries go first. Once an entry has failed permanently, the later ones
-    with its ordering key are held back.
+    Entries are sent in input order, except those with an ordering key that must not share a call with an earlier one,
+    or that it has no room for: they are set aside for the next call while others fill this one. Retries go first.
+    Once an entry has failed permanently, the later ones with its ordering key are held back.
 
     Args:
         sizes: Each entry's size in bytes, by position.
@@ -167,9 +167,15 @@ class BatchPlan:
             elif size >= MAX_REQUEST_BYTES:
                 self.too_large.append(position)
                 self.block(position)
-            elif batch and (total + size >= MAX_REQUEST_BYTES or self._is_alone(position, batch[-1])):
+            elif batch and self._is_alone(position, batch[-1]):
                 self._waiting.appendleft(position)
                 break
+            elif total + size >= MAX_REQUEST_BYTES:
+                if key is None:  # entries without an ordering key stay in input order
+                    self._waiting.appendleft(position)
+                    break
+                aside.append(position)
+                keys.add(key)
             else:
                 batch.append(position)
                 total += size

@@ -18,6 +18,7 @@ from ..errors import DecodeError, InvalidEventError, PublishError
 from ..events.bus_event import DETAIL_FORMS
 from ..events.event import Event
 from ..events.limits import check_numbers
+from ..log_lines import fields, logger
 from ..options import Clock, Retry
 from .batches import (
     MAX_REQUEST_BYTES,
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 
 __all__ = ["EventBridgePublisher"]
 
+log = logger(__name__)
+
+DEFAULT_CONCURRENCY = 8
+"""Calls in flight: most of a call is waiting, and boto3 keeps ten connections open."""
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -52,9 +57,9 @@ class EventBridgePublisher:
         detail: The form of the detail: ``envelope`` (`parse_event` reads all of it), ``data`` (bare data; a consumer
             can't recognise duplicates), ``cloudevents``.
         retry: How often an entry is sent that fails for a reason that may pass, and how long one `publish` may retry.
-        concurrency: How many calls may be in flight, one of them in the caller's thread. Fewer are used for few events:
-            each new connection costs some 25 ms of CPU. A client that is given must be usable from several threads, as
-            boto3's are.
+        concurrency: How many calls may be in flight, one of them in the caller's thread. By default up to 8 with a
+            client of boto3, and 1 with any other object, which may not be usable from several threads. Fewer are used
+            for few events: each new connection costs some 25 ms of CPU.
         endpoint_id: The id of a global endpoint: ``abcde.veo``. boto3 needs the package awscrt for it.
         clock: The time, waiting and jitter; used by one thread at a time.
 
@@ -70,7 +75,7 @@ class EventBridgePublisher:
         client: EventBridgeClient | None = None,
         detail: Literal["envelope", "data", "cloudevents"] = "envelope",
         retry: Retry = Retry(timeout=timedelta(seconds=10)),
-        concurrency: int = 1,
+        concurrency: int | None = None,
         endpoint_id: str | None = None,
         clock: Clock = Clock(),
     ) -> None:
@@ -78,7 +83,7 @@ class EventBridgePublisher:
             raise ValueError("bus needs the name or the ARN of an event bus")
         if detail not in DETAIL_FORMS:
             raise ValueError(f"detail={detail!r} must be one of {', '.join(DETAIL_FORMS)}")
-        if concurrency < 1:
+        if concurrency is not None and concurrency < 1:
             raise ValueError(f"concurrency={concurrency} must be at least 1")
         if source is not None:
             Event("probe", {}, source=source)  # refuses now what EventBridge would refuse later
@@ -87,7 +92,7 @@ class EventBridgePublisher:
         self._events = Service("events", client, clock)
         self._detail = DETAIL_FORMS[detail]
         self._retry = retry
-        self._concurrency = concurrency
+        self._concurrency = concurrency or (DEFAULT_CONCURRENCY if self._events.is_thread_safe else 1)
         self._endpoint = {} if endpoint_id is None else {"EndpointId": endpoint_id}
         self._clock = clock
 
@@ -249,6 +254,12 @@ class _Publication:
         call = outcomes[0] if isinstance(outcomes[0], CallFailure) else None
         if call is not None and len(batch) > 1 and is_refused_for_an_entry(call.code, call.status):
             self._plan.separate(batch)
+            log.info(
+                "a call was refused, and each of its entries is sent alone: %d, %s",
+                len(batch),
+                call.code,
+                extra=fields(None, code=call.code, count=len(batch)),
+            )
             return
         failures = self._record_published(batch, outcomes)
         if not failures:
@@ -267,6 +278,14 @@ class _Publication:
             for position in self._plan.abandon():
                 self._fail(position, "NotAttempted", f"the call before it failed: {call.message}")
         if len(given_up) < len(passing):
+            again = len(passing) - len(given_up)
+            codes = ", ".join(sorted({failures[position].code for position in passing if position not in given_up}))
+            log.info(
+                "entries of a call are sent again: %d, %s",
+                again,
+                codes,
+                extra=fields(None, code=codes, count=again),
+            )
             self._failed_calls += 1
             self._clock.sleep(wait)
         else:

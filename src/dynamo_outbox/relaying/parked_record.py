@@ -196,7 +196,7 @@ def _json_text(raw: object) -> str:
     try:
         return json.dumps(raw, default=converted, separators=(",", ":"), sort_keys=True)
     except (TypeError, ValueError, RecursionError) as error:
-        raise ParkingError(None, f"is no record that a stream delivers: {error}") from None
+        raise ParkingError(None, f"is not a record that a stream delivers: {error}") from None
 
 
 def head_key(order_key: str, layout: ParkingLayout) -> dict[str, Any]:
@@ -359,4 +359,4 @@ def record_in_message(body: str) -> ParkedRecord:
         packed = about.get("packedRecord")
         return record.loaded(about["record"] if packed is None else _unpacked(b64decode(packed)))
     except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
-        raise ParkingError(None, f"is no message of a parked record: {error!r}") from None
+        raise ParkingError(None, f"is not a message of a parked record: {error!r}") from None

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from ..aws.lambda_context import PARKING_MARGIN, REDRIVE_MARGIN, invocation, is_nearly_over
 from ..aws.service import Service
 from ..errors import ParkingError
-from ..log_lines import logger
+from ..log_lines import EventNames, fields, logger, named
 from ..options import Clock
+from ..streams.outbox_records import event_names
 from .parked_record import message_of, record_in_message
 from .parking import PARKING_FAULTS, RedriveFailure, RedriveResult, check_limit
 
@@ -64,7 +65,21 @@ class ParkingQueue:
                     "send_message", QueueUrl=self.queue_url, MessageBody=message_of(record, MAX_MESSAGE_BYTES)
                 )
             except PARKING_FAULTS:
-                log.exception("Could not park %d records in %s", len(records) - stored, self.queue_url)
+                names = event_names(record.raw) or EventNames(id=next(iter(record.event_ids), None))
+                log.exception(
+                    "records can't be parked in %s: %d, the first %s of %s (%s)",
+                    self.queue_url,
+                    len(records) - stored,
+                    record.sequence_number,
+                    record.order_key,
+                    named(names, record.order_key),
+                    extra=fields(
+                        names,
+                        order_key=record.order_key,
+                        sequence_number=record.sequence_number,
+                        count=len(records) - stored,
+                    ),
+                )
                 break
             stored += 1
         return stored

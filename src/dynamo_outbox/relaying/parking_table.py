@@ -15,8 +15,9 @@ from ..aws.lambda_context import PARKING_MARGIN, REDRIVE_MARGIN, invocation, is_
 from ..aws.limits import CONTENTION
 from ..aws.service import Service
 from ..errors import ParkingError
-from ..log_lines import logger
+from ..log_lines import EventNames, fields, logger, named
 from ..options import Clock, TableKeys
+from ..streams.outbox_records import event_names
 from .parked_record import (
     HEAD_PARTITIONS,
     ParkedRecord,
@@ -123,6 +124,13 @@ class ParkingTable:
             if not wanted:
                 return found
             if attempt < ATTEMPTS:
+                left = len(wanted[self.table]["Keys"])
+                log.debug(
+                    "keys of %s are looked up again, because DynamoDB left them unprocessed: %d",
+                    self.table,
+                    left,
+                    extra=fields(None, table=self.table, count=left),
+                )
                 self._wait(attempt)
         raise ParkingError(None, f"can't be looked up: DynamoDB left keys unprocessed {ATTEMPTS} times")
 
@@ -147,7 +155,23 @@ class ParkingTable:
                     break
                 self._commit(*chunk)
             except PARKING_FAULTS:
-                log.exception("%d records can't be parked in %s", len(records) - stored, self.table)
+                first = records[stored]
+                names = event_names(first.raw) or EventNames(id=next(iter(first.event_ids), None))
+                log.exception(
+                    "records can't be parked in %s: %d, the first %s of %s (%s)",
+                    self.table,
+                    len(records) - stored,
+                    first.sequence_number,
+                    first.order_key,
+                    named(names, first.order_key),
+                    extra=fields(
+                        names,
+                        order_key=first.order_key,
+                        sequence_number=first.sequence_number,
+                        table=self.table,
+                        count=len(records) - stored,
+                    ),
+                )
                 break
             stored += len(chunk[0])
         return stored
@@ -286,6 +310,12 @@ class ParkingTable:
             if not left:
                 return
             if len(left) == len(records):
+                log.debug(
+                    "a transaction of parked records is sent again to %s because of contention: %d",
+                    self.table,
+                    len(records),
+                    extra=fields(None, table=self.table, count=len(records)),
+                )
                 self._wait(attempt)
             records, actions = left, next(pack(left, self._layout))[1]
 

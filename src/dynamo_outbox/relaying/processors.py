@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from ..aws.lambda_context import invocation
 from ..errors import DecodeError, ParkingError
 from ..events.event import Event
-from ..log_lines import logger
+from ..log_lines import fields, logger, named
 from ..streams.batch_response import batch_response
 from ..streams.event_ids import change_event_id
-from ..streams.outbox_records import inserted_events, ordering_key
+from ..streams.outbox_records import event_names, inserted_events, ordering_key
 from ..streams.records import decode_records
 from .parked_record import ParkedRecord
-from .rules import ReadRecord, Reason, decide, why_unpublished
+from .rules import BEHIND, ReadRecord, Reason, decide, why_unpublished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -91,6 +91,7 @@ class _Processor:
         decision = decide(batch, failures, waiting, park_before=park_before, in_order=in_order)
         parked = self._park([(batch[at], reason) for at, reason in decision.parked], context)
         failed = decision.failed + [at for at, _ in decision.parked[parked:]]
+        _log_unread(batch[at] for at in failed if batch[at].is_behind)
         return batch_response(event, [records[at] for at in failed])
 
     def republish(self, parked: Sequence[ParkedRecord], context: object) -> list[Reason | None]:
@@ -142,12 +143,32 @@ class _Processor:
 
     def _read_one(self, record: StreamRecord | DecodeError, key: str | None) -> ReadRecord:
         if isinstance(record, DecodeError):
-            log.error("a stream record can't be decoded: %s", record)
+            names = event_names(record.raw)
+            log.error(
+                "a stream record of %s (%s) can't be decoded: %s",
+                key or "an unknown order key",
+                named(names, key),
+                record,
+                extra=fields(names, order_key=key, sequence_number=record.sequence_number),
+            )
             return ReadRecord(record, key, fault=_reason_of(record))
         try:
             return ReadRecord(record, key, self._events_of(record))
         except Exception as error:
-            log.exception("stream record %s (%s) makes no event", record.sequence_number, record.event_id)
+            names = event_names(record.raw)
+            log.exception(
+                "stream record %s of %s (%s) makes no event",
+                record.sequence_number,
+                key or "an unknown order key",
+                named(names, key),
+                extra=fields(
+                    names,
+                    order_key=key,
+                    sequence_number=record.sequence_number,
+                    change_id=record.event_id,
+                    code=type(error).__name__,
+                ),
+            )
             return ReadRecord(record, key, fault=_reason_of(error), is_passing=isinstance(error, self._retry_on))
 
     def _publish(
@@ -163,9 +184,8 @@ class _Processor:
         result = self._publisher.publish_by_key([event for _, event in outgoing], order_keys, context)
         failures: dict[int, list[FailedEvent]] = {}
         for failure in result.failed:
-            event = failure.event
-            log.error("%s %s was not published: %s: %s", event.type, event.id, failure.code, failure.message)
             failures.setdefault(outgoing[failure.position][0], []).append(failure)
+        _log_failures(result.failed, order_keys)
         return failures
 
     def _park(self, entries: Sequence[tuple[ReadRecord, Reason]], context: object) -> int:
@@ -188,13 +208,107 @@ class _Processor:
                     )
                 )
             except ParkingError:
-                log.exception("stream record %s can't be parked", record.sequence_number)
+                names = event_names(record.raw)
+                log.exception(
+                    "stream record %s of %s (%s) can't be parked",
+                    record.sequence_number,
+                    read.key or "an unknown order key",
+                    named(names, read.key),
+                    extra=fields(names, order_key=read.key, sequence_number=record.sequence_number),
+                )
                 break
         count = self.parking.park(parked, context)
-        for each in parked[:count]:
-            why = f"{each.reason.code}: {each.reason.message}"
-            log.error("stream record %s of %s is parked: %s", each.sequence_number, each.order_key, why)
+        _log_parked(list(zip(parked[:count], [read for read, _ in entries], strict=False)))
         return count
+
+
+def _log_failures(failed: Sequence[FailedEvent], order_keys: Sequence[str | None]) -> None:
+    """Log each event that failed; those held back in a line for each order key, those not attempted in one line."""
+    held_back: dict[str | None, list[FailedEvent]] = {}
+    not_attempted: dict[str, list[FailedEvent]] = {}
+    for each in failed:
+        if each.code == "HeldBack":
+            held_back.setdefault(order_keys[each.position], []).append(each)
+        elif each.code == "NotAttempted":
+            not_attempted.setdefault(each.message, []).append(each)
+        else:
+            log.error(
+                "%s was not published: %s: %s",
+                named(each.event),
+                each.code,
+                each.message,
+                extra=fields(each.event, order_key=order_keys[each.position], code=each.code),
+            )
+    for order_key, events in held_back.items():
+        log.warning(
+            "events of %s are held back behind a failed one: %d, the first %s",
+            order_key,
+            len(events),
+            named(events[0].event, order_key),
+            extra=fields(events[0].event, order_key=order_key, code="HeldBack", count=len(events)),
+        )
+    for message, events in not_attempted.items():
+        log.error(
+            "events were not sent: %d, the first %s: %s",
+            len(events),
+            named(events[0].event),
+            message,
+            extra=fields(events[0].event, code="NotAttempted", count=len(events)),
+        )
+
+
+def _log_unread(held_back: Iterable[ReadRecord]) -> None:
+    """Log the records that are reported as failed because of an earlier one, in a line for each order key."""
+    by_key: dict[str | None, list[ReadRecord]] = {}
+    for read in held_back:
+        by_key.setdefault(read.key, []).append(read)
+    for order_key, several in by_key.items():
+        first = several[0].record
+        names = event_names(first.raw)
+        log.warning(
+            "stream records of %s are held back behind a failed one: %d, the first %s (%s)",
+            order_key or "an unknown order key",
+            len(several),
+            first.sequence_number,
+            named(names, order_key),
+            extra=fields(names, order_key=order_key, sequence_number=first.sequence_number, count=len(several)),
+        )
+
+
+def _log_parked(parked: Sequence[tuple[ParkedRecord, ReadRecord]]) -> None:
+    """Log each parked record; those behind an earlier one in a line for each order key."""
+    behind: dict[str | None, list[tuple[ParkedRecord, ReadRecord]]] = {}
+    for each, read in parked:
+        if each.reason == BEHIND:
+            behind.setdefault(read.key, []).append((each, read))
+            continue
+        names = read.events[0] if read.events else event_names(read.record.raw)
+        log.error(
+            "stream record %s of %s (%s) is parked: %s: %s",
+            each.sequence_number,
+            each.order_key,
+            named(names, each.order_key),
+            each.reason.code,
+            each.reason.message,
+            extra=fields(names, order_key=each.order_key, sequence_number=each.sequence_number, code=each.reason.code),
+        )
+    for several in behind.values():
+        each, read = several[0]
+        names = event_names(read.record.raw)
+        log.error(
+            "stream record %s of %s (%s) is parked: it is the first of %d behind one that is not published",
+            each.sequence_number,
+            each.order_key,
+            named(names, each.order_key),
+            len(several),
+            extra=fields(
+                names,
+                order_key=each.order_key,
+                sequence_number=each.sequence_number,
+                code=BEHIND.code,
+                count=len(several),
+            ),
+        )
 
 
 class OutboxRelay(_Processor):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..publishing.results import FailedEvent
     from ..streams.records import StreamRecord
 
-__all__ = ["BatchDecision", "ReadRecord", "Reason", "decide", "why_unpublished"]
+__all__ = ["BEHIND", "BatchDecision", "ReadRecord", "Reason", "decide", "why_unpublished"]
 
 
 class Reason(NamedTuple):

@@ -6,6 +6,8 @@ https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-batching-concu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..errors import DecodeError
 
 TYPE_CHECKING = False
@@ -29,14 +31,18 @@ def batch_response(payload: object, failed: Sequence[StreamRecord | DecodeError]
         failed: The records that failed.
 
     Raises:
-        DecodeError: A failed record has no identifier, so that the batch can only fail as a whole.
+        DecodeError: A failed record has no identifier, so that the batch can only fail as a whole; or the batch is
+            Firehose's, which expects another response.
     """
+    if isinstance(payload, Mapping) and isinstance(payload.get("records"), list):
+        problem = "are Firehose's, which expects each one back with recordId, result and data"
+        raise DecodeError("records", f"{problem}; write that handler with decode_records")
     if not failed:
         return {"batchItemFailures": []}
     if isinstance(payload, list):
         first = min(failed, key=lambda record: record.index or 0)
         raw = payload[first.index or 0]
-        identifier = raw.get("eventID") or first.sequence_number if isinstance(raw, dict) else None
+        identifier = raw.get("eventID") or first.sequence_number if isinstance(raw, Mapping) else None
     else:
         unnamed = [record for record in failed if not record.sequence_number]
         first = unnamed[0] if unnamed else min(failed, key=lambda record: int(record.sequence_number or 0))

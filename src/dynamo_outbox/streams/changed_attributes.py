@@ -1,4 +1,4 @@
-"""What a change of an item did to its attributes: loaded when somebody asks, so that decoding doesn't wait for it."""
+"""Changes of an item's attributes; imported on first use, so that decoding doesn't load it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["ABSENT", "Change"]
 
 
 class _Absent:
-    """What an attribute is that isn't there; false, and not None, which is DynamoDB's NULL."""
+    """Value of an attribute that does not exist; false, and not None, which is DynamoDB's NULL."""
 
     def __repr__(self) -> str:
         return "ABSENT"
@@ -17,14 +17,14 @@ class _Absent:
         return False
 
     def __reduce__(self) -> str:
-        return "ABSENT"  # there is one, after copy and pickle too
+        return "ABSENT"  # one object, also after copy and pickle
 
 
 ABSENT = _Absent()
 
 
 class Change(NamedTuple):
-    """One attribute of a changed item, before and after; `ABSENT` where it was or is not there."""
+    """One attribute of a changed item, before and after; `ABSENT` if the item did not have it."""
 
     old: Any
     new: Any

@@ -7,9 +7,11 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/kds_using-shard
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 
 from ..codec.frozen import Frozen, fill
+from ..codec.mappings import as_dicts
 from ..codec.short_repr import short_repr
 from ..codec.values import decode_item
 from ..errors import DecodeError
@@ -17,7 +19,7 @@ from .payloads import records_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
     from typing import Any, Literal, overload
 
@@ -30,6 +32,8 @@ _MAX_SEQUENCE_DIGITS = 129
 """Kinesis's own limit; DynamoDB's numbers have 21 to 40 digits."""
 _MAX_SECONDS = 2.0**37
 """Beyond the year 6000: any number of seconds from 0 to this is a time."""
+_KINESIS_FORM = frozenset({"recordFormat", "tableName"})
+"""Members of a DynamoDB record that only a Kinesis data stream of a table has."""
 _TTL_PRINCIPAL = "dynamodb.amazonaws.com"
 
 
@@ -110,8 +114,8 @@ class StreamRecord(Frozen, _Fields):
         sequence_number: Its place in its shard, or None. A Kinesis record has that of its envelope.
         stream_view_type: What images the stream carries, or None.
         size_bytes: AWS's figure, or None.
-        is_ttl_delete: Whether DynamoDB removed the item because its time to live had passed. A removal that was
-            replicated from another Region can't be told apart.
+        is_ttl_delete: Whether DynamoDB removed the item because its time to live had passed. Such a removal
+            that was replicated from another Region looks like any other.
         keys, new_image, old_image: The item's key and images as Python values; an image that the record doesn't carry
             is None, and an empty one is empty. Decoded on first access, which raises `DecodeError` if malformed, or if
             there are no keys.
@@ -125,17 +129,31 @@ class StreamRecord(Frozen, _Fields):
 
     def __init__(self, raw: Mapping[str, Any], index: int | None = None) -> None:
         fill(self, "index", index)
+        try:
+            self._read_all(raw)
+        except DecodeError:
+            plain = as_dicts(raw)
+            if plain is raw:
+                raise
+            self._read_all(plain)
+
+    def _read_all(self, raw: Mapping[str, Any]) -> None:
         fill(self, "_number", None)
         fill(self, "delivered", raw)
-        raw, number = self._unwrapped(raw)
+        raw, number, is_from_kinesis = self._unwrapped(raw)
         change = raw.get("dynamodb")
         if not isinstance(change, dict):
-            raise self._error("dynamodb", "is missing or not a map: this is not a DynamoDB stream record")
+            problem = "is missing or not a map: this is not a DynamoDB stream record"
+            if "dynamodb" not in raw:
+                from ..events.payload_shapes import shape_of
+
+                problem += f", but {shape_of(raw).what}"
+            raise self._error("dynamodb", problem)
         fill(self, "raw", raw)
         fill(self, "_change", change)
-        fill(self, "_from_kinesis", number is not None)
-        fill(self, "_number", self._digits(change.get("SequenceNumber") if number is None else number))
-        names = ("tableName", "awsRegion") if self._from_kinesis else ("eventSourceARN", "tableName", "awsRegion")
+        fill(self, "_from_kinesis", is_from_kinesis)
+        fill(self, "_number", self._digits(change.get("SequenceNumber")) if number is None else number)
+        names = ("tableName", "awsRegion") if is_from_kinesis else ("eventSourceARN", "tableName", "awsRegion")
         for name in names:
             self._check_optional(raw, name, str)
         self._check_optional(raw, "eventID", str)
@@ -146,24 +164,40 @@ class StreamRecord(Frozen, _Fields):
         fill(self, "_read", {"time": self._time()})
         self._check_optional(change, "Keys", dict, "dynamodb.")
 
-    def _unwrapped(self, record: object) -> tuple[Mapping[str, Any], object]:
-        """The DynamoDB record in what was handed over, and its Kinesis envelope's sequence number, if it has one."""
+    def _unwrapped(self, record: object) -> tuple[Mapping[str, Any], str | None, bool]:
+        """The DynamoDB record in a record, its envelope's sequence number, and whether it is of Kinesis or Firehose."""
         if not isinstance(record, dict):
             raise self._error("", f"a record is a map, not {type(record).__name__}")
+        if "dynamodb" in record:
+            return record, None, not _KINESIS_FORM.isdisjoint(record) and record.get("eventSourceARN") is None
         envelope = record.get("kinesis", record)  # a pipe hands the envelope's members over bare
-        if "dynamodb" in record or not isinstance(envelope, dict) or "data" not in envelope:
-            return record, None
-        number = envelope.get("sequenceNumber")
-        fill(self, "_number", self._digits(number, "kinesis.sequenceNumber"))
+        data, number = ("data", "sequenceNumber")
+        if isinstance(envelope, dict) and "Data" in envelope:  # GetRecords' response of Kinesis
+            data, number = ("Data", "SequenceNumber")
+        if not isinstance(envelope, dict) or data not in envelope:
+            return record, None, False
+        path = "kinesis." if "kinesis" in record else ""
+        is_of_firehose = "recordId" in envelope
+        # Firehose has metadata of Kinesis if its delivery stream reads a Kinesis stream.
+        holder: Any = envelope.get("kinesisRecordMetadata") if is_of_firehose else envelope
+        found = self._digits(holder.get(number) if isinstance(holder, dict) else None, path + number)
+        fill(self, "_number", found)
+        inner = self._inner(envelope[data], path + data)
+        if found is None and not is_of_firehose:
+            raise self._error(path + data, "is not in an envelope with a sequence number")
+        return inner, found, True
+
+    def _inner(self, data: object, path: str) -> Mapping[str, Any]:
+        """Return the DynamoDB record in an envelope: base64 text, or bytes that boto3 has decoded."""
         from base64 import b64decode
 
         try:
-            inner = json.loads(b64decode(envelope["data"], validate=True))
+            inner = json.loads(data if isinstance(data, bytes) else b64decode(data, validate=True))  # type: ignore[arg-type]  # a TypeError is caught
         except (TypeError, ValueError, RecursionError):
-            raise self._error("kinesis.data", "is not the base64 of a JSON text") from None
-        if not isinstance(inner, dict) or number is None:
-            raise self._error("kinesis.data", "is no DynamoDB record in an envelope with a sequence number")
-        return inner, number
+            raise self._error(path, "is not the base64 of a JSON text") from None
+        if not isinstance(inner, dict):
+            raise self._error(path, f"holds a JSON {type(inner).__name__}, not a DynamoDB record")
+        return inner
 
     def _digits(self, number: object, path: str = "dynamodb.SequenceNumber") -> str | None:
         if number is None:
@@ -193,6 +227,8 @@ class StreamRecord(Frozen, _Fields):
         if value is None:
             return None
         try:
+            if isinstance(value, str):  # of the AWS CLI, or of a datetime in a dump
+                value = datetime.fromisoformat(value)
             if isinstance(value, datetime) and value.utcoffset() is not None:
                 return value.astimezone(UTC)
             if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -203,9 +239,8 @@ class StreamRecord(Frozen, _Fields):
                 return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(**{unit: value})
         except (OverflowError, ValueError):
             pass
-        raise self._error(
-            "dynamodb.ApproximateCreationDateTime", f"needs epoch seconds or an aware datetime, got {short_repr(value)}"
-        )
+        problem = f"needs epoch seconds, or an aware datetime or its ISO 8601 text, got {short_repr(value)}"
+        raise self._error("dynamodb.ApproximateCreationDateTime", problem)
 
     @property
     def is_known(self) -> bool:
@@ -301,6 +336,20 @@ class StreamRecord(Frozen, _Fields):
         pairs = ((name, Change(old.get(name, ABSENT), new.get(name, ABSENT))) for name in {**old, **new})
         return {name: change for name, change in pairs if change.old != change.new}
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the key and the images in JSON's types, as ``{"keys", "new_image", "old_image"}``; None if absent.
+
+        Numbers are ``int`` or ``float``, sets are sorted lists, binary is base64 text: see `decode_item`.
+
+        Raises:
+            DecodeError: An image is malformed.
+        """
+        from ..codec.plain_values import plain
+
+        keys = None if self._change.get("Keys") is None else self.keys
+        images = {"keys": keys, "new_image": self.new_image, "old_image": self.old_image}
+        return {name: plain(image) for name, image in images.items()}
+
     def __hash__(self) -> int:
         return hash((self.event_source_arn, self.event_id))
 
@@ -322,11 +371,11 @@ def _decoded_again(value: Any) -> Any:
 
 
 def _is_ttl(identity: object) -> bool:
-    if not isinstance(identity, dict):
+    if not isinstance(identity, Mapping):
         return False
     kind = identity.get("type", identity.get("Type"))  # lower case from Lambda, capitalised through boto3
     principal = identity.get("principalId", identity.get("PrincipalId"))
-    return kind == "Service" and principal == _TTL_PRINCIPAL
+    return (kind, principal) == ("Service", _TTL_PRINCIPAL)
 
 
 @lru_cache(maxsize=64)
@@ -395,13 +444,16 @@ def decode_records(payload: object, *, on_error: str = "raise") -> Sequence[Stre
     """Return the stream records in a payload, in its order.
 
     Args:
-        payload: Lambda's event for a DynamoDB stream or for a Kinesis data stream of one; the response of GetRecords;
-            the array that EventBridge Pipes passes; or one bare record.
+        payload: Lambda's event for a DynamoDB stream or for a Kinesis data stream of a table; the response of
+            GetRecords, through boto3 or the AWS CLI; the array that EventBridge Pipes passes; Firehose's event for a
+            transformation; the object of a failure destination in S3; or one record. Any `Mapping` is read, such as the
+            event objects of Powertools for AWS Lambda.
         on_error: ``raise``, or ``collect`` to get the `DecodeError` of a malformed record in its place.
 
     Raises:
         DecodeError: The payload is none of these, or, with ``raise``, a record in it is malformed. A malformed value
-            inside an image raises when the image is read.
+            inside an image raises when the image is read. The text says what was received and what reads it; of a
+            failure record that only points to the records, it says where they are.
     """
     if on_error not in ("raise", "collect"):
         raise ValueError(f"on_error is 'raise' or 'collect', not {on_error!r}")

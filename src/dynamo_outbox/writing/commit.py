@@ -19,6 +19,7 @@ from ..aws.clients import Prevalidated
 from ..aws.errors import NO_RESPONSE, error_code, is_throttled, is_unreadable, item_of_refusal
 from ..aws.service import ATTEMPTS, NoResponseTypeError
 from ..errors import CommitUnknownError, TransactionConflictError, TransactionVoidedError
+from ..log_lines import EventNames, fields, logger, named
 from .actions import cancellation
 from .commit_rules import Answer, Proof, Step, is_marker, next_step
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from .settings import WriterSettings
 
 __all__ = ["TOKEN_LIFE", "commit", "settle"]
+
+log = logger(__name__)
 
 TOKEN_LIFE = timedelta(minutes=9)
 """The time for which a transaction's token keeps a repeated request from writing twice: ten minutes, less a margin.
@@ -67,12 +70,31 @@ def commit(
     while True:
         error = _send(settings, items, token, seconds=waits.response_time(), in_doubt=in_doubt)
         if error is None:
+            if in_doubt:
+                _log_committed(proof, token)
             return
         answer, refusal = _read(settings, error, actions, proof)
+        if answer is Answer.NONE:
+            log.info(
+                "transaction %s (%s) on %s has no response: %s",
+                token,
+                named(_event_in(proof)),
+                _tables(actions),
+                error_code(error),
+                extra=fields(_event_in(proof), token=token, table=_tables(actions), code=error_code(error)),
+            )
         in_doubt = in_doubt or answer in (Answer.NONE, Answer.IN_PROGRESS) or _was_repeated(error)
         wait = waits.after(answer)
         step = next_step(answer, in_doubt=in_doubt, in_time=wait is not None)
         if step is Step.RESEND:
+            log.debug(
+                "transaction %s (%s) on %s is sent again: %s",
+                token,
+                named(_event_in(proof)),
+                _tables(actions),
+                error_code(error),
+                extra=fields(_event_in(proof), token=token, table=_tables(actions), code=error_code(error)),
+            )
             settings.clock.sleep(wait or 0.0)
             if not in_doubt or waits.is_token_known():
                 continue
@@ -85,6 +107,8 @@ def commit(
             unknown.__cause__ = error
             if not settle(settings, unknown):
                 raise (refusal or TransactionVoidedError()) from error
+        else:
+            _log_committed(proof, token)
         return
 
 
@@ -98,9 +122,51 @@ def settle(settings: WriterSettings, unknown: CommitUnknownError) -> bool:
         CommitUnknownError: The same error: the transaction has no event, DynamoDB did not respond, or the event's item
             may have expired.
     """
-    proof, clock = unknown.proof, settings.clock
-    if not isinstance(proof, Proof):
+    proof = unknown.proof if isinstance(unknown.proof, Proof) else None
+    try:
+        is_committed = _settle(settings, unknown, proof)
+    except CommitUnknownError:
+        log.warning(
+            "the outcome of transaction %s (%s) is unknown",
+            unknown.token,
+            named(_event_in(proof)),
+            extra=fields(_event_in(proof), token=unknown.token, table=proof and proof.table),
+        )
+        raise
+    if is_committed:
+        _log_committed(proof, unknown.token)
+    else:
+        log.warning(
+            "transaction %s (%s) is void: a marker, or another event, has its event's key",
+            unknown.token,
+            named(_event_in(proof)),
+            extra=fields(_event_in(proof), token=unknown.token, table=proof and proof.table),
+        )
+    return is_committed
+
+
+def _log_committed(proof: Proof | None, token: str) -> None:
+    log.info(
+        "transaction %s (%s) was committed, though a response was lost",
+        token,
+        named(_event_in(proof)),
+        extra=fields(_event_in(proof), token=token, table=proof and proof.table),
+    )
+
+
+def _event_in(proof: Proof | None) -> EventNames | None:
+    if proof is None:
+        return None
+    event_id, event_type, kind, name = (
+        proof.item[each]["S"] for each in ("eventId", "eventType", "aggregateType", "aggregateId")
+    )
+    return EventNames(event_id, event_type, f"{kind}#{name}" if kind else None)
+
+
+def _settle(settings: WriterSettings, unknown: CommitUnknownError, proof: Proof | None) -> bool:
+    if proof is None:
         raise unknown
+    clock = settings.clock
     if not proof.is_lasting(clock.now()):
         return _find(settings, unknown, proof)
     request = proof.marker_request(unknown.token, expires_at=settings.expires_at())
@@ -209,9 +275,12 @@ def _read(
 
 def _name_tables(error: ClientError, actions: Sequence[Action]) -> None:
     """Add to the text of a whole request's refusal which tables and actions the request has."""
-    tables = dict.fromkeys(parts["TableName"] for action in actions for parts in action.request.values())
     labels = ", ".join(repr(action.label) for action in actions if action.label)
-    error.args = (f"{error} (tables: {', '.join(tables)}; actions: {labels or len(actions)})",)
+    error.args = (f"{error} (tables: {_tables(actions)}; actions: {labels or len(actions)})",)
+
+
+def _tables(actions: Sequence[Action]) -> str:
+    return ", ".join(dict.fromkeys(parts["TableName"] for action in actions for parts in action.request.values()))
 
 
 def _was_repeated(error: Exception) -> bool:

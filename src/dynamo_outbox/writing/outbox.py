@@ -18,6 +18,7 @@ from ..errors import (
 )
 from ..events.event import Event
 from ..events.outbox_item import check_keys
+from ..log_lines import fields, logger
 from ..options import Clock, Retry, TableKeys
 from .callables import fresh, is_method, refuse_awaitable, refuse_unfit
 from .commit import TOKEN_LIFE, settle
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from .transaction import DeleteOptions, PutOptions, UpdateOptions
 
 __all__ = ["TransactionalOutbox", "is_contention"]
+
+log = logger(__name__)
 
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
@@ -168,6 +171,10 @@ class TransactionalOutbox:
                     except TransactionCanceledError as error:
                         if attempt >= attempts or not is_contention(error):
                             raise
+                        code = type(error).__name__
+                        log.debug(
+                            "function %s runs again: %s", function.__qualname__, code, extra=fields(None, code=code)
+                        )
                     clock = self.settings.clock
                     clock.sleep(full_jitter(attempt - 1, draw=clock.random()))
                     attempt += 1

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
     ConditionOption: TypeAlias = ConditionBase | Condition | Literal["must_exist"] | None
 
+DAY = 86_400
+"""Seconds."""
+
 __all__ = ["DeleteOptions", "PutOptions", "Transaction", "TransactionResult", "UpdateOptions", "event_proof"]
 
 
@@ -335,7 +338,7 @@ class Transaction:
             raise InvalidEventError(
                 "sequence", f"{taken} is another event's of this aggregate and transaction; give each its own"
             )
-        proof = event_proof(event, self._settings)
+        proof = event_proof(event, self._settings, expires_at=self._expires_at())
         self._actions.append(Action(proof.put(), label or f"{event.type} {event.id}", is_prevalidated=True))
         if numbering is not None:  # not before: a refused event takes no version
             self._number(event.aggregate, numbering)
@@ -345,6 +348,12 @@ class Transaction:
         if self._proof is None:
             self._proof = proof
         return event
+
+    def _expires_at(self) -> int | None:
+        """Return the time to live of the events: with the caller's token, the same whenever the request is repeated."""
+        if self._token is None:
+            return None
+        return -(-self._settings.expires_at() // DAY) * DAY
 
     def _numbering_of(self, aggregate: str | None, sequence: int | None) -> _Numbering | None:
         """Return the version lock that numbers an event: its aggregate's, or the one that no event has taken yet."""

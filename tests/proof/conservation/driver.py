@@ -157,7 +157,7 @@ class Process:
         return self.running is None or self.running.poll() is not None
 
     def stop(self, timeout: float) -> None:
-        """Stop the process for good after its current work; kill it if that takes too long."""
+        """Stop the process after its current work, and do not restart it; kill it if that takes too long."""
         self.is_retired = True
         if self.running is None:
             return

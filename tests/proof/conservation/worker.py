@@ -107,7 +107,7 @@ def settled(outbox: TransactionalOutbox, error: CommitUnknownError) -> bool:
         try:
             return outbox.settle(error)
         except CommitUnknownError:
-            tell(outcome="settle asked again")
+            tell(outcome="settle called again")
             time.sleep(LONGEST_WAIT)  # ok: polling
 
 

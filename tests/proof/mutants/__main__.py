@@ -1,7 +1,8 @@
-"""``python -m tests.proof.mutants [--write] [modules]``: changes the decision code once at each place, and counts kills.
+"""``python -m tests.proof.mutants [modules]``: changes the decision code once at each place, and counts kills.
 
 The tests are collected once. For each mutant a forked process changes the function's code in memory and runs the tests
-that call the function, until one fails. The exit status is 0; the survivors are printed, with their places.
+that call the function, until one fails. The survivors are printed, with their places. The exit status is 1 if a test
+fails without a change.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("writing", "publishing", "relaying", "consuming")
-SECONDS = 120
+SECONDS = 30
 """The time of one mutant's tests; a mutant that takes longer counts as killed, because a test would hang."""
 TESTS = [
     "tests/unit",
@@ -86,6 +87,8 @@ class Mutants:
             with os.fdopen(pipe) as end:
                 killer = end.read() or None
             self.verdicts.append(Verdict(module, mutant, killer, tests))
+            if killer is None and mutant.change != CONTROL:
+                print(f"{module}:{mutant.line} {mutant.function}: {mutant.change} ({tests} tests)", flush=True)
             if len(self.verdicts) % 50 == 0:
                 alive = sum(each.killer is None for each in self.verdicts)
                 print(f"{len(self.verdicts)} done, {alive} alive", file=sys.stderr, flush=True)
@@ -187,11 +190,12 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     plugin = Mutants(known.modules or every, os.cpu_count() or 1)
     pytest.main(TESTS, plugins=[plugin])
-    survivors = [each for each in plugin.verdicts if each.killer is None]
-    for each in sorted(survivors):
-        print(f"{each.module}:{each.mutant.line} {each.mutant.function}: {each.mutant.change} ({each.tests} tests)")
-    total = len(plugin.verdicts)
-    print(f"{total - len(survivors)} of {total} mutants were noticed")
+    if failed := [each.module for each in plugin.verdicts if each.mutant.change == CONTROL and each.killer]:
+        print(f"tests fail without a change: {', '.join(failed)}", file=sys.stderr)
+        return 1
+    verdicts = [each for each in plugin.verdicts if each.mutant.change != CONTROL]
+    noticed = sum(each.killer is not None for each in verdicts)
+    print(f"{noticed} of {len(verdicts)} mutants were noticed")
     if known.out:
         known.out.write_text(json.dumps([[each.module, *each.mutant, each.killer] for each in plugin.verdicts]))
     return 0

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import CodeType
 
-__all__ = ["Mutant", "mutants_of", "mutated_code"]
+__all__ = ["Mutant", "functions_in", "mutants_of", "mutated_code"]
 
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
@@ -140,8 +140,10 @@ class _Mutator(ast.NodeTransformer):
         return node
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        if type(node.value) in (int, float) and self._is_wanted(node, f"{node.value} to {node.value + 1}"):
-            return ast.Constant(node.value + 1)
+        value = node.value
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if is_number and self._is_wanted(node, f"{value!r} to a number more"):
+            return ast.BinOp(node, ast.Add(), ast.Constant(1))
         return node
 
     def visit_Call(self, node: ast.Call) -> ast.AST:

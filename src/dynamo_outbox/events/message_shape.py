@@ -1,0 +1,16 @@
+"""The look of a message among records, cheap to ask for each record of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["BATCH_INFO", "is_message"]
+
+BATCH_INFO = ("DDBStreamBatchInfo", "KinesisBatchInfo")
+"""The members by which failure records of Lambda and of a pipe point to the records of a stream."""
+_MESSAGE_NAMES = frozenset({"body", "Body", "Sns", "detail", "specversion", "SystemMetadata"})
+
+
+def is_message(value: object) -> bool:
+    """Return whether a value is a message of SQS, delivered or received, a record of SNS, or an event in a batch."""
+    return isinstance(value, (dict, Mapping)) and not _MESSAGE_NAMES.isdisjoint(value)

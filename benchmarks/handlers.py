@@ -259,12 +259,13 @@ def powertools_of(client: Any) -> Handler:
     store = DynamoDBPersistenceLayer(TABLE, key_attr="pk", boto3_client=client)
     config = IdempotencyConfig(event_key_jmespath="detail.metadata.id", use_local_cache=False)
 
-    @powertools_idempotent(persistence_store=store, config=config)
     def handler(event: Any, context: Any) -> Any:  # noqa: ARG001  # a Lambda handler
         client.update_item(**UPDATE)
         return {"ok": True}
 
-    return handler
+    decorate: Any = powertools_idempotent(persistence_store=store, config=config)
+    decorated: Handler = decorate(handler)
+    return decorated
 
 
 def idempotent_of(client: Any, writer: Any) -> Handler:

@@ -184,9 +184,25 @@ def decorated_otherwise(outbox: TransactionalOutbox) -> None:
     forget()
 
 
+class Shelf:
+    """A method is decorated like a function: the transaction follows ``self``."""
+
+    outbox: TransactionalOutbox = TransactionalOutbox("events")
+
+    @outbox.transactional()
+    def add(self, tx: Transaction, name: str) -> int:
+        tx.put("books", {"name": name})
+        return len(name)
+
+
+def decorated_methods(shelf: Shelf) -> None:
+    assert_type(shelf.add("Dune"), int)
+    shelf.add(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 def refused_decoration(outbox: TransactionalOutbox) -> None:
     # The first parameter must be the transaction.
-    @outbox.transactional()  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    @outbox.transactional()  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue, reportUntypedFunctionDecorator]
     def without_it(name: str) -> str:
         return name
 

@@ -358,7 +358,7 @@ def test_a_method_gets_its_transaction_behind_self() -> None:
 
     class Shelf:
         @outbox.transactional()
-        def add(self: Any, tx: Transaction, name: str) -> str:  # type: ignore[misc]  # typed for functions
+        def add(self: Any, tx: Transaction, name: str) -> str:
             tx.put("books", {"name": name})
             return f"{type(self).__name__} {name}"
 

@@ -88,7 +88,7 @@ def test_an_attempt_sees_nothing_of_what_an_earlier_one_changed(
     seen: list[int] = []
 
     @outbox.transactional()
-    def add(tx: Transaction, given: Any) -> None:
+    def add(tx: Transaction, given: object) -> None:
         found = tags(given)
         seen.append(len(found))
         found.append(1)

@@ -267,7 +267,8 @@ class Event(Frozen, _Fields):
         for name in _Fields.__slots__:
             setattr(copy, name, getattr(self, name))
         copy.__class__ = Event
-        return copy  # type: ignore[no-any-return]  # an event now
+        event: Self = copy
+        return event
 
     def _rebuilt(self, changes: Mapping[str, Any]) -> Self:
         """Return a copy whose fields are checked together; unchanged data are not copied again."""

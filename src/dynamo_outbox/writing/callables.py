@@ -61,7 +61,7 @@ def fresh(value: Any) -> Any:
 
 
 def _fresh(value: Any) -> Any:
-    kind = type(value)
+    kind: Any = type(value)
     if isinstance(value, Event):
         return value.copied()
     if kind in (dict, OrderedDict, defaultdict):
@@ -77,7 +77,7 @@ def _fresh(value: Any) -> Any:
         return kind(*map(_fresh, value))
     if hasattr(kind, "model_copy"):
         try:
-            return value.model_copy(deep=True)
+            return kind.model_copy(value, deep=True)
         except Exception:  # it holds an object that can't be copied
             return value
     if is_dataclass(kind):

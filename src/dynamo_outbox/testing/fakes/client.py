@@ -46,7 +46,7 @@ class Call(NamedTuple):
 
 
 class _Fault(NamedTuple):
-    error: Exception
+    error: BaseException
     after_commit: bool
 
 
@@ -95,7 +95,7 @@ class FakeClient:
         """The operations whose scripted faults have not occurred yet; should be empty at the end of a test."""
         return [operation for operation, faults in self._faults.items() for _ in faults]
 
-    def fail_next(self, operation: str, error: Exception | str, *, after_commit: bool = False) -> None:
+    def fail_next(self, operation: str, error: BaseException | str, *, after_commit: bool = False) -> None:
         """Make the next call of an operation fail; further calls of this method queue faults for the calls after it.
 
         Args:

@@ -28,6 +28,7 @@ LEFT_OUT = [
     *("-m", "not engine", "-k", "not moto"),
     "--ignore=tests/unit/test_peers_books.py",  # tests the example
     "--ignore=tests/unit/test_benchmark_harness.py",  # tests the benchmarks
+    "--ignore=tests/unit/test_payload_shapes.py",  # uses Powertools
     "--ignore=tests/unit/test_costs.py",
     "--ignore=tests/unit/test_scaling.py",
     "--ignore=tests/unit/test_claims.py",  # slow, and tests pure code that uses no dependency

@@ -229,11 +229,12 @@ def idempotent(
         DecodeError: When called without `key=` with an object that is not an event.
 
     Guarantee: of calls with one key, one at a time holds the lease, and after one has returned within it, none runs
-    until the store's ttl is over. With ``on_expired_lease="raise"`` a call runs at most once per key until the ttl is
-    over, unless it failed and said so. Limits: a function that outlives its lease (only possible if no Lambda context
-    set it) may overlap with a second run, and then raises `LeaseLostError`; if a process dies before its result is
-    stored, the function runs again after the lease. Put effects that must not repeat into the dedup record's
-    transaction, or behind a `fence_number`.
+    until the store's ttl is over. With ``on_expired_lease="raise"`` a call runs at most once per key until the ttl
+    is over, unless it raised an exception of `AtMostOnce`'s ``safe_to_retry``, or an operator called `forget`.
+    Limits: a function that outlives its lease (only possible if no Lambda context set it) may overlap with a second
+    run, and then raises `LeaseLostError`; if a process dies before its result is stored, the function runs again
+    after the lease. Put effects that must not repeat into the dedup record's transaction, or behind a
+    `fence_number`.
     """
     if not isinstance(cast("object", store), IdempotencyStore):
         raise TypeError(f"idempotent takes a store first: @idempotent(store, scope=...), not {store!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..aws.clients import forget_shared_clients
 from .fake_clock import FakeClock
 from .fakes.dynamodb import FakeDynamoDB
 from .fakes.eventbridge import FakeEventBridge
@@ -26,6 +27,7 @@ from .pipe_runner import PassedRecord, PipeRunner, wire_record
 
 __all__ = [
     "FakeClock",
+    "forget_shared_clients",
     "FakeDynamoDB",
     "FakeDynamoDBStreams",
     "shuffled",

@@ -132,6 +132,13 @@ class TransactionalOutbox:
             token: Your own ``ClientRequestToken``, 1 to 36 characters; by default a new one. DynamoDB recognises a
                 repeated request by it for ten minutes, if nothing else of the request differs: emit events with ids of
                 your own.
+
+        Raises:
+            TransactionCanceledError: At the end of the block: nothing was written. Its subclasses are
+                `ConditionFailedError`, `TransactionConflictError` and `TransactionVoidedError`.
+            TransactionLimitError: At the end of the block: nothing was sent.
+            CommitUnknownError: At the end of the block: ask again with `settle`.
+            ClientError: At the end of the block: DynamoDB refused the request as a whole, and nothing was written.
         """
         if token is not None and not 1 <= len(token) <= MAX_TOKEN_CHARACTERS:
             raise ValueError(f"token={token!r} must have 1 to {MAX_TOKEN_CHARACTERS} characters")

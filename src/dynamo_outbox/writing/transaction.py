@@ -200,9 +200,9 @@ class Transaction:
             must_not_exist: Refuse the transaction if an item with this key exists.
             condition: boto3's ``Attr(...)``, a `Condition`, or ``"must_exist"``.
             version: An optimistic lock: ``Version("version", expected=3)`` names the item's version attribute and the
-                version that was read, 0 if the item had none. The action is conditional on it, the version becomes
-                ``expected`` + 1, and this is the sequence of the next event. Not needed for an item that `get` has
-                read.
+                version that was read, 0 if the item had none. The action is conditional on it. The version becomes
+                ``expected`` + 1, or the time in epoch milliseconds if the item had none, and this is the sequence of
+                the next event. Not needed for an item that `get` has read.
             label: The name of this action in errors.
 
         Raises:

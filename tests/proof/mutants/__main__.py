@@ -15,6 +15,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections import defaultdict
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -104,11 +105,13 @@ class Mutants:
                 if event == "call" and frame.f_code.co_filename.startswith(source):
                     seen.add(key_of(frame.f_code))
 
+            threading.setprofile(note)
             sys.setprofile(note)
             try:
                 reports = runtestprotocol(item, log=False, nextitem=None)
             finally:
                 sys.setprofile(None)
+                threading.setprofile(None)
             if all(report.passed for report in reports):
                 for key in seen:
                     self.callers[key].append((reports[-2].duration if len(reports) > 1 else 0.0, item))

@@ -1,4 +1,4 @@
-"""The record of the last sequence, at the edge of its time to live."""
+"""Durations of stores and records, at their edges."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from dynamo_outbox import TableKeys
+from dynamo_outbox import IdempotencyStore, TableKeys
 from dynamo_outbox.consuming.claims import RecordRequests
 from dynamo_outbox.consuming.inbox_records import is_stale
 
@@ -35,3 +35,25 @@ def test_an_event_is_stale_until_the_record_expires(expires_at: int, last: int, 
 def test_without_a_record_no_event_is_stale(record: dict[str, dict[str, str]]) -> None:
     """An aggregate of which nothing was handled has no last sequence."""
     assert is_stale(record, REQUESTS, sequence=0, now=NOW) is False
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"ttl": timedelta(0)}, "ttl=.+ must be positive"),
+        ({"lease": timedelta(0)}, "lease=.+ must be positive"),
+        ({"lease": timedelta(days=-1)}, "lease=.+ must be positive"),
+        ({"ttl": timedelta(minutes=15)}, "must be longer than lease"),
+        ({"ttl": timedelta(hours=1), "lease": timedelta(hours=1)}, "must be longer than lease"),
+    ],
+)
+def test_a_store_refuses_durations_that_cannot_work(options: dict[str, timedelta], problem: str) -> None:
+    """A record must outlive its call, and both durations are positive."""
+    with pytest.raises(ValueError, match=problem):
+        IdempotencyStore("handled", **options)  # type: ignore[arg-type]  # durations only
+
+
+def test_a_call_without_a_context_holds_its_key_for_lambdas_longest_time() -> None:
+    """The default lease is Lambda's maximum of 15 minutes, and the default time to live is longer."""
+    store = IdempotencyStore("handled", ttl=timedelta(minutes=15, seconds=1))
+    assert (store.lease, IdempotencyStore("handled").ttl) == (timedelta(minutes=15), timedelta(days=8))

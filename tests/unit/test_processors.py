@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from copy import deepcopy
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -331,3 +332,12 @@ def test_the_mappers_own_id_and_time_are_kept() -> None:
     earlier = datetime(2019, 9, 17, tzinfo=UTC)
     processor_to(bus, lambda _: Event("A", {}, id="own", time=earlier))({"Records": [book_record("a", "1")]})
     assert published(bus) == [("own", earlier)]
+
+
+def test_a_batch_of_firehose_is_refused_before_anything_is_published() -> None:
+    """Firehose expects each record back, so a handler that can't answer it publishes none of its events."""
+    bus = StubBus()
+    inner = b64encode(json.dumps(outbox_record("A", "1")).encode()).decode()
+    with pytest.raises(DecodeError, match="Firehose"):
+        relay_to(bus)({"invocationId": "1", "records": [{"recordId": "1", "data": inner}]})
+    assert bus.sent == []

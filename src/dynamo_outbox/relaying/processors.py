@@ -10,7 +10,7 @@ from ..aws.lambda_context import invocation
 from ..errors import DecodeError, ParkingError
 from ..events.event import Event
 from ..log_lines import fields, logger, named
-from ..streams.batch_response import batch_response
+from ..streams.batch_response import batch_response, refuse_firehose
 from ..streams.event_ids import change_event_id
 from ..streams.outbox_records import event_names, inserted_events, ordering_key
 from ..streams.records import decode_records
@@ -80,6 +80,7 @@ class _Processor:
 
     def _process(self, event: object, context: object) -> dict[str, Any]:
         parking = self.parking
+        refuse_firehose(event)
         records = decode_records(event, on_error="collect")
         keys = [self._key_of(record) for record in records]
         waiting = set() if parking is None else parking.waiting(key for key in keys if key is not None)

@@ -17,7 +17,18 @@ if TYPE_CHECKING:
 
     from .records import StreamRecord
 
-__all__ = ["batch_response"]
+__all__ = ["batch_response", "refuse_firehose"]
+
+
+def refuse_firehose(payload: object) -> None:
+    """Refuse a batch to which a batch response is not an answer, before anything is done with it.
+
+    Raises:
+        DecodeError: It is Firehose's.
+    """
+    if isinstance(payload, Mapping) and isinstance(payload.get("records"), list):
+        problem = "are Firehose's, which expects each one back with recordId, result and data"
+        raise DecodeError("records", f"{problem}; write that handler with decode_records")
 
 
 def batch_response(payload: object, failed: Sequence[StreamRecord | DecodeError]) -> dict[str, Any]:
@@ -34,9 +45,7 @@ def batch_response(payload: object, failed: Sequence[StreamRecord | DecodeError]
         DecodeError: A failed record has no identifier, so that the batch can only fail as a whole; or the batch is
             Firehose's, which expects another response.
     """
-    if isinstance(payload, Mapping) and isinstance(payload.get("records"), list):
-        problem = "are Firehose's, which expects each one back with recordId, result and data"
-        raise DecodeError("records", f"{problem}; write that handler with decode_records")
+    refuse_firehose(payload)
     if not failed:
         return {"batchItemFailures": []}
     if isinstance(payload, list):

@@ -36,7 +36,7 @@ endef
 sam = cd examples/books && $(abspath $(SAM))/bin/sam $(1) --config-env $(2)
 
 .PHONY: help demo start start-cdc test check properties short-proof end-to-end proof mutants bench fuzz coverage docs reference tutorial lint format
-.PHONY: costs dist test-wheel clean build build-cdc deploy deploy-cdc teardown teardown-cdc check-templates
+.PHONY: costs scaling dist test-wheel clean build build-cdc deploy deploy-cdc teardown teardown-cdc check-templates
 
 help: ## show these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -77,6 +77,9 @@ bench: $(VENV)/.ready-bench ## benchmark against the alternatives and print the 
 
 costs: ## print what a million events cost, computed from list prices
 	@$(PYTHON) -m benchmarks.costs $(ARGS)
+
+scaling: $(VENV)/.ready ## compute how far it scales from AWS's quotas and a simulation of 2,000 shards; takes a minute
+	@PYTHONPATH=src $(VENV)/bin/python -m benchmarks.scaling $(ARGS)
 
 fuzz: $(VENV)/.ready-test $(VENV)/.ready-proof ## fuzz the decoders for five minutes and extend the corpus
 	@mkdir -p build/fuzz

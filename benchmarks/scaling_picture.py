@@ -23,18 +23,18 @@ COLORS = ("#2f81c7", "#8b7fd1", "#c9622f", "#3f9a5b", "#b8862b", "#c2528b")
 """Readable on white and on black."""
 LAGS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 RATES = (10, 25, 50, 100, 200, 500)
-HOURS = 2.5
+MINUTES = 60
 POINTS = 60
 """Points of a curve over time."""
 
 
 def lag_over_time(outcome: Outcome) -> list[tuple[float, float]]:
-    """Return the lag of a stopped relay's publications, in minutes, by the hours since its restart."""
+    """Return the lag of a stopped relay's publications, by the time since its restart, both in minutes."""
     restart = outcome.restart or 0
     after = [event for event in outcome.events() if event.published and event.published[0] >= restart]
     step = max(1, len(after) // POINTS)
     return [
-        ((event.published[0] - restart) / SECOND / 3_600, (event.published[0] - event.time) / SECOND / 60)
+        ((event.published[0] - restart) / SECOND / 60, (event.published[0] - event.time) / SECOND / 60)
         for event in after[::step]
     ]
 
@@ -44,7 +44,7 @@ def picture(loads: Sequence[Curve], stops: Sequence[Curve]) -> str:
     legend = max(len(loads), len(stops)) * 17 + 14
     lines = opening("Lag by load, and lag after an hour without a relay", WIDTH * 2, HEIGHT + legend)
     lines += _panel(loads, "p99 of the lag by load, seconds", "events a second of a shard", _log_axes, 0)
-    lines += _panel(stops, "lag after an hour's stop, minutes", "hours since the restart", _linear_axes, WIDTH)
+    lines += _panel(stops, "lag after an hour's stop, minutes", "minutes since the restart", _linear_axes, WIDTH)
     return "\n".join([*lines, "</svg>\n"])
 
 
@@ -90,14 +90,14 @@ def _log_axes() -> tuple[Callable[[float], float], Callable[[float], float], lis
 def _linear_axes() -> tuple[Callable[[float], float], Callable[[float], float], list[str]]:
     wide, high = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
-    def x(hours: float) -> float:
-        return LEFT + min(hours, HOURS) / HOURS * wide
+    def x(minutes: float) -> float:
+        return LEFT + min(minutes, MINUTES) / MINUTES * wide
 
     def y(minutes: float) -> float:
         return HEIGHT - BOTTOM - minutes / 60 * high
 
-    across = [(x(half / 2), f"{half / 2:g}") for half in range(int(HOURS * 2) + 1)]
-    return x, y, _grid(across, [(y(minutes), f"{minutes}") for minutes in range(0, 61, 15)])
+    quarters = range(0, 61, 15)
+    return x, y, _grid([(x(each), f"{each}") for each in quarters], [(y(each), f"{each}") for each in quarters])
 
 
 def _grid(across: Sequence[tuple[float, str]], up: Sequence[tuple[float, str]]) -> list[str]:

@@ -44,7 +44,7 @@ __all__ = ["IdempotencyStates", "run"]
 SECOND = timedelta(seconds=1)
 LEASE, MARGIN, TTL = 60 * SECOND, SECOND, timedelta(days=8)
 KEY = {"pk": {"S": "key"}}
-EXAMPLES = {"short": 100, "full": 2_000}
+EXAMPLES = {"short": 200, "full": 2_000}
 
 Answer = Literal["comes", "comes late", "never comes"]
 ANSWERS: st.SearchStrategy[Answer] = st.sampled_from([*["comes"] * 4, "comes late", "never comes"])

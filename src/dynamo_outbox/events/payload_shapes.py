@@ -17,7 +17,7 @@ __all__ = ["Shape", "shape_of", "unreadable"]
 
 _MAX_NAMES = 5
 """Names of members that a message shows."""
-_MAX_SOURCE = 64
+_MAX_SOURCE, _MAX_ARN = 64, 512
 
 
 class Shape(NamedTuple):
@@ -148,7 +148,8 @@ def _batch(payload: Mapping[Any, Any]) -> Shape | None:
             return Shape("an empty batch")
         if isinstance(records, (list, tuple)) and (found := _shape_of_records(records)):
             return found
-    if "kafka" in (source := str(payload.get("eventSource", "")).lower()):
+    source = payload.get("eventSource")
+    if isinstance(source, str) and "kafka" in source.lower():
         return Shape("a Kafka batch")
     return Shape("an Amazon MQ batch") if source == "aws:mq" else None
 
@@ -172,13 +173,17 @@ def _failure(payload: Mapping[Any, Any]) -> Shape | None:
     if "payload" in payload:
         return Shape("a failure destination's record of a stream's batch", _READ_RECORDS)
     info = payload[name]
-    shard, start, end = (info.get(each) for each in ("shardId", "startSequenceNumber", "endSequenceNumber"))
-    stream = info.get("streamArn", "the stream")
+    shard, start, end = (_shown(info.get(each)) for each in ("shardId", "startSequenceNumber", "endSequenceNumber"))
+    stream = _shown(info.get("streamArn", "the stream"))
     return Shape(
         "a failure destination's record that only points to a stream's batch",
         f"read shard {shard} of {stream} again from sequence number {start} to {end}, within 24 hours, and pass the "
         "records to decode_records; a failure destination in S3 keeps the records",
     )
+
+
+def _shown(value: object) -> str:
+    return value[:_MAX_ARN] if isinstance(value, str) else short_repr(value)
 
 
 def _notification(payload: Mapping[Any, Any]) -> Shape | None:

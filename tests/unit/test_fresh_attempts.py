@@ -118,7 +118,7 @@ def test_a_method_keeps_its_object(outbox: TransactionalOutbox) -> None:
 
 class WithLock(BaseModel):
     model_config = ConfigDict(arbitrary_types_allowed=True)
-    lock: Any = threading.Lock()
+    lock: Any
 
 
 def test_what_cannot_be_copied_is_shared() -> None:

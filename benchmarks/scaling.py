@@ -1,4 +1,4 @@
-"""How far it scales: limits from AWS's quotas, and a simulation of many shards: ``python -m benchmarks.scaling``.
+"""Limits from AWS's quotas, and a simulation of many shards: ``python -m benchmarks.scaling``.
 
 Prints the tables of docs/how-far-it-scales.md; ``--write`` updates the page and its picture. ``--measure`` measures the
 handler's CPU time on this machine and uses it; ``--latency`` sets the mean response time of PutEvents.
@@ -65,7 +65,7 @@ TABLE_UNITS = 40_000
 ACCOUNT_UNITS = 80_000
 """Default quota of an account, for provisioned tables; on-demand tables have none."""
 NEW_TABLE_UNITS = 4_000
-"""What a new on-demand table takes immediately."""
+"""Write units a second that a new on-demand table takes immediately."""
 LAMBDA_CONCURRENCY = 1_000
 GROUP_BUDGET = 1_500
 """Of an event group of a Custom Event Bus: events and KB a second, added."""
@@ -88,7 +88,7 @@ KNEE = 1.0
 
 
 class Mix(NamedTuple):
-    """How a shard's events are spread over aggregates."""
+    """Distribution of a shard's events over aggregates."""
 
     name: str
     hot: float

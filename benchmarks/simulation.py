@@ -111,7 +111,7 @@ class Lambda:
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What a service writes to one shard.
+    """Load of one shard: the events that a service writes.
 
     Attributes:
         rate: Events a second, at random times.
@@ -149,7 +149,7 @@ class Chance:
 
 @dataclass(slots=True, eq=False)
 class Written:
-    """A written event and what became of it.
+    """A written event and its outcome.
 
     Attributes:
         time, key: When it was written, and its aggregate.
@@ -264,7 +264,7 @@ class Outcome:
     """The result of a simulation.
 
     Attributes:
-        shards: The shards, with what became of each event.
+        shards: The shards, with each event's outcome.
         bus: The bus, with its counts.
         invocations: The number of invocations.
         restart: When the relays started again after a stop, in microseconds.

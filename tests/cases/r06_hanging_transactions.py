@@ -21,6 +21,7 @@ service.SHORTEST_RESPONSE_TIME *= scale
 commit.RESPONSE_TIME *= scale
 commit.DOUBT_WAITS = tuple(wait * scale for wait in commit.DOUBT_WAITS)
 operations = []
+ended = threading.Event()
 
 
 class Server(http.server.BaseHTTPRequestHandler):
@@ -34,7 +35,7 @@ class Server(http.server.BaseHTTPRequestHandler):
         operation = self.headers["X-Amz-Target"].split(".")[1]
         operations.append(operation)
         if operation == "TransactWriteItems":
-            time.sleep(60)
+            ended.wait()
             return
         self.send_response(200)
         self.send_header("Content-Length", "2")
@@ -57,6 +58,7 @@ except Exception as error:
     print(type(error).__name__)
 took = time.monotonic() - start
 print(operations[-1], f"{took:.1f} s" if scale == 1 else "in time" if took < 12 * scale else f"{took / scale:.1f} s")
+ended.set()
 
 # Prints:
 # TransactionVoidedError

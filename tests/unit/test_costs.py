@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
-from benchmarks import costs
+from benchmarks import cost_model, costs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +15,7 @@ from dynamo_outbox.pipes import outbox_pipe
 from local.packaging import EXAMPLE
 from local.stack import _TemplateLoader
 
-SETUPS = st.sampled_from(costs.SETUPS)
+SETUPS = st.sampled_from(cost_model.SETUPS)
 KILOBYTES = st.floats(0.1, 390)
 BATCHES = st.integers(1, 100)
 CONDITIONS = {"outbox mode, pipe": "RelayIsPipe", "outbox mode, OutboxRelay": "RelayIsLambda", "CDC mode": None}
@@ -49,19 +49,19 @@ def test_the_command_prints_every_table(capsys: pytest.CaptureFixture[str]) -> N
 )
 def test_a_write_costs_a_unit_per_started_kb(kilobytes: float, alone: int, in_transaction: int) -> None:
     """An item costs one write unit per started KB, and two in a transaction."""
-    assert costs.write_units(kilobytes, in_transaction=False) == alone
-    assert costs.write_units(kilobytes, in_transaction=True) == in_transaction
+    assert cost_model.write_units(kilobytes, in_transaction=False) == alone
+    assert cost_model.write_units(kilobytes, in_transaction=True) == in_transaction
 
 
 @pytest.mark.parametrize(("kilobytes", "units"), [(0, 1), (4, 1), (4.1, 2), (30, 8)])
 def test_a_consistent_read_costs_a_unit_per_started_4_kb(kilobytes: float, units: int) -> None:
     """A read costs at least one unit, even if the item does not exist."""
-    assert costs.read_units(kilobytes) == units
+    assert cost_model.read_units(kilobytes) == units
 
 
 def test_an_event_of_1_kb_costs_what_can_be_added_up_by_hand() -> None:
     """Entity and event cost four write units; the batch's read, requests, duration and log lines are added."""
-    parts = costs.parts(costs.Setup(costs.OUTBOX_RELAY), 1, 100)
+    parts = cost_model.parts(cost_model.Setup(cost_model.OUTBOX_RELAY), 1, 100)
     assert parts["entity"] == parts["event item"] == pytest.approx(2 * 0.625)
     assert parts["bus"] == pytest.approx(1.00)
     milliseconds = 234  # 21 ms of CPU at 256 of 1,769 MB, and eleven calls of 8 ms, rounded up
@@ -73,114 +73,122 @@ def test_an_event_of_1_kb_costs_what_can_be_added_up_by_hand() -> None:
 
 def test_cdc_mode_writes_the_entity_alone() -> None:
     """In CDC mode there is no event item, and the entity's write needs no transaction."""
-    parts = costs.parts(costs.Setup(costs.PROCESSOR), 4)
+    parts = cost_model.parts(cost_model.Setup(cost_model.PROCESSOR), 4)
     assert parts["entity"] == pytest.approx(4 * 0.625)
     assert parts["event item"] == parts["storage"] == 0
 
 
-@pytest.mark.parametrize(("consumer", "units"), [(costs.INBOX, 4), (costs.IDEMPOTENT, 3), (costs.POWERTOOLS, 3)])
-def test_a_consumers_first_call_costs_its_effect_and_two_units(consumer: costs.Consumer, units: int) -> None:
+@pytest.mark.parametrize(
+    ("consumer", "units"), [(cost_model.INBOX, 4), (cost_model.IDEMPOTENT, 3), (cost_model.POWERTOOLS, 3)]
+)
+def test_a_consumers_first_call_costs_its_effect_and_two_units(consumer: cost_model.Consumer, units: int) -> None:
     """An inbox writes effect and record in a transaction; the others write the effect alone, and the record twice."""
-    parts = costs.parts(costs.Setup(costs.OUTBOX_RELAY, consumer), 1)
+    parts = cost_model.parts(cost_model.Setup(cost_model.OUTBOX_RELAY, consumer), 1)
     assert parts["effect and dedup record"] == pytest.approx(units * 0.625)
 
 
 def test_a_conflict_costs_its_write_units() -> None:
     """A cancelled transaction of entity and event costs as much as one that succeeds."""
-    parts = costs.parts(costs.Setup(costs.OUTBOX_RELAY), 4)
-    assert costs.conflict_cost(costs.OUTBOX_RELAY, 4) == parts["entity"] + parts["event item"] > 0
+    parts = cost_model.parts(cost_model.Setup(cost_model.OUTBOX_RELAY), 4)
+    assert cost_model.conflict_cost(cost_model.OUTBOX_RELAY, 4) == parts["entity"] + parts["event item"] > 0
 
 
 def test_a_duplicate_costs_an_inbox_its_write_units_again() -> None:
     """A duplicate at an inbox is a cancelled transaction; at a decorator it is one refused update of any size."""
-    inbox = [costs.duplicate_cost(costs.INBOX, size) for size in costs.SIZES]
+    inbox = [cost_model.duplicate_cost(cost_model.INBOX, size) for size in cost_model.SIZES]
     assert inbox == sorted(set(inbox))
-    assert len({costs.duplicate_cost(costs.IDEMPOTENT, size) for size in costs.SIZES}) == 1
+    assert len({cost_model.duplicate_cost(cost_model.IDEMPOTENT, size) for size in cost_model.SIZES}) == 1
 
 
 def test_a_pipe_bills_each_started_64_kb_of_a_batch() -> None:
     """Ten records of 1 KB fit into one request; ten of 30 KB need five."""
-    assert costs.relay_cost(costs.PIPE, 1, 10) == pytest.approx(0.40 / 10)
-    assert costs.relay_cost(costs.PIPE, 30, 10) == pytest.approx(0.40 * 5 / 10)
-    assert costs.relay_cost(costs.PIPE, 1, 1) == pytest.approx(0.40)
+    assert cost_model.relay_cost(cost_model.PIPE, 1, 10) == pytest.approx(0.40 / 10)
+    assert cost_model.relay_cost(cost_model.PIPE, 30, 10) == pytest.approx(0.40 * 5 / 10)
+    assert cost_model.relay_cost(cost_model.PIPE, 1, 1) == pytest.approx(0.40)
 
 
 def test_the_difference_to_the_hand_made_outbox_is_the_parking_table() -> None:
     """The library makes the same requests as the hand-made outbox, except for the parking table's read."""
-    ours, by_hand = (costs.total(costs.Setup(relay), 1) for relay in (costs.OUTBOX_RELAY, costs.LOOP))
+    ours, by_hand = (
+        cost_model.total(cost_model.Setup(relay), 1) for relay in (cost_model.OUTBOX_RELAY, cost_model.LOOP)
+    )
     assert ours - by_hand == pytest.approx(0.125, rel=0.05)
 
 
 @given(setup=SETUPS, kilobytes=KILOBYTES, batch=BATCHES)
-def test_no_cost_is_negative(setup: costs.Setup, kilobytes: float, batch: int) -> None:
+def test_no_cost_is_negative(setup: cost_model.Setup, kilobytes: float, batch: int) -> None:
     """Each part costs nothing or more, and the whole costs something."""
-    assert min(costs.parts(setup, kilobytes, batch).values()) >= 0
-    assert costs.total(setup, kilobytes, batch) > 0
-    assert all(costs.duplicate_cost(consumer, kilobytes) > 0 for consumer in costs.CONSUMERS)
-    assert all(costs.conflict_cost(relay, kilobytes) > 0 for relay in costs.RELAYS)
-    assert all(costs.parked_cost(place, kilobytes) > 0 for place in ("ParkingTable", "ParkingQueue", "pipe"))
+    assert min(cost_model.parts(setup, kilobytes, batch).values()) >= 0
+    assert cost_model.total(setup, kilobytes, batch) > 0
+    assert all(cost_model.duplicate_cost(consumer, kilobytes) > 0 for consumer in cost_model.CONSUMERS)
+    assert all(cost_model.conflict_cost(relay, kilobytes) > 0 for relay in cost_model.RELAYS)
+    assert all(cost_model.parked_cost(place, kilobytes) > 0 for place in ("ParkingTable", "ParkingQueue", "pipe"))
 
 
 @given(setup=SETUPS, kilobytes=KILOBYTES, more=KILOBYTES, batch=BATCHES)
-def test_cost_grows_with_size(setup: costs.Setup, kilobytes: float, more: float, batch: int) -> None:
+def test_cost_grows_with_size(setup: cost_model.Setup, kilobytes: float, more: float, batch: int) -> None:
     """A larger item never costs less, and an item that is at least a KB larger costs more."""
-    small, large = costs.total(setup, kilobytes, batch), costs.total(setup, kilobytes + more, batch)
+    small, large = cost_model.total(setup, kilobytes, batch), cost_model.total(setup, kilobytes + more, batch)
     assert small <= large * CLOSE
     assert more < 1 or small < large
 
 
-@given(relay=st.sampled_from(costs.RELAYS), kilobytes=KILOBYTES, batch=st.integers(1, 10), times=st.integers(1, 10))
-def test_cost_falls_with_batch_size(relay: costs.Relay, kilobytes: float, batch: int, times: int) -> None:
+@given(
+    relay=st.sampled_from(cost_model.RELAYS), kilobytes=KILOBYTES, batch=st.integers(1, 10), times=st.integers(1, 10)
+)
+def test_cost_falls_with_batch_size(relay: cost_model.Relay, kilobytes: float, batch: int, times: int) -> None:
     """Several batches in one never cost more than apart."""
     together = min(batch * times, relay.most) // batch * batch or batch
-    assert costs.relay_cost(relay, kilobytes, together) <= costs.relay_cost(relay, kilobytes, batch) * CLOSE
+    assert cost_model.relay_cost(relay, kilobytes, together) <= cost_model.relay_cost(relay, kilobytes, batch) * CLOSE
 
 
-@pytest.mark.parametrize("relay", costs.RELAYS, ids=lambda relay: relay.name)
-def test_batches_of_one_cost_the_most(relay: costs.Relay) -> None:
+@pytest.mark.parametrize("relay", cost_model.RELAYS, ids=lambda relay: relay.name)
+def test_batches_of_one_cost_the_most(relay: cost_model.Relay) -> None:
     """For each relay and size, ten records per batch cost less than one."""
-    for size in costs.SIZES:
-        assert costs.relay_cost(relay, size, 10) < costs.relay_cost(relay, size, 1)
+    for size in cost_model.SIZES:
+        assert cost_model.relay_cost(relay, size, 10) < cost_model.relay_cost(relay, size, 1)
 
 
 def test_a_pipe_relays_batches_up_to_its_limit() -> None:
     """The pipe's largest batch is that of the library's definition; a larger one costs the same."""
-    assert costs.PIPE.most == outbox_pipe().batch_size
-    assert costs.relay_cost(costs.PIPE, 1, 100) == costs.relay_cost(costs.PIPE, 1, costs.PIPE.most)
+    assert cost_model.PIPE.most == outbox_pipe().batch_size
+    assert cost_model.relay_cost(cost_model.PIPE, 1, 100) == cost_model.relay_cost(
+        cost_model.PIPE, 1, cost_model.PIPE.most
+    )
 
 
 def test_every_price_has_a_source_and_a_standing() -> None:
     """The table of prices shows a link, a date and a standing for each price."""
     headings, rows = costs.tables()["prices"]
     assert headings[-3:] == ("standing", "as known on", "source")
-    assert len(rows) == len(costs.PRICES)
+    assert len(rows) == len(cost_model.PRICES)
     assert all(standing and date and "](https://" in link for *_, standing, date, link in rows)
 
 
-@pytest.mark.parametrize("stack", costs.ALARMS)
+@pytest.mark.parametrize("stack", cost_model.ALARMS)
 def test_an_idle_month_counts_the_templates_alarms(stack: str) -> None:
     """The number of alarms is that of the books example's template."""
     alarms = [each for each in template_of(stack)["Resources"].values() if each["Type"] == "AWS::CloudWatch::Alarm"]
-    assert costs.ALARMS[stack] == sum(each.get("Condition") in (None, CONDITIONS[stack]) for each in alarms)
+    assert cost_model.ALARMS[stack] == sum(each.get("Condition") in (None, CONDITIONS[stack]) for each in alarms)
 
 
-@pytest.mark.parametrize("stack", costs.ALARMS)
+@pytest.mark.parametrize("stack", cost_model.ALARMS)
 def test_the_functions_memory_is_the_templates(stack: str) -> None:
     """The functions have as much memory as in the books example."""
-    assert template_of(stack)["Globals"]["Function"]["MemorySize"] == costs.MEMORY_MB
+    assert template_of(stack)["Globals"]["Function"]["MemorySize"] == cost_model.MEMORY_MB
 
 
 def test_an_idle_pipe_costs_only_what_reads_the_stream() -> None:
     """A pipe is free while idle, unless AWS bills its reads: four a second for 30 days."""
-    free, billed = (costs.idle_month("outbox mode, pipe", are_pipe_reads_billed=each) for each in (False, True))
+    free, billed = (cost_model.idle_month("outbox mode, pipe", are_pipe_reads_billed=each) for each in (False, True))
     assert sum(free.values()) == pytest.approx(1.00)
     assert billed["reads of the stream"] == pytest.approx(4 * 86_400 * 30 * 0.02 / 100_000)
 
 
 def test_the_custom_bus_bills_each_kb() -> None:
     """Ingestion is billed once and delivery for each subscriber, per started KB."""
-    assert costs.custom_bus_cost(0.5, 1) == costs.custom_bus_cost(1, 1) == pytest.approx(0.23)
-    assert costs.custom_bus_cost(4, 3) == pytest.approx(1.32)
+    assert cost_model.custom_bus_cost(0.5, 1) == cost_model.custom_bus_cost(1, 1) == pytest.approx(0.23)
+    assert cost_model.custom_bus_cost(4, 3) == pytest.approx(1.32)
 
 
 def test_the_picture_is_well_formed_and_says_its_numbers() -> None:
@@ -190,5 +198,5 @@ def test_the_picture_is_well_formed_and_says_its_numbers() -> None:
     space = "{http://www.w3.org/2000/svg}"
     assert root.findtext(f"{space}title")
     described = root.findtext(f"{space}desc") or ""
-    assert described.count(" KB, ") == len(costs.SIZES) * 5
+    assert described.count(" KB, ") == len(cost_model.SIZES) * 5
     assert "prefers-color-scheme:dark" in picture

@@ -137,7 +137,7 @@ class TransactionalOutbox:
             TransactionCanceledError: At the end of the block: nothing was written. Its subclasses are
                 `ConditionFailedError`, `TransactionConflictError` and `TransactionVoidedError`.
             TransactionLimitError: At the end of the block: nothing was sent.
-            CommitUnknownError: At the end of the block: ask again with `settle`.
+            CommitUnknownError: At the end of the block: the outcome is unknown; call `settle`.
             ClientError: At the end of the block: DynamoDB refused the request as a whole, and nothing was written.
         """
         if token is not None and not 1 <= len(token) <= MAX_TOKEN_CHARACTERS:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,8 +99,8 @@ def test_changes_that_overlap_are_refused(outbox: TransactionalOutbox, changes: 
 
 
 def test_a_locks_attribute_is_not_changed_twice(outbox: TransactionalOutbox) -> None:
-    """The version attribute of a lock can't be set, added to or removed by the same update."""
-    for changes in ({"set": {"v": 1}}, {"add": {"v": 1}}, {"remove": "v"}):
+    """The version attribute of a lock, or a part of it, can't be set, added to or removed by the same update."""
+    for changes in ({"set": {"v": 1}}, {"set": {"v.a": 1}}, {"add": {"v": 1}}, {"add": {"v[0]": 1}}, {"remove": "v"}):
         with pytest.raises(ValueError, match="version lock"):
             updated(outbox, **changes, version=Version("v", expected=1))
 
@@ -230,6 +231,25 @@ def test_a_repetition_with_the_callers_token_is_the_same_request(
             tx.update("books", KEY, add={"n": 1})
             tx.emit(event)
         clock.advance(timedelta(minutes=9))
+    assert book(dynamodb)["n"] == 1
+
+
+def test_a_repetition_on_another_day_is_refused(
+    outbox: TransactionalOutbox, dynamodb: FakeDynamoDB, clock: FakeClock
+) -> None:
+    """A repetition whose events would be kept until another day is another request: refused, and nothing is written."""
+    event = Event("OrderPlaced", {}, id="order-7", time=clock.now())
+
+    def write() -> None:
+        with outbox.transaction(token="order-7") as tx:  # not a password
+            tx.update("books", KEY, add={"n": 1})
+            tx.emit(event)
+
+    clock.advance(timedelta(days=1) - timedelta(seconds=clock.now().timestamp() % 86_400 + 60))
+    write()
+    clock.advance(timedelta(minutes=2))
+    with pytest.raises(ClientError, match="IdempotentParameterMismatch"):
+        write()
     assert book(dynamodb)["n"] == 1
 
 

@@ -130,8 +130,9 @@ class TransactionalOutbox:
 
         Args:
             token: Your own ``ClientRequestToken``, 1 to 36 characters; by default a new one. DynamoDB recognises a
-                repeated request by it for ten minutes, if nothing else of the request differs: emit events with ids of
-                your own.
+                repeated request by it for ten minutes, if nothing else of the request differs: emit events with ids and
+                times of your own. The events' time to live is rounded up to a whole day (UTC); a repetition for which
+                it is another day differs, and DynamoDB refuses it.
 
         Raises:
             TransactionCanceledError: At the end of the block: nothing was written. Its subclasses are

@@ -350,7 +350,7 @@ class Transaction:
         return event
 
     def _expires_at(self) -> int | None:
-        """Return the time to live of the events: with the caller's token, the same whenever the request is repeated."""
+        """Return the time to live of the events: with the caller's token, the same for the whole day."""
         if self._token is None:
             return None
         return -(-self._settings.expires_at() // DAY) * DAY

@@ -126,7 +126,7 @@ class _Writer:
 
     def set_version(self, attribute: str, version: int) -> str:
         for other, where in self._changed.items():
-            if other == (attribute,):
+            if other[0] == attribute:
                 raise ValueError(f"{where} is set by the version lock, too; leave it out")
         self._changed[(attribute,)] = f"the version lock of {attribute!r}"
         self.names["#outbox_version"] = attribute

@@ -229,7 +229,7 @@ def test_messages_and_failure_records_are_decoded(said: Callable[..., Any], load
 def test_redrives_limit_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     """The help says that the limit counts records published."""
     with pytest.raises(SystemExit):
-        main(["redrive", "--help"])
+        main(["parked", "redrive", "--help"])
     assert "the maximum number of records to publish" in " ".join(capsys.readouterr().out.split())
 
 
@@ -271,14 +271,14 @@ def test_what_is_parked_is_listed(said: Callable[..., Any], lot: Lot) -> None:
     OutboxRelay(lot.publisher, parking=lot.parking)(
         batch(outbox_record("A", "1", "a", **UNREADABLE), outbox_record("A", "2", "a"))
     )
-    status, [line], _ = said("parked", lot.parking.table)
+    status, [line], _ = said("parked", "list", lot.parking.table)
     assert (status, line["parked"], line["first"]["sequence_number"]) == (0, 2, "1")
     assert (line["first"]["code"], line["first"]["parked_by"]) == ("DecodeError", "OutboxRelay")
 
 
 def test_nothing_parked_is_nothing_listed(said: Callable[..., Any], lot: Lot) -> None:
     """An empty parking table prints nothing, with exit status 0."""
-    assert said("parked", lot.parking.table) == (0, [], "")
+    assert said("parked", "list", lot.parking.table) == (0, [], "")
 
 
 def test_what_a_newer_version_parked_is_an_error_line(said: Callable[..., Any], lot: Lot) -> None:
@@ -288,7 +288,7 @@ def test_what_a_newer_version_parked_is_an_error_line(said: Callable[..., Any], 
     )
     newer = next(item for item in lot.items if item.get("sequenceNumber") == {"S": "1"})
     lot.dynamodb.put_item(TableName=lot.parking.table, Item={**newer, "parkedFormat": {"N": "9"}})
-    status, lines, _ = said("parked", lot.parking.table)
+    status, lines, _ = said("parked", "list", lot.parking.table)
     assert status == 1
     assert sorted(line.keys() - {"order_key", "parked"} == {"error"} for line in lines) == [False, True]
 
@@ -296,7 +296,7 @@ def test_what_a_newer_version_parked_is_an_error_line(said: Callable[..., Any], 
 @pytest.mark.usefixtures("lot")
 def test_a_table_that_is_not_there_is_a_failure(said: Callable[..., Any]) -> None:
     """An error from AWS is reported without a traceback."""
-    status, lines, err = said("parked", "nowhere")
+    status, lines, err = said("parked", "list", "nowhere")
     assert (status, lines) == (1, [])
     assert "ResourceNotFoundException" in err
     assert "Traceback" not in err
@@ -310,7 +310,7 @@ def test_a_wrong_region_is_said_on_a_line(
     monkeypatch.delitem(_clients, "dynamodb", raising=False)
     for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
         monkeypatch.setenv(name, region)
-    status, lines, err = said("parked", "parking")
+    status, lines, err = said("parked", "list", "parking")
     assert (bool(status), lines) == (True, [])
     assert "dynamo-outbox: " in err
     assert "Traceback" not in err
@@ -344,13 +344,13 @@ def test_what_is_parked_is_sent_again(said: Callable[..., Any], lot: Lot, monkey
     monkeypatch.setitem(_clients, "events", lot.bus)
     lot.bus._refused = {"A": "MalformedDetail"}
     lot.relay(batch(outbox_record("A", "1", "a"), outbox_record("B", "2", "a")))
-    status, [summary, failure], _ = said("redrive", "shop_relay:relay")
+    status, [summary, failure], _ = said("parked", "redrive", "shop_relay:relay")
     assert (status, summary) == (1, {"sent": 0, "failed": 1, "finished": True})
     assert (failure["order_key"], failure["code"]) == ("Book#a", "MalformedDetail")
     lot.bus._refused = {}
-    status, [summary], _ = said("redrive", "shop_relay:relay", "--limit", "1")
+    status, [summary], _ = said("parked", "redrive", "shop_relay:relay", "--limit", "1")
     assert (status, summary) == (1, {"sent": 1, "failed": 0, "finished": False})
-    status, [summary], _ = said("redrive", "shop_relay:relay")
+    status, [summary], _ = said("parked", "redrive", "shop_relay:relay")
     assert (status, summary, lot.items) == (0, {"sent": 1, "failed": 0, "finished": True}, [])
 
 
@@ -359,14 +359,14 @@ def test_what_is_parked_is_sent_again(said: Callable[..., Any], lot: Lot, monkey
     ("arguments", "problem"),
     [
         ([], "required: command"),
-        (["redrive", "shop_relay"], "is not of the form module:attribute"),
-        (["redrive", "nowhere:relay"], "no module nowhere found"),
-        (["redrive", "shop_relay:nothing"], "shop_relay has no attribute nothing"),
-        (["redrive", "shop_relay:unparked"], "has no parking"),
-        (["redrive", "shop_relay:settings"], "is a NoneType, not an OutboxRelay"),
-        (["redrive", "shop_relay:relay", "--limit", "0"], "must be a whole number above zero, not '0'"),
-        (["parked", ""], "table needs a name"),
-        (["parked", "t", "--sort-key", "pk"], "needs a different name for each attribute"),
+        (["parked", "redrive", "shop_relay"], "is not of the form module:attribute"),
+        (["parked", "redrive", "nowhere:relay"], "no module nowhere found"),
+        (["parked", "redrive", "shop_relay:nothing"], "shop_relay has no attribute nothing"),
+        (["parked", "redrive", "shop_relay:unparked"], "has no parking"),
+        (["parked", "redrive", "shop_relay:settings"], "is a NoneType, not an OutboxRelay"),
+        (["parked", "redrive", "shop_relay:relay", "--limit", "0"], "must be a whole number of at least 1, not '0'"),
+        (["parked", "list", ""], "table needs a name"),
+        (["parked", "list", "t", "--sort-key", "pk"], "needs a different name for each attribute"),
     ],
 )
 def test_a_wrong_call_exits_with_two(said: Callable[..., Any], arguments: list[str], problem: str) -> None:
@@ -381,7 +381,7 @@ def test_a_wrong_call_exits_with_two(said: Callable[..., Any], arguments: list[s
 def test_what_breaks_in_the_users_module_is_shown_whole(said: Callable[..., Any]) -> None:
     """If the user's module can't be imported, its exception is raised with the traceback."""
     with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
-        said("redrive", "shop_broken:relay")
+        said("parked", "redrive", "shop_broken:relay")
 
 
 def test_heads_are_as_many_as_order_keys() -> None:

@@ -54,27 +54,27 @@ def test_a_cloudevents_object_is_read_by_itself(load_event: Callable[[str], dict
 @given(event=events())
 def test_what_a_publisher_sends_is_read_back(form: str, event: Event) -> None:
     """An event sent as an envelope or as CloudEvents is parsed to the same event."""
-    assert parse_event({"source": event.source, "detail": json.loads(DETAIL_FORMS[form](event))}) == event
+    assert parse_event({"source": event.source, "detail": json.loads(DETAIL_FORMS[form](event, event.source))}) == event
 
 
 def test_an_envelope_holds_what_there_is() -> None:
     """Metadata that an event does not have are omitted."""
     event = Event("BookAdded", {"year": 2019}, id="1", time=datetime(2026, 11, 23, tzinfo=UTC))
     metadata = {"id": "1", "type": "BookAdded", "version": 1, "time": "2026-11-23T00:00:00.000000Z"}
-    assert json.loads(DETAIL_FORMS["envelope"](event)) == {"metadata": metadata, "data": {"year": 2019}}
+    assert json.loads(DETAIL_FORMS["envelope"](event, event.source)) == {"metadata": metadata, "data": {"year": 2019}}
 
 
 def test_a_publisher_sends_the_samples(load_event: Callable[[str], dict[str, Any]]) -> None:
     """An event's envelope and CloudEvents object equal the samples."""
     for form, sample in (("envelope", "eventbridge_from_relay"), ("cloudevents", "eventbridge_cloudevents")):
-        assert json.loads(DETAIL_FORMS[form](BOOK_ADDED)) == load_event(sample)["detail"]
+        assert json.loads(DETAIL_FORMS[form](BOOK_ADDED, BOOK_ADDED.source)) == load_event(sample)["detail"]
 
 
 @pytest.mark.parametrize("form", DETAIL_FORMS)
 def test_every_form_writes_decimals_exactly(form: str) -> None:
     """Each form writes a Decimal as a JSON number with all its digits."""
     event = Event("PriceSet", {"price": Decimal("24.9500000000000000000000000000000001")}, source="OutboxDemo.Books")
-    assert '"price":24.9500000000000000000000000000000001}' in DETAIL_FORMS[form](event)
+    assert '"price":24.9500000000000000000000000000000001}' in DETAIL_FORMS[form](event, event.source)
 
 
 def changed(event: dict[str, Any], *path: Any, to: Any) -> dict[str, Any]:

@@ -238,4 +238,4 @@ def test_the_envelope_is_json_of_the_events_fields(event: Event) -> None:
     if event.aggregate_type is not None:
         metadata |= {"aggregateType": event.aggregate_type, "aggregateId": event.aggregate_id}
     metadata |= {wire: getattr(event, name) for wire, name in CONTEXT_FIELDS if getattr(event, name) is not None}
-    assert DETAIL_FORMS["envelope"](event) == f'{{"metadata":{dumps(metadata)},"data":{event.data_json}}}'
+    assert DETAIL_FORMS["envelope"](event, event.source) == f'{{"metadata":{dumps(metadata)},"data":{event.data_json}}}'

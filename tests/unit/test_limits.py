@@ -153,7 +153,12 @@ def test_an_event_that_fits_an_item_fits_the_bus(event: Event, text: str) -> Non
     names = (event.id, event.type, event.aggregate_type or "", event.aggregate_id or "")
     most = 2 * item_size(item) + 6 * sum(len(name.encode()) for name in names) + 1024
     for form in DETAIL_FORMS.values():
-        entry = {"Source": event.source, "DetailType": event.type, "Detail": form(event), "Time": event.time}
+        entry = {
+            "Source": event.source,
+            "DetailType": event.type,
+            "Detail": form(event, event.source),
+            "Time": event.time,
+        }
         assert entry_size(entry) + escaped <= most
     assert 2 * MAX_ITEM_BYTES + 6 * (1024 + 128 * 4 + 2 * 2048) + 1024 < MAX_REQUEST_BYTES
 

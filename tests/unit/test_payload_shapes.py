@@ -53,9 +53,9 @@ if TYPE_CHECKING:
 
 EVENT = Event("BookAdded", {"year": 2019}, id="e1", time=datetime(2026, 11, 23, tzinfo=UTC), source="Books")
 ITEM = TransactionalOutbox("events", source="Books").transact_item(EVENT)["Put"]["Item"]
-ENVELOPE = json.loads(DETAIL_FORMS["envelope"](EVENT))
+ENVELOPE = json.loads(DETAIL_FORMS["envelope"](EVENT, EVENT.source))
 BUS_EVENT = {"version": "0", "id": "b", "detail-type": "BookAdded", "source": "Books", "detail": ENVELOPE}
-CLOUDEVENT = json.loads(DETAIL_FORMS["cloudevents"](EVENT))
+CLOUDEVENT = json.loads(DETAIL_FORMS["cloudevents"](EVENT, EVENT.source))
 TEMPLATED = {"metadata": {"id": "e1"}, "outboxItem": ITEM}
 INSERTED: dict[str, Any] = {
     "eventID": "1",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["DETAIL_FORMS", "event_in", "parse_event", "required_text"]
 
 
-def envelope_detail(event: Event) -> str:
+def envelope_detail(event: Event, _source: str | None) -> str:
     """Return ``{"metadata": …, "data": …}``, from which `parse_event` restores the complete event."""
     aggregate = ""
     if event.aggregate_type is not None and event.aggregate_id is not None:
@@ -33,17 +33,17 @@ def envelope_detail(event: Event) -> str:
     )
 
 
-def data_detail(event: Event) -> str:
+def data_detail(event: Event, _source: str | None) -> str:
     """Return the data alone. They contain no stable event id, so a consumer can't detect a duplicate."""
     return event.data_json
 
 
-def cloudevents_detail(event: Event) -> str:
+def cloudevents_detail(event: Event, source: str | None) -> str:
     """Return a CloudEvents 1.0 object. https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md"""
     attributes: dict[str, Any] = {
         "specversion": "1.0",
         "id": event.id,
-        "source": event.source,
+        "source": source,
         "type": event.type,
         "time": time_text(event.time),
         "datacontenttype": "application/json",
@@ -58,6 +58,7 @@ def cloudevents_detail(event: Event) -> str:
 
 
 DETAIL_FORMS = {"envelope": envelope_detail, "data": data_detail, "cloudevents": cloudevents_detail}
+"""Functions of an event and its source, which may be the publisher's, by the name of the form."""
 
 
 def parse_event(event: object) -> Event:

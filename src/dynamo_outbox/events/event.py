@@ -76,7 +76,7 @@ class _Fields:
         self.time = time
         self.aggregate_id = aggregate_id
         self._context = NO_CONTEXT if context == "{}" else context
-        self._drawn = _NONE_DRAWN
+        self._drawn = _DRAWN[False, False]
         self._data = None
         self._text = text
 
@@ -155,7 +155,7 @@ class Event(Frozen, _Fields):
         fill(self, "aggregate_type", aggregate_type)
         fill(self, "aggregate_id", aggregate_id)
         fill(self, "_context", _checked_context(sequence, correlation_id, causation_id, traceparent))
-        fill(self, "_drawn", frozenset(name for name, given in (("id", id), ("time", time)) if given is None))
+        fill(self, "_drawn", _DRAWN[id is None, time is None])
         fill(self, "_data", _checked_data(data))
         fill(self, "_text", None)
 
@@ -284,7 +284,13 @@ class Event(Frozen, _Fields):
         return hash((self.type, self.id))
 
 
-_NONE_DRAWN: frozenset[str] = frozenset()
+_DRAWN = {
+    (True, True): frozenset({"id", "time"}),
+    (True, False): frozenset({"id"}),
+    (False, True): frozenset({"time"}),
+    (False, False): frozenset[str](),
+}
+"""The fields that were generated, by whether ``id`` and ``time`` were missing."""
 
 
 def event_from_texts(

@@ -191,15 +191,14 @@ class EventBridgePublisher:
             DecodeError: Its data or context are malformed text.
         """
         check_numbers(event)
-        if event.source is None:
-            if self.source is None:
-                raise InvalidEventError("source", "is missing; give the publisher or the event one")
-            event = event.replace(source=self.source)
+        source = self.source if event.source is None else event.source
+        if source is None:
+            raise InvalidEventError("source", "is missing; give the publisher or the event one")
         entry = {
             "EventBusName": self.bus,
-            "Source": event.source,
+            "Source": source,
             "DetailType": event.type,
-            "Detail": self._detail(event),
+            "Detail": self._detail(event, source),
             "Time": event.time,
         }
         if trace:

@@ -57,10 +57,15 @@ class Verdict(NamedTuple):
     killer: str | None
     tests: int
 
+    @property
+    def is_control(self) -> bool:
+        """Whether nothing was changed."""
+        return self.mutant.change == CONTROL
 
-def key_of(code: CodeType) -> tuple[str, str]:
-    """Return a code's file and qualified name."""
-    return code.co_filename, code.co_qualname
+
+def key_of(code: CodeType) -> tuple[str, str, int]:
+    """Return a code's file, qualified name and line: lambdas have the same name."""
+    return code.co_filename, code.co_qualname, code.co_firstlineno
 
 
 class Mutants:
@@ -70,7 +75,7 @@ class Mutants:
         self.modules = modules
         self.workers = workers
         self.verdicts: list[Verdict] = []
-        self.callers: dict[tuple[str, str], list[Any]] = defaultdict(list)
+        self.callers: dict[tuple[str, str, int], list[Any]] = defaultdict(list)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Find which tests call which function, then run the mutants."""
@@ -88,7 +93,7 @@ class Mutants:
             with os.fdopen(pipe) as end:
                 killer = end.read() or None
             self.verdicts.append(Verdict(module, mutant, killer, tests))
-            if killer is None and mutant.change != CONTROL:
+            if killer is None and not self.verdicts[-1].is_control:
                 print(f"{module}:{mutant.line} {mutant.function}: {mutant.change} ({tests} tests)", flush=True)
             if len(self.verdicts) % 50 == 0:
                 alive = sum(each.killer is None for each in self.verdicts)
@@ -99,9 +104,9 @@ class Mutants:
         """Run each test once, and note the functions of the library that it calls."""
         source = str(ROOT / "src")
         for item in items:
-            seen: set[tuple[str, str]] = set()
+            seen: set[tuple[str, str, int]] = set()
 
-            def note(frame: Any, event: str, _: Any, seen: set[tuple[str, str]] = seen) -> None:
+            def note(frame: Any, event: str, _: Any, seen: set[tuple[str, str, int]] = seen) -> None:
                 if event == "call" and frame.f_code.co_filename.startswith(source):
                     seen.add(key_of(frame.f_code))
 
@@ -119,11 +124,12 @@ class Mutants:
             tests.sort(key=lambda pair: pair[0])
 
     def mutants(self) -> Iterator[tuple[str, Mutant]]:
-        """Yield the mutants of each module, after one that changes nothing: it has to survive."""
+        """Yield the mutants of each module, after two that change nothing (as constant, function) and must survive."""
         for module in self.modules:
             path = Path(importlib.import_module(module).__file__ or "")
             found = mutants_of(path.read_text(encoding="utf-8"))
-            for mutant in (*(each._replace(number=-1, change=CONTROL) for each in found[:1]), *found):
+            kinds = {each.is_constant: each for each in found}
+            for mutant in (*(each._replace(number=-1, change=CONTROL) for each in kinds.values()), *found):
                 yield module, mutant
 
     def start(self, module: str, mutant: Mutant) -> tuple[int, int, int]:
@@ -167,8 +173,9 @@ def _apply(module: ModuleType, mutant: Mutant) -> None:
     if mutant.is_constant:
         fresh: dict[str, Any] = {**vars(module)}
         exec(code, fresh)  # noqa: S102  # this module's own source, changed
-        for each in list(sys.modules.values()):
-            if getattr(each, "__name__", "").startswith("dynamo_outbox") and mutant.function in vars(each):
+        before = vars(module)[mutant.function]
+        for each in list(sys.modules.values()):  # also where it was imported; another constant may have its name
+            if getattr(each, "__name__", "").startswith("dynamo_outbox") and vars(each).get(mutant.function) is before:
                 setattr(each, mutant.function, fresh[mutant.function])
         return
     new = {key_of(each): each for each in functions_in(code)}
@@ -193,14 +200,14 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     plugin = Mutants(known.modules or every, os.cpu_count() or 1)
     pytest.main(TESTS, plugins=[plugin])
-    if failed := [each.module for each in plugin.verdicts if each.mutant.change == CONTROL and each.killer]:
-        print(f"tests fail without a change: {', '.join(failed)}", file=sys.stderr)
-        return 1
-    verdicts = [each for each in plugin.verdicts if each.mutant.change != CONTROL]
-    noticed = sum(each.killer is not None for each in verdicts)
-    print(f"{noticed} of {len(verdicts)} mutants were noticed")
     if known.out:
         known.out.write_text(json.dumps([[each.module, *each.mutant, each.killer] for each in plugin.verdicts]))
+    if failed := [f"{each.module} ({each.killer})" for each in plugin.verdicts if each.is_control and each.killer]:
+        print(f"fails without a change: {', '.join(failed)}", file=sys.stderr)
+        return 1
+    verdicts = [each for each in plugin.verdicts if not each.is_control]
+    noticed = sum(each.killer is not None for each in verdicts)
+    print(f"{noticed} of {len(verdicts)} mutants were noticed")
     return 0
 
 

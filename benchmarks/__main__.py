@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from . import growth_report, report
+from . import growth_report, report, shares
 from .growth import Grown, Growth, grow
 from .harness import Benchmark, Result, measure
 
@@ -19,20 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-COMPARED: tuple[str, ...] = (
-    "handlers",
-    "decode",
-    "own_record",
-    "encode",
-    "exact_json",
-    "imports",
-    "calls",
-    "idempotency",
-)
-"""Modules of this package with ``rows() -> list[Benchmark]``, in the order of the table."""
+WHOLE: tuple[str, ...] = ("handlers", "cold_start", "quota", "calls", "memory")
+"""Modules of this package with ``rows() -> list[Benchmark]`` that measure what a user deploys, in the table's order."""
+PARTS: tuple[str, ...] = ("decode", "own_record", "encode", "exact_json", "imports", "idempotency")
+"""Modules that measure a part of it; their rows are the page's appendix."""
 GROWING: tuple[str, ...] = ("sizes",)
 """Modules with ``rows() -> list[Growth]``."""
-ALL = (*COMPARED, *GROWING)
+ALL = (*WHOLE, *PARTS, *GROWING)
 TURNS = 3
 Row = TypeVar("Row", Benchmark, Growth)
 
@@ -62,15 +55,22 @@ def said(row: Row) -> Row:
     return row
 
 
-def write(results: Sequence[Result], all_grown: Sequence[Grown]) -> None:
-    """Write tables and pictures to the docs."""
+def write(results: Sequence[Result], all_grown: Sequence[Grown], parts: Sequence[Benchmark | Growth]) -> None:
+    """Write tables and pictures to the docs; the rows of `parts` go into the appendix."""
     page = DOCS / "benchmarks.md"
-    measured = report.markdown(report.HEADINGS, [report.cells(result) for result in results])
+    text = page.read_text(encoding="utf-8")
+    of_parts = [result for result in results if result.benchmark in parts]
+    whole = [result for result in results if result not in of_parts]
     growth = report.markdown(growth_report.HEADINGS, [growth_report.cells(grown) for grown in all_grown])
-    text = report.written(page.read_text(encoding="utf-8"), "measured", f"{measured}\n{report.circumstances()}")
-    text = report.written(text, "growth", f"{growth}\n![How cost grows with size](growth.svg)\n")
+    for name, content in (
+        ("measured", f"{report.table(whole)}\n{report.circumstances()}"),
+        ("shares", report.markdown(shares.HEADINGS, shares.table())),
+        ("growth", f"{growth}\n![How cost grows with size](growth.svg)\n"),
+        ("parts", report.table(of_parts)),
+    ):
+        text = report.written(text, name, content)
     page.write_text(text, encoding="utf-8")
-    (DOCS / "benchmarks.svg").write_text(report.plot(results), encoding="utf-8")
+    (DOCS / "benchmarks.svg").write_text(report.plot(whole), encoding="utf-8")
     (DOCS / "growth.svg").write_text(growth_report.panels(all_grown), encoding="utf-8")
 
 
@@ -84,14 +84,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(ALL)}")
     if given.write and given.names:
         parser.error("--write needs all rows: omit the names")
-    results, all_grown = run(rows_of(given.names or ALL))
+    parts = rows_of([name for name in given.names or ALL if name in PARTS])
+    results, all_grown = run([*rows_of([name for name in given.names or ALL if name not in PARTS]), *parts])
     if results:
         print(report.columns(report.HEADINGS, [report.cells(result) for result in results]), end="\n\n")
     if all_grown:
         print(report.columns(growth_report.HEADINGS, [growth_report.cells(each) for each in all_grown]), end="\n\n")
     print(report.circumstances(), end="")
     if given.write:
-        write(results, all_grown)
+        write(results, all_grown, parts)
     met = [result.met for result in results] + [grown.met for grown in all_grown]
     return 1 if "no" in met else 0
 

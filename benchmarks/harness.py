@@ -67,6 +67,7 @@ class Benchmark:
             they are comparable. It runs before the timing.
         ratio: The ratio of a round's costs, if not the default for `sense`.
         rounds: The number of rounds.
+        lacks: What the peer does not do.
     """
 
     what: str
@@ -77,6 +78,7 @@ class Benchmark:
     check: Callable[[], object]
     ratio: Callable[[Costs], float] | None = None
     rounds: int = ROUNDS
+    lacks: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,11 @@ __all__ = [
     "number",
     "opening",
     "plot",
+    "table",
     "written",
 ]
 
-HEADINGS = ("what", "against", "target", "got [95 %]", "floor", "met")
+HEADINGS = ("what", "against", "which lacks", "target", "got [95 %]", "floor", "met")
 NUMBERS = {"target", "power, at most", "got [95 %]", "floor"}
 PEERS = ("boto3", "aws-lambda-powertools", "pynamodb")
 STYLE = (
@@ -46,6 +47,7 @@ def cells(result: Result) -> tuple[str, ...]:
     return (
         benchmark.what,
         benchmark.against,
+        benchmark.lacks,
         f"{benchmark.sense} {number(benchmark.target)}",
         f"{number(result.got)} [{number(result.low)}, {number(result.high)}]",
         floor,
@@ -71,6 +73,11 @@ def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table with numeric columns aligned right."""
     rules = ["--:" if heading in NUMBERS else "---" for heading in headings]
     return "".join(f"| {' | '.join(row)} |\n" for row in (headings, rules, *rows))
+
+
+def table(results: Sequence[Result]) -> str:
+    """Return the results as a Markdown table."""
+    return markdown(HEADINGS, [cells(result) for result in results])
 
 
 def circumstances() -> str:

@@ -3,8 +3,9 @@
 Inside the timed region: at least one run, and enough runs of a size for 1,000 records, events or actions, so that small
 sizes take as long as large ones. Decoding uses 10,000 records, so that every size needs the same memory: data outside
 the processor's caches cost more. Records are parsed from JSON just before, outside the timed region, all batches of a
-measurement together: small items, whose Keys and NewImage are read, and for the relay our own outbox items. The clients
-accept everything at once, so only this library is measured.
+measurement together: small items, whose Keys and NewImage are read, and for the relay our own outbox items; rich items
+for CDC mode, and messages with an event each for the inbox. The clients accept everything at once, so only this library
+is measured.
 """
 
 from __future__ import annotations
@@ -12,11 +13,24 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dynamo_outbox import Event, EventBridgePublisher, OutboxRelay, Transaction, TransactionalOutbox, decode_records
+from dynamo_outbox import (
+    ChangeProcessor,
+    Event,
+    EventBridgePublisher,
+    IdempotencyStore,
+    Inbox,
+    InboxTransaction,
+    OutboxRelay,
+    Transaction,
+    TransactionalOutbox,
+    batch_handler,
+    decode_records,
+)
 
 from .growth import Growth, by_size
+from .handlers import bus_event, changed
 from .harness import Measure, timed_on
-from .payloads import outbox_event, outbox_records, small_item, small_records
+from .payloads import outbox_event, outbox_records, rich_records, small_item, small_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["rows"]
 
 MANY = (1, 10, 100, 1_000, 10_000)
+MESSAGES = (1, 10, 100, 1_000)
 ACTIONS = (1, 3, 10, 30, 100)
 """Up to DynamoDB's limit for a transaction."""
 AT_LEAST = 1_000
@@ -111,16 +126,45 @@ def decoding() -> Growth:
     )
 
 
-def relaying(what: str, books: int | None) -> Growth:
+def relaying(what: str, payload: Callable[[int], Any], *, is_cdc: bool = False) -> Growth:
     client = Taking()
-    relay = OutboxRelay(EventBridgePublisher("books", client=client))
+    publisher = EventBridgePublisher("books", source="Shop.Books", client=client)
+    relay = ChangeProcessor(publisher, changed) if is_cdc else OutboxRelay(publisher)
 
     def published(payload: Any) -> int:
         before = client.taken
         answer = relay(payload)
         return 0 if answer["batchItemFailures"] else client.taken - before
 
-    return growth(what, "records a batch", MANY, lambda size: parsed(outbox_records(size, books)), relay, published)
+    return growth(what, "records a batch", MANY, lambda size: parsed(payload(size)), relay, published)
+
+
+def consuming() -> Growth:
+    client: Any = Taking()
+
+    @Inbox(IdempotencyStore("handled", client=client)).handler(consumer="catalogue")
+    def apply(event: Event, tx: InboxTransaction) -> None:
+        tx.update("presentation", {"name": event.id}, set={"year": 2019})
+
+    @batch_handler
+    def handler(event: Event, _context: object) -> None:
+        apply(event)
+
+    def handled(payload: Any) -> int:
+        before: int = client.taken
+        failures = handler(payload, None)["batchItemFailures"]
+        taken: int = client.taken
+        return 0 if failures else (taken - before) // 2
+
+    return growth("inbox", "messages a batch", MESSAGES, lambda size: parsed(messages(size)), handled, handled)
+
+
+def messages(count: int) -> Any:
+    """Return a batch of SQS messages, each with an event."""
+    events = [bus_event() for _ in range(count)]
+    for number, event in enumerate(events):
+        event["detail"]["metadata"]["id"] = f"event-{number}"
+    return {"Records": [{"messageId": f"{n}", "body": json.dumps(event)} for n, event in enumerate(events)]}
 
 
 def publishing() -> Growth:
@@ -163,8 +207,10 @@ def rows() -> list[Growth]:
     """Return the rows of reading, relaying, publishing and writing."""
     return [
         decoding(),
-        relaying("relay, each record of its own aggregate", None),
-        relaying("relay, all records of one aggregate", 1),
+        relaying("relay, each record of its own aggregate", outbox_records),
+        relaying("relay, all records of one aggregate", lambda size: outbox_records(size, 1)),
+        relaying("CDC, rich records", rich_records, is_cdc=True),
+        consuming(),
         publishing(),
         writing("transaction of puts", small_item, lambda tx, item: tx.put("books", item, must_not_exist=True)),
         writing("transaction of events with a sequence", outbox_event, Transaction.emit),

@@ -39,7 +39,13 @@ def noting(name: str, order: list[str]) -> Measure:
 def benchmark(sense: Any = "≥", target: float = 2.0, **measures: Measure) -> Benchmark:
     """Return a benchmark of these measures."""
     return Benchmark(
-        what="reading", against="a peer", target=target, sense=sense, measures=measures, check=lambda: None
+        what="reading",
+        against="a peer",
+        target=target,
+        sense=sense,
+        measures=measures,
+        check=lambda: None,
+        lacks="nothing",
     )
 
 
@@ -286,7 +292,7 @@ def test_a_page_without_the_markers_is_refused() -> None:
 def test_tables_have_a_row_for_each_result() -> None:
     """Each result has a row: numbers are right-aligned in Markdown, columns are aligned in the terminal."""
     result = Result(benchmark(), 2.5, 2.25, 2.75, floor=2.6, above_floor=1.04)
-    row = ("reading", "a peer", "≥ 2.00", "2.50 [2.25, 2.75]", "2.60 (+4%)", "yes")
+    row = ("reading", "a peer", "nothing", "≥ 2.00", "2.50 [2.25, 2.75]", "2.60 (+4%)", "yes")
     assert report.cells(result) == row
     lines = report.markdown(report.HEADINGS, [row]).splitlines()
     assert lines[1:] == ["| --- | --- | --: | --: | --: | --- |", f"| {' | '.join(row)} |"]

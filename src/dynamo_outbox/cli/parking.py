@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     import argparse
 
     from ..relaying.parking_table import ParkedHead
+    from ..relaying.processors import ChangeProcessor, OutboxRelay
 
-__all__ = ["add_commands"]
+__all__ = ["add_commands", "processor_named"]
 
 
 def add_commands(commands: Any) -> None:
@@ -87,11 +88,7 @@ def _first(head: ParkedHead) -> dict[str, Any]:
 
 
 def _redrive(known: argparse.Namespace) -> int:
-    from ..relaying.processors import ChangeProcessor, OutboxRelay
-
-    processor = _imported(known.processor)
-    if not isinstance(processor, (OutboxRelay, ChangeProcessor)):
-        raise UsageError(f"{known.processor} is a {type(processor).__name__}, not an OutboxRelay or a ChangeProcessor")
+    processor = processor_named(known.processor)
     parking: Any = processor.parking
     if parking is None:
         raise UsageError(f"{known.processor} has no parking, so there is nothing to redrive")
@@ -100,6 +97,16 @@ def _redrive(known: argparse.Namespace) -> int:
     for failure in result.failures:
         print_line(**{name: getattr(failure, name) for name in failure.__slots__})
     return 0 if result.finished and not result.failures else FAILED
+
+
+def processor_named(name: str) -> OutboxRelay | ChangeProcessor:
+    """Return the processor that ``module:attribute`` names."""
+    from ..relaying.processors import ChangeProcessor, OutboxRelay
+
+    processor = _imported(name)
+    if not isinstance(processor, (OutboxRelay, ChangeProcessor)):
+        raise UsageError(f"{name} is a {type(processor).__name__}, not an OutboxRelay or a ChangeProcessor")
+    return processor
 
 
 def _imported(name: str) -> object:

@@ -1,1 +1,1 @@
-"""Operations of the command: decode payloads into JSON lines."""
+"""Operations of the command, for scripts and functions too: decode payloads, replay events."""

@@ -1,0 +1,324 @@
+"""Send events again, under the same ids, from a place where they were left to a bus or to one function."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from ..codec.json_text import dumps
+from ..errors import OutboxError
+from ..events.bus_event import DETAIL_FORMS
+from ..events.event import Event
+from ..options import Clock
+from ..publishing.batches import entry_size, is_refused_for_the_caller
+from ..publishing.results import FailedEvent
+from .cost import put_events_price
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..publishing.publisher import EventBridgePublisher
+    from .clients import Clients
+    from .places import Piece, Place
+
+__all__ = ["ReplayFailure", "ReplayResult", "Survey", "Target", "replay", "survey", "to_bus", "to_function"]
+
+WAVE = 100
+"""Events that are in flight together; after a kill, so many may be sent twice."""
+DEDUP_TTL = timedelta(days=8)
+"""How long `IdempotencyStore` keeps its records by default."""
+EVER = datetime.min.replace(tzinfo=UTC)
+Keyed: TypeAlias = tuple[int, Event, str | None]
+"""The position of an event's piece, the event, and its ordering key."""
+
+
+class Target(NamedTuple):
+    """Where events are sent.
+
+    Attributes:
+        name: Its name.
+        send: Sends events in the order of their ordering keys; returns those that were not accepted.
+        wave: The maximum number of events in one `send`.
+    """
+
+    name: str
+    send: Callable[[Sequence[Event], Sequence[str | None]], Sequence[FailedEvent]]
+    wave: int = WAVE
+
+
+def to_bus(publisher: EventBridgePublisher) -> Target:
+    """Return a publisher's bus as target."""
+    return Target(f"bus {publisher.bus}", lambda events, keys: publisher.publish_by_key(events, keys).failed)
+
+
+def to_function(name: str, clients: Clients) -> Target:
+    """Return a Lambda function as target: called once for each event, as by a rule, and waited for.
+
+    An event failed if the function raised or timed out, or if its batch response has failures.
+    https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
+    """
+
+    def send(events: Sequence[Event], _: Sequence[str | None]) -> list[FailedEvent]:
+        (event,) = events
+        about = {"version": "0", "id": event.id, "detail-type": event.type, "source": event.source, "account": ""}
+        about |= {"time": f"{event.time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", "region": ""}
+        payload = f'{dumps(about)[:-1]},"resources":[],"detail":{DETAIL_FORMS["envelope"](event)}}}'
+        response = clients("lambda").invoke(FunctionName=name, Payload=payload.encode())
+        answer = json.loads(response["Payload"].read() or "null")
+        if not response.get("FunctionError") and not (isinstance(answer, dict) and answer.get("batchItemFailures")):
+            return []
+        return [FailedEvent(0, event, "FunctionError", dumps(answer)[:500], retryable=True, event_refused=True)]
+
+    return Target(f"function {name}", send, wave=1)
+
+
+@dataclass
+class Survey:
+    """What a place holds.
+
+    Attributes:
+        events: Its events; of a parking table or a queue, the records or messages.
+        dollars: The list price of PutEvents for them.
+        unreadable: The records that can't be read.
+        oldest: The time of the oldest event, if the events were read.
+    """
+
+    events: int = 0
+    dollars: float = 0.0
+    unreadable: int = 0
+    oldest: datetime | None = None
+
+
+def survey(place: Place) -> Survey:
+    """Count what a place holds, without sending or removing anything; nothing is received from a queue."""
+    if place.count is not None:
+        return Survey(number := place.count(), number * put_events_price(1))
+    found = Survey()
+
+    def add(pieces: list[Piece]) -> list[bool]:
+        found.unreadable += sum(bool(piece.faults) for piece in pieces)
+        for event in (event for piece in pieces for event, _ in piece.events):
+            entry = {"Source": event.source, "DetailType": event.type, "Detail": DETAIL_FORMS["envelope"](event)}
+            found.events += 1
+            found.dollars += put_events_price(entry_size({**entry, "Time": event.time}))
+            found.oldest = min(found.oldest or event.time, event.time)
+        return [False] * len(pieces)
+
+    place.drain(add)
+    return found
+
+
+class ReplayFailure(NamedTuple):
+    """A record that can't be read, without an event's id, or an event that was not accepted."""
+
+    name: str
+    event_id: str | None
+    code: str
+    message: str
+
+
+@dataclass
+class ReplayResult:
+    """What a replay has done so far.
+
+    Attributes:
+        sent: Events that the target accepted.
+        sent_before: Events that were not sent, because by the checkpoint the target has accepted them.
+        maybe_twice: At most so many events were sent twice, in all runs with the checkpoint: they were in flight when a
+            run ended.
+        failures: What is still in its place, apart from what was not tried.
+        stopped: Why the replay ended before everything was tried; empty if it did not.
+    """
+
+    sent: int = 0
+    sent_before: int = 0
+    maybe_twice: int = 0
+    failures: list[ReplayFailure] = field(default_factory=list)
+    stopped: str = ""
+
+
+def replay(
+    place: Place,
+    target: Target,
+    *,
+    rate: int | None = None,
+    checkpoint: str | None = None,
+    allows_old: Callable[[Event], bool] = lambda _: False,
+    dedup_ttl: timedelta = DEDUP_TTL,
+    on_progress: Callable[[ReplayResult], object] = bool,
+    clock: Clock = Clock(),
+) -> ReplayResult:
+    """Send a place's events to a target, under the same ids; the place removes what was accepted, if it does.
+
+    Arguments:
+        place, target: From where, and to where.
+        rate: The maximum number of events a second.
+        checkpoint: The path of a file that records what is sent. A replay with the same file skips what was accepted;
+            it needs some 200 bytes of memory for each event.
+        allows_old: Asked at the first event older than `dedup_ttl`, whose effects consumers would repeat. The replay
+            stops if it returns False.
+        dedup_ttl: How long the consumers keep their dedup records.
+        on_progress: Called after each wave with the result so far.
+        clock: The time, and waiting.
+
+    Guarantee: an event leaves its place only after the target accepted it, however the replay ends. Limits: an event
+    may be sent twice, with the same id. Order is kept within an aggregate and a run, but not in a queue, nor behind a
+    record that can't be read.
+
+    Raises:
+        OutboxError: `checkpoint` is not of a replay between these two.
+        ClientError, BotoCoreError: The place can't be read or written, or the function can't be called.
+    """
+    record = _Checkpoint(checkpoint, f"{place.name} to {target.name}")
+    run = _Run(place, target, record, rate, clock, allows_old, on_progress, clock.now() - dedup_ttl)
+    with closing(record), suppress(_StoppedError):
+        place.drain(run.send)
+    return run.result
+
+
+class _StoppedError(Exception):
+    """A place passed more to a replay that has stopped."""
+
+
+@dataclass
+class _Run:
+    place: Place
+    target: Target
+    checkpoint: _Checkpoint
+    rate: int | None
+    clock: Clock
+    allows_old: Callable[[Event], bool]
+    on_progress: Callable[[ReplayResult], object]
+    old_before: datetime
+    result: ReplayResult = field(default_factory=ReplayResult)
+    held: set[str | None] = field(default_factory=set)
+    """The ordering keys of events that failed."""
+    free_at: datetime = EVER
+
+    def send(self, pieces: list[Piece]) -> list[bool]:
+        if self.result.stopped:
+            raise _StoppedError
+        if not self.place.in_order:
+            self.held.clear()
+        unsent = {at for at, piece in enumerate(pieces) if piece.faults}
+        faults = [(piece.name, None, "Unreadable", fault) for piece in pieces for fault in piece.faults]
+        self.result.failures += map(ReplayFailure._make, faults)
+        events = [(at, *keyed) for at, piece in enumerate(pieces) for keyed in piece.events]
+        size = min(self.target.wave, self.rate or WAVE)
+        for start in range(0, len(events), size):
+            for at, event, code, message in self._wave(events[start : start + size]):
+                unsent.add(at)
+                if not _ends(code):
+                    self.result.failures.append(ReplayFailure(pieces[at].name, event.id, code, message))
+            self.on_progress(self.result)
+        return [at not in unsent for at in range(len(pieces))]
+
+    def _wave(self, wave: list[Keyed]) -> list[tuple[int, Event, str, str]]:
+        """Send events; return those that were not accepted: the position of the piece, the event, code and message."""
+        todo: list[Keyed] = []
+        failed: list[tuple[int, Event, str, str]] = []
+        for at, event, key in wave:
+            if _identity(event) in self.checkpoint.sent:
+                self.result.sent_before += 1
+            elif key in self.held:
+                failed.append((at, event, "HeldBack", "an earlier event with its ordering key failed"))
+            elif self._may_send(event):
+                todo.append((at, event, key))
+            else:
+                failed.append((at, event, "NotAttempted", self.result.stopped))
+        if todo:
+            self._wait_for(len(todo))
+            failed += self._sent([_identity(event) for _, event, _ in todo], todo)
+        return failed
+
+    def _sent(self, ids: list[str], todo: list[Keyed]) -> list[tuple[int, Event, str, str]]:
+        doubtful = self.checkpoint.unsure.intersection(ids)
+        self.checkpoint.note(sending=ids)
+        failures = self.target.send([event for _, event, _ in todo], [key for _, _, key in todo])
+        sent = set(ids).difference(ids[each.position] for each in failures)
+        passing = [each for each in failures if not each.event_refused and each.code != "HeldBack"]
+        ending = [each for each in passing if _ends(each.code)] or (passing if len(passing) == len(ids) else [])
+        unknown = {ids[each.position] for each in passing if not _ends(each.code)}
+        self.checkpoint.note(sent=sorted(sent), refused=sorted(set(ids) - sent - unknown - doubtful))
+        self.result.sent += len(ids) - len(failures)
+        self.result.maybe_twice = self.checkpoint.twice
+        self.result.stopped = "".join(f"{each.code}: {each.message}" for each in ending[:1])
+        self.held |= {todo[each.position][2] for each in failures} - {None}
+        return [(todo[each.position][0], each.event, each.code, each.message) for each in failures]
+
+    def _may_send(self, event: Event) -> bool:
+        if event.time < self.old_before and not self.result.stopped:
+            self.old_before = EVER
+            if not self.allows_old(event):
+                self.result.stopped = f"event {event.id} of {event.time} is older than the consumers' dedup records"
+        return not self.result.stopped
+
+    def _wait_for(self, events: int) -> None:
+        now = self.clock.now()
+        if self.rate is not None and self.free_at > now:
+            self.clock.sleep((self.free_at - now).total_seconds())
+        self.free_at = max(now, self.free_at) + timedelta(seconds=events / (self.rate or 1))
+
+
+def _ends(code: str) -> bool:
+    """Return whether a failure ends the replay: its event was not sent, and the next ones won't be."""
+    return code == "NotAttempted" or is_refused_for_the_caller(code)
+
+
+def _identity(event: Event) -> str:
+    return f"{event.source} {event.id}"
+
+
+class _Checkpoint:
+    """A file with a JSON line before events are sent, and one after; a line that a kill cut off doesn't count.
+
+    Attributes:
+        sent: The events that were accepted.
+        unsure: The events that were in flight when a run ended.
+        twice: How many unsure events were sent again.
+    """
+
+    def __init__(self, path: str | None, replay_name: str) -> None:
+        self.sent: set[str] = set()
+        self.unsure: set[str] = set()
+        self.twice = 0
+        self._file = None if path is None else open(path, "a+b")  # noqa: SIM115  # until close()
+        if self._file is None:
+            return
+        self._file.seek(0)
+        *lines, cut = self._file.read().split(b"\n")
+        self._file.truncate(self._file.tell() - len(cut))
+        heading = json.dumps({"replay": replay_name}).encode()
+        if lines and lines[0] != heading:
+            raise OutboxError(f"{path} is not the checkpoint of a replay from {replay_name}: {lines[0][:200]!r}")
+        for line in lines[1:]:
+            self._apply(**json.loads(line))
+        if not lines:
+            self._write(heading)
+
+    def note(self, **ids: Sequence[str]) -> None:
+        """Record events that are ``sending``, and then ``sent`` or ``refused``."""
+        if self._file is not None:
+            self._write(json.dumps(ids).encode())
+            self._apply(**ids)
+
+    def _apply(self, sending: Sequence[str] = (), sent: Sequence[str] = (), refused: Sequence[str] = ()) -> None:
+        self.twice += len(self.unsure.intersection(sending))
+        self.unsure.update(sending)
+        self.unsure.difference_update(sent, refused)
+        self.sent.update(sent)
+
+    def _write(self, line: bytes) -> None:
+        if self._file is not None:
+            self._file.write(line + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()

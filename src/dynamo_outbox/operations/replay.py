@@ -7,7 +7,8 @@ import os
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeAlias
 
 from ..codec.json_text import dumps
 from ..errors import OutboxError
@@ -174,10 +175,11 @@ def replay(
         ClientError, BotoCoreError: The place can't be read or written, or the function can't be called.
     """
     record = _Checkpoint(checkpoint, f"{place.name} to {target.name}")
-    run = _Run(place, target, record, rate, clock, allows_old, on_progress, clock.now() - dedup_ttl)
+    result = ReplayResult(maybe_twice=record.twice)
+    run = _Run(place, target, record, rate, clock, allows_old, on_progress, clock.now() - dedup_ttl, result)
     with closing(record), suppress(_StoppedError):
         place.drain(run.send)
-    return run.result
+    return result
 
 
 class _StoppedError(Exception):
@@ -194,7 +196,7 @@ class _Run:
     allows_old: Callable[[Event], bool]
     on_progress: Callable[[ReplayResult], object]
     old_before: datetime
-    result: ReplayResult = field(default_factory=ReplayResult)
+    result: ReplayResult
     held: set[str | None] = field(default_factory=set)
     """The ordering keys of events that failed."""
     free_at: datetime = EVER
@@ -286,17 +288,20 @@ class _Checkpoint:
         self.sent: set[str] = set()
         self.unsure: set[str] = set()
         self.twice = 0
-        self._file = None if path is None else open(path, "a+b")  # noqa: SIM115  # until close()
-        if self._file is None:
+        self._file: BinaryIO | None = None
+        if path is None:
             return
-        self._file.seek(0)
-        *lines, cut = self._file.read().split(b"\n")
-        self._file.truncate(self._file.tell() - len(cut))
-        heading = json.dumps({"replay": replay_name}).encode()
-        if lines and lines[0] != heading:
-            raise OutboxError(f"{path} is not the checkpoint of a replay from {replay_name}: {lines[0][:200]!r}")
+        content, heading = (
+            Path(path).read_bytes() if Path(path).exists() else b"",
+            dumps({"replay": replay_name}).encode(),
+        )
+        *lines, cut = content.split(b"\n")
+        if lines[:1] not in ([], [heading]) or not (lines or heading.startswith(cut)):
+            raise OutboxError(f"{path} is not the checkpoint of a replay from {replay_name}: {content[:200]!r}")
         for line in lines[1:]:
             self._apply(**json.loads(line))
+        self._file = open(path, "ab")  # noqa: SIM115  # until close()
+        self._file.truncate(len(content) - len(cut))
         if not lines:
             self._write(heading)
 

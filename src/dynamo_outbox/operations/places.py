@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from botocore.exceptions import ParamValidationError
+from botocore.exceptions import ClientError, ParamValidationError
 
+from ..aws.errors import error_code
 from ..errors import DecodeError, OutboxError
 from ..events.bus_event import parse_event
 from ..events.event import Event
@@ -265,10 +266,14 @@ def queue(name: str, reader: Reader) -> Place:
                 pieces = [reader.document(each["MessageId"], each["Body"], each) for each in new]
                 for piece, is_sent in zip(pieces, send(pieces), strict=True):
                     if is_sent:
-                        sqs.delete_message(**to, ReceiptHandle=kept.pop(piece.name))
+                        sqs.delete_message(**to, ReceiptHandle=kept[piece.name])
+                        del kept[piece.name]
         finally:
-            back = [{"Id": found, "ReceiptHandle": kept[found], "VisibilityTimeout": 0} for found in kept]
-            for start in range(0, len(back), 10):
-                sqs.change_message_visibility_batch(**to, Entries=back[start : start + 10])
+            for handle in kept.values():
+                try:
+                    sqs.change_message_visibility(**to, ReceiptHandle=handle, VisibilityTimeout=0)
+                except ClientError as error:  # otherwise it is visible again already
+                    if "AccessDenied" in error_code(error):
+                        raise
 
     return Place(f"queue {name}", drain, count)

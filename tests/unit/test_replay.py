@@ -136,7 +136,7 @@ def test_a_rate_limits_each_second() -> None:
     world = World()
     world.replay(Shelf([piece(event(f"A-{number}")) for number in range(9)]), rate=4)
     assert [len(call) for call in world.bus.calls] == [4, 4, 1]
-    assert world.clock.slept == [1.0, 1.0]
+    assert [seconds for seconds in world.clock.slept if seconds] == [1.0, 1.0]
 
 
 def test_progress_is_told_after_each_wave() -> None:
@@ -162,6 +162,16 @@ def test_old_events_need_consent(sent: list[str], *, allowed: bool) -> None:
     result = world.replay(shelf, allows_old=allows_old)
     assert (ids(world.bus), shelf.removed, asked) == (sent, sent, ["Old-1"])
     assert ("is older than the consumers' dedup records" in result.stopped) is not allowed
+
+
+def test_an_old_event_stops_the_rest_of_its_page() -> None:
+    """Events before the old one on its page are sent; the old one and what follows are not."""
+    world = World()
+    page = [piece(event("A-1")), piece(event("Old-1", time=NOON - timedelta(days=9))), piece(event("B-1"))]
+    shelf = Shelf(page, [piece(event("C-1"))])
+    result = world.replay(shelf)
+    assert (ids(world.bus), shelf.removed, result.failures) == (["A-1"], ["A-1"], [])
+    assert "event Old-1 of 2026-11-14" in result.stopped
 
 
 def test_old_events_are_refused_by_default() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from argparse import ArgumentTypeError
+from contextlib import closing
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DecodeError
 from ..events.outbox_item import time_of
-from ..options import Clock, TableKeys
+from ..options import TableKeys
 from .frame import FAILED, UsageError, add_command, aws, confirm, print_line, whole_number
 from .parking import processor_named
 
@@ -36,6 +37,7 @@ DESCRIPTION = (
     "Sends the events under the same ids, asks first, and prints a JSON line for each failure, then one with the "
     "counts. Only what the target accepted is removed. Exits with 1 if anything is left or failed."
 )
+COUNT = partial(whole_number, 1)
 
 
 def add_commands(commands: Any) -> None:
@@ -46,34 +48,31 @@ def add_commands(commands: Any) -> None:
         about = f"{what[0].upper()}{what[1:]}. {DESCRIPTION}"
         place = add_command(places, name, f"replay {what}", about, f"dynamo-outbox replay {name} {example}", _run)
         place.set_defaults(place=name)
-        place.add_argument("name", help=f"the {name}'s name" if name != "bucket" else "s3://bucket/prefix")
+        option = place.add_argument
+        option("name", help="s3://bucket/prefix" if name == "bucket" else f"the {name}'s name")
         if name in ("table", "parking"):
-            place.add_argument(
-                "--partition-key", default="pk", help="the partition key attribute; default: %(default)s"
-            )
-            place.add_argument("--sort-key", default="sk", help="the sort key attribute; default: %(default)s")
-            place.add_argument("--key-prefix", default="", help="the prefix of the partition keys")
+            option("--partition-key", default="pk", help="the partition key attribute; default: %(default)s")
+            option("--sort-key", default="sk", help="the sort key attribute; default: %(default)s")
+            option("--key-prefix", default="", help="the prefix of the partition keys")
         if name == "table":
-            place.add_argument("--aggregate", metavar="TYPE#ID", help="only this aggregate's events")
+            option("--aggregate", metavar="TYPE#ID", help="only this aggregate's events")
         if name in ("table", "stream"):
-            place.add_argument("--type", help="only events of this type")
-            place.add_argument("--from", dest="since", type=_time, help="only events from this time on")
-            place.add_argument("--to", dest="until", type=_time, help="only events before this time")
+            option("--type", help="only events of this type")
+            option("--from", dest="since", type=_time, help="only events from this time on")
+            option("--to", dest="until", type=_time, help="only events before this time")
         if name == "bucket":
-            place.add_argument("--delete", action="store_true", help="delete an object after its events were accepted")
+            option("--delete", action="store_true", help="delete an object after its events were accepted")
         target = place.add_mutually_exclusive_group()
         target.add_argument("--bus", help="the bus to send to: a name or an ARN")
         target.add_argument("--function", help="the Lambda function to call with each event, as a rule does")
-        help_text = "the code that reads stream records, as in `parked redrive`; also the target if no other is given"
-        place.add_argument("--processor", metavar="module:attribute", help=help_text)
-        place.add_argument("--rate", type=partial(whole_number, 1), help="the maximum number of events a second")
-        place.add_argument(
-            "--checkpoint", metavar="FILE", help="keep in it what was sent, to resume after an interruption"
-        )
+        reads = "the code that reads stream records, as in `parked redrive`; its bus is the target if no other is given"
+        option("--processor", metavar="module:attribute", help=reads)
+        option("--rate", type=COUNT, help="the maximum number of events a second")
+        option("--checkpoint", metavar="FILE", help="keep in it what was sent, to resume after an interruption")
         ttl = "how many days the consumers keep their dedup records; default: %(default)s"
-        place.add_argument("--dedup-ttl", metavar="DAYS", type=partial(whole_number, 1), default=8, help=ttl)
-        place.add_argument("--dry-run", action="store_true", help="print the number of events and the cost only")
-        place.add_argument("--yes", action="store_true", help="don't ask")
+        option("--dedup-ttl", metavar="DAYS", type=COUNT, default=8, help=ttl)
+        option("--dry-run", action="store_true", help="print the number of events and the cost only")
+        option("--yes", action="store_true", help="don't ask")
 
 
 def _time(text: str) -> datetime:
@@ -91,36 +90,30 @@ def _run(known: argparse.Namespace) -> int:
         place, target = _ends(known)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    ttl = timedelta(days=known.dedup_ttl)
-    old = f"older than the consumers' dedup records of {known.dedup_ttl} days, so its effects may be repeated"
-    total, has_agreed = None, False
+    total = None
     if known.dry_run or not known.yes or sys.stderr.isatty():
         found = survey(place)
-        total, has_agreed = found.events, found.oldest is not None and found.oldest < Clock().now() - ttl
+        total = found.events
         if known.dry_run:
-            print_line(**vars(found), price=f"list price in us-east-1, {AS_OF}, {EVENTBRIDGE_PRICES}")
+            cost = {"dollars": None} if known.function else {"price": f"list price, {AS_OF}, {EVENTBRIDGE_PRICES}"}
+            print_line(**{**vars(found), **cost})
             return FAILED if found.unreadable else 0
-        warning = f" The oldest is {old}." if has_agreed else ""
-        cost = f", for about ${found.dollars:.6f}" if target.name.startswith("bus") else ""
-        if not confirm(f"Send {total} from {place.name} to {target.name}{cost}?{warning}", yes=known.yes):
+        oldest = f", the oldest of {found.oldest}," if found.oldest else ""
+        if not confirm(f"Send {total} events{oldest} from {place.name} to {target.name}?", yes=known.yes):
             return FAILED
     progress = _Progress(total)
 
     def allows_old(event: Event) -> bool:
         progress.close()
-        print(f"dynamo-outbox: event {event.id} of {event.time} is {old}", file=sys.stderr)
-        return has_agreed or confirm("Send old events?", yes=known.yes)
+        age = f"older than the consumers' dedup records of {known.dedup_ttl} days: its effects may be repeated"
+        print(f"dynamo-outbox: event {event.id} of {event.time} is {age}", file=sys.stderr)
+        return confirm("Send old events?", yes=known.yes)
 
-    options: Any = {"rate": known.rate, "checkpoint": known.checkpoint, "dedup_ttl": ttl}
-    try:
+    options: Any = {"rate": known.rate, "checkpoint": known.checkpoint, "dedup_ttl": timedelta(days=known.dedup_ttl)}
+    with closing(progress):
         result = replay(place, target, **options, allows_old=allows_old, on_progress=progress)
-    except KeyboardInterrupt:
-        print(f"\ninterrupted after {progress.done} events", file=sys.stderr)
-        raise
-    finally:
-        progress.close()
     for failure in result.failures:
-        print_line(**failure._asdict())
+        print_line(**vars(failure))
     print_line(**{**vars(result), "failures": len(result.failures)})
     return FAILED if result.failures or result.stopped else 0
 
@@ -161,17 +154,16 @@ class _Progress:
     """Count, rate and time left on a terminal's standard error: Rich's bar if it is installed, or else a line."""
 
     def __init__(self, total: int | None) -> None:
-        self.done = 0
         self._total, self._start = total, time.monotonic()
         self._bar: Any = None
 
     def __call__(self, result: ReplayResult) -> None:
-        self.done = result.sent + result.sent_before + len(result.failures)
         if not sys.stderr.isatty():
             return
-        rate = self.done / max(time.monotonic() - self._start, 0.001)
-        left = f", {max(self._total - self.done, 0) / max(rate, 0.001):.0f} s left" if self._total else ""
-        text = f"{self.done} of {self._total or '?'} events, {rate:.0f}/s{left}"
+        done = result.sent + result.sent_before + len(result.failures)
+        rate = done / max(time.monotonic() - self._start, 0.001)
+        left = f", {max(self._total - done, 0) / max(rate, 0.001):.0f} s left" if self._total else ""
+        text = f"{done} of {self._total or '?'} events, {rate:.0f}/s{left}"
         try:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
@@ -182,12 +174,12 @@ class _Progress:
             self._bar = Progress(BarColumn(), TextColumn("{task.description}"), console=Console(stderr=True))
             self._bar.add_task("", total=self._total)
             self._bar.start()
-        self._bar.update(self._bar.task_ids[0], completed=self.done, description=text)
+        self._bar.update(self._bar.task_ids[0], completed=done, description=text)
 
     def close(self) -> None:
         """End the bar or the line; the next call begins another."""
         if self._bar is not None:
             self._bar.stop()
-        elif self.done and sys.stderr.isatty():
+        elif sys.stderr.isatty():
             print(file=sys.stderr)
         self._bar = None

@@ -8,12 +8,11 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ..codec.json_text import dumps
 from ..errors import OutboxError
 from ..events.bus_event import DETAIL_FORMS
-from ..events.event import Event
 from ..options import Clock
 from ..publishing.batches import entry_size, is_refused_for_the_caller
 from ..publishing.results import FailedEvent
@@ -22,6 +21,7 @@ from .cost import put_events_price
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ..events.event import Event
     from ..publishing.publisher import EventBridgePublisher
     from .clients import Clients
     from .places import Piece, Place
@@ -33,8 +33,6 @@ WAVE = 100
 DEDUP_TTL = timedelta(days=8)
 """How long `IdempotencyStore` keeps its records by default."""
 EVER = datetime.min.replace(tzinfo=UTC)
-Keyed: TypeAlias = tuple[int, Event, str | None]
-"""The position of an event's piece, the event, and its ordering key."""
 
 
 class Target(NamedTuple):
@@ -113,7 +111,8 @@ def survey(place: Place) -> Survey:
     return found
 
 
-class ReplayFailure(NamedTuple):
+@dataclass(frozen=True)
+class ReplayFailure:
     """A record that can't be read, without an event's id, or an event that was not accepted."""
 
     name: str
@@ -197,7 +196,7 @@ class _Run:
     on_progress: Callable[[ReplayResult], object]
     old_before: datetime
     result: ReplayResult
-    held: set[str | None] = field(default_factory=set)
+    held: set[str] = field(default_factory=set)
     """The ordering keys of events that failed."""
     free_at: datetime = EVER
 
@@ -206,51 +205,54 @@ class _Run:
             raise _StoppedError
         if not self.place.in_order:
             self.held.clear()
-        unsent = {at for at, piece in enumerate(pieces) if piece.faults}
-        faults = [(piece.name, None, "Unreadable", fault) for piece in pieces for fault in piece.faults]
-        self.result.failures += map(ReplayFailure._make, faults)
+        unsent = set[int]()
+
+        def fail(at: int, event_id: str | None, code: str, message: str) -> None:
+            unsent.add(at)
+            if not _ends(code):
+                self.result.failures.append(ReplayFailure(pieces[at].name, event_id, code, message))
+
+        for at, fault in [(at, fault) for at, piece in enumerate(pieces) for fault in piece.faults]:
+            fail(at, None, "Unreadable", fault)
         events = [(at, *keyed) for at, piece in enumerate(pieces) for keyed in piece.events]
         size = min(self.target.wave, self.rate or WAVE)
         for start in range(0, len(events), size):
-            for at, event, code, message in self._wave(events[start : start + size]):
-                unsent.add(at)
-                if not _ends(code):
-                    self.result.failures.append(ReplayFailure(pieces[at].name, event.id, code, message))
+            self._wave(events[start : start + size], fail)
             self.on_progress(self.result)
         return [at not in unsent for at in range(len(pieces))]
 
-    def _wave(self, wave: list[Keyed]) -> list[tuple[int, Event, str, str]]:
-        """Send events; return those that were not accepted: the position of the piece, the event, code and message."""
-        todo: list[Keyed] = []
-        failed: list[tuple[int, Event, str, str]] = []
+    def _wave(self, wave: list[tuple[int, Event, str | None]], fail: Callable[..., None]) -> None:
+        """Send events; call `fail` for those that were not accepted."""
+        todo: list[tuple[int, Event, str | None]] = []
         for at, event, key in wave:
             if _identity(event) in self.checkpoint.sent:
                 self.result.sent_before += 1
             elif key in self.held:
-                failed.append((at, event, "HeldBack", "an earlier event with its ordering key failed"))
+                fail(at, event.id, "HeldBack", "an earlier event with its ordering key failed")
             elif self._may_send(event):
                 todo.append((at, event, key))
             else:
-                failed.append((at, event, "NotAttempted", self.result.stopped))
-        if todo:
-            self._wait_for(len(todo))
-            failed += self._sent([_identity(event) for _, event, _ in todo], todo)
-        return failed
-
-    def _sent(self, ids: list[str], todo: list[Keyed]) -> list[tuple[int, Event, str, str]]:
-        doubtful = self.checkpoint.unsure.intersection(ids)
+                fail(at, event.id, "NotAttempted", "")
+        if not todo:
+            return
+        self._wait_for(len(todo))
+        ids = [_identity(event) for _, event, _ in todo]
+        before = self.checkpoint.unsure.intersection(ids)
         self.checkpoint.note(sending=ids)
         failures = self.target.send([event for _, event, _ in todo], [key for _, _, key in todo])
         sent = set(ids).difference(ids[each.position] for each in failures)
         passing = [each for each in failures if not each.event_refused and each.code != "HeldBack"]
-        ending = [each for each in passing if _ends(each.code)] or (passing if len(passing) == len(ids) else [])
         unknown = {ids[each.position] for each in passing if not _ends(each.code)}
-        self.checkpoint.note(sent=sorted(sent), refused=sorted(set(ids) - sent - unknown - doubtful))
+        self.checkpoint.note(sent=sorted(sent), refused=sorted(set(ids) - sent - unknown - before))
         self.result.sent += len(ids) - len(failures)
         self.result.maybe_twice = self.checkpoint.twice
-        self.result.stopped = "".join(f"{each.code}: {each.message}" for each in ending[:1])
-        self.held |= {todo[each.position][2] for each in failures} - {None}
-        return [(todo[each.position][0], each.event, each.code, each.message) for each in failures]
+        for each in failures:
+            at, event, key = todo[each.position]
+            fail(at, event.id, each.code, each.message)
+            if key is not None:
+                self.held.add(key)
+            if each in passing and not self.result.stopped and (_ends(each.code) or len(passing) == len(ids)):
+                self.result.stopped = f"{each.code}: {each.message}"
 
     def _may_send(self, event: Event) -> bool:
         if event.time < self.old_before and not self.result.stopped:
@@ -261,9 +263,9 @@ class _Run:
 
     def _wait_for(self, events: int) -> None:
         now = self.clock.now()
-        if self.rate is not None and self.free_at > now:
-            self.clock.sleep((self.free_at - now).total_seconds())
-        self.free_at = max(now, self.free_at) + timedelta(seconds=events / (self.rate or 1))
+        if self.rate is not None:
+            self.clock.sleep(max(0.0, (self.free_at - now).total_seconds()))
+            self.free_at = max(now, self.free_at) + timedelta(seconds=events / self.rate)
 
 
 def _ends(code: str) -> bool:
@@ -285,43 +287,36 @@ class _Checkpoint:
     """
 
     def __init__(self, path: str | None, replay_name: str) -> None:
-        self.sent: set[str] = set()
-        self.unsure: set[str] = set()
-        self.twice = 0
+        self.sent, self.unsure, self.twice = set[str](), set[str](), 0
         self._file: BinaryIO | None = None
         if path is None:
             return
-        content, heading = (
-            Path(path).read_bytes() if Path(path).exists() else b"",
-            dumps({"replay": replay_name}).encode(),
-        )
+        content, heading = b"", json.dumps({"replay": replay_name}).encode()
+        with suppress(FileNotFoundError):
+            content = Path(path).read_bytes()
         *lines, cut = content.split(b"\n")
         if lines[:1] not in ([], [heading]) or not (lines or heading.startswith(cut)):
             raise OutboxError(f"{path} is not the checkpoint of a replay from {replay_name}: {content[:200]!r}")
-        for line in lines[1:]:
+        for line in lines:
             self._apply(**json.loads(line))
         self._file = open(path, "ab")  # noqa: SIM115  # until close()
         self._file.truncate(len(content) - len(cut))
         if not lines:
-            self._write(heading)
+            self.note(replay=replay_name)
 
-    def note(self, **ids: Sequence[str]) -> None:
+    def note(self, **line: Sequence[str]) -> None:
         """Record events that are ``sending``, and then ``sent`` or ``refused``."""
         if self._file is not None:
-            self._write(json.dumps(ids).encode())
-            self._apply(**ids)
-
-    def _apply(self, sending: Sequence[str] = (), sent: Sequence[str] = (), refused: Sequence[str] = ()) -> None:
-        self.twice += len(self.unsure.intersection(sending))
-        self.unsure.update(sending)
-        self.unsure.difference_update(sent, refused)
-        self.sent.update(sent)
-
-    def _write(self, line: bytes) -> None:
-        if self._file is not None:
-            self._file.write(line + b"\n")
+            self._file.write(json.dumps(line).encode() + b"\n")
             self._file.flush()
             os.fsync(self._file.fileno())
+            self._apply(**line)
+
+    def _apply(self, **line: Sequence[str]) -> None:
+        self.twice += len(self.unsure.intersection(line.get("sending", ())))
+        self.unsure.update(line.get("sending", ()))
+        self.unsure.difference_update(line.get("sent", ()), line.get("refused", ()))
+        self.sent.update(line.get("sent", ()))
 
     def close(self) -> None:
         """Close the file."""

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     Load = Callable[[str], dict[str, Any]]
 
 KEYS = TableKeys()
+LATER = "999"
+"""The sequence number of a scripted record that is later than any replay's start."""
 STREAM = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
 
 
@@ -212,6 +214,9 @@ def test_a_change_processor_maps_a_streams_records(world: World) -> None:
     assert event.id == json.loads(bus.calls[0][0]["Detail"])["metadata"]["id"]
     assert (event.source, event.data, key) == ("Books", {"name": "one"}, "[('name', {'S': 'one'})]")
     assert second.faults == ["ValueError: no image"]
+    one = Event("Changed", {}, aggregate_type="Book", aggregate_id="1")
+    grouped = ChangeProcessor(EventBridgePublisher("books", client=StubBus()), lambda _: one)
+    assert drained(places.stream("books", Reader(world.clients, grouped)))[0].events[0][1] == "Book#1"
 
 
 def test_a_stream_ends_at_the_start_of_the_replay(world: World) -> None:
@@ -263,7 +268,8 @@ class ShardedStreams:
             raise page
         records = [outbox_record("A", number) for number in page]
         for record in records:
-            record["dynamodb"]["ApproximateCreationDateTime"] = NOON  # as through boto3
+            later = timedelta(days=36_500 if record["dynamodb"]["SequenceNumber"] == LATER else 0)
+            record["dynamodb"]["ApproximateCreationDateTime"] = NOON + later  # a datetime, as through boto3
         return {"Records": records, **({"NextShardIterator": ShardIterator} if pages or self._is_open else {})}
 
 
@@ -279,6 +285,13 @@ def test_an_open_shard_ends_after_many_empty_pages(world: World) -> None:
     before: list[Any] = [[] for _ in range(EMPTY_PAGES - 1)]
     world.streams = ShardedStreams({"s": [*before, ["1"], *before, ["2"]]}, {}, is_open=True)
     assert ids(drained(places.stream("arn:1", Reader(world.clients)))) == ["event 1", "event 2"]
+
+
+def test_nothing_is_read_after_a_later_record(world: World) -> None:
+    """A record that is later than the start ends its shard, and the other shards are read."""
+    pages: dict[str, list[Any]] = {"s": [["1", LATER], ["2"]], "t": [["3"]]}
+    world.streams = ShardedStreams(pages, {}, is_open=True)
+    assert ids(drained(places.stream("arn:1", Reader(world.clients)))) == ["event 1", "event 3"]
 
 
 def test_an_expired_iterator_is_made_again(world: World) -> None:
@@ -324,8 +337,9 @@ def test_a_parked_record_needs_its_own_processor() -> None:
     assert first == "a ChangeProcessor parked it, and a OutboxRelay would read it otherwise"
     assert "is parked in format 9" in second
     assert lot.items == before
-    mapping = ChangeProcessor(lot.publisher, lambda _: Event("Changed", {}))
+    mapping = ChangeProcessor(lot.publisher, lambda _: Event("Changed", {}, aggregate_type="Book", aggregate_id="1"))
     pieces = drained(places.parking("parking", Reader(lambda _: lot.dynamodb, mapping)))
+    assert [key for piece in pieces for _, key in piece.events] == [pieces[0].name.rpartition(" ")[0]]
     assert [len(piece.events) for piece in pieces] == [1, 0]
     assert ParkingTable("parking", client=lot.dynamodb).waiting(["Book#b"]) == {"Book#b"}
 

@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if isinstance(error, (OutboxError, OSError)):
             text: str | None = f"{type(error).__name__}: {error}"
+            if isinstance(error.__cause__, Exception) and (cause := explained(error.__cause__)):
+                text = f"{text}. The cause: {cause}"
         else:
             text = explained(error)
         if text is None:

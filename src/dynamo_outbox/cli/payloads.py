@@ -61,7 +61,7 @@ def add_commands(commands: Any) -> None:
         _cost,
         calls_aws=False,
     )
-    cost.add_argument("--events-per-month", type=partial(whole_number, 1), required=True)
+    cost.add_argument("--events-per-month", type=partial(whole_number, 1), required=True, help="of one size")
     cost.add_argument("--size-kb", type=partial(whole_number, 1), default=1, help="of an item; default: %(default)s")
     cost.add_argument("--relay", choices=("relay", "pipe", "cdc"), default="relay", help="default: %(default)s")
     cost.add_argument("--batch", type=partial(whole_number, 1), default=10, help="records; default: %(default)s")
@@ -102,7 +102,7 @@ def _reference(end: str) -> object:
 def _cost(known: argparse.Namespace) -> int:
     relay = {"relay": costs.OUTBOX_RELAY, "pipe": costs.PIPE, "cdc": costs.PROCESSOR}[known.relay]
     if known.batch > relay.most:
-        raise UsageError(f"--batch {known.batch}: the model knows batches of up to {relay.most} for a {relay.name}")
+        raise UsageError(f"--batch {known.batch}: the model of {relay.name} has batches of at most {relay.most}")
     consumer = costs.INBOX if known.consumer == "inbox" else costs.IDEMPOTENT
     parts = costs.parts(relay, known.size_kb, known.batch, consumer, consumers=known.consumers)
     rows = [*parts.items(), ("total", sum(parts.values()))]

@@ -38,9 +38,8 @@ def add_commands(commands: Any) -> None:
         commands,
         "stats",
         "print backlogs: records parked, messages in queues, the relay's lag",
-        "Prints a row for each place: count and age of the oldest. The number of unpublished events can't be known, "
-        "because no table records what was published: a relay's row has the age of its last record (IteratorAge). "
-        "Exits with 1 if a place can't be read.",
+        "Prints a row for each place: what is left, and the age of the oldest. How many events are unpublished is not "
+        "stored; a relay's row has the age of its last record (IteratorAge). Exits with 1 if a place can't be read.",
         "dynamo-outbox stats --relay books-relay --parking books-parking --queue https://sqs.…/relay-failures",
         _stats,
     )
@@ -54,12 +53,10 @@ def add_commands(commands: Any) -> None:
         commands,
         "show",
         "print what is stored of an event or an aggregate",
-        'Prints a JSON line for each item of the events table, {"event": …} or {"void": …}, for each parked record and '
-        "for each dedup record. Whether an event was published is not stored; a dedup record proves that it was "
-        "delivered. An event of an aggregate is stored under it: name the aggregate, or --scan the whole table. Exits "
-        "with 1 if nothing is found: items expire.",
-        "dynamo-outbox show 01a207bd-aa3b-774b-9ac1-f03e77d21b9c --aggregate 'Book#Team Topologies' "
-        "--table books-events",
+        "Prints a JSON line for each event or void marker in the events table, for each parked record and each dedup "
+        "record. Whether an event was published is not stored; a dedup record proves that it was delivered. An event of "
+        "an aggregate is stored under it: name it, or --scan the table. Exits with 1 if nothing is found.",
+        "dynamo-outbox show 01a207bd-aa3b-774b-9ac1-f03e77d21b9c --aggregate Book#Mort --table books-events",
         _show,
     )
     show.add_argument("event_id", nargs="?", help="default: all events of the aggregate")
@@ -75,16 +72,14 @@ def add_commands(commands: Any) -> None:
         "settle",
         "determine whether a transaction was committed; if not, make it void",
         "Reads the text of CommitUnknownError.to_json(), or the event in any form that decode reads. Puts a void "
-        'marker in the event\'s place if the event is not there. Prints {"committed": true or false}; exits with 1 if '
-        "it can't be determined. A log line has no event: look for its event_id with show.",
+        "marker in the event's place if the event is not there. Exits with 1 if the outcome can't be determined. A log line "
+        "does not have the event: look for its event_id with show.",
         "dynamo-outbox settle books-events unknown.json --yes",
         _settle,
     )
     settle.add_argument("table", help=f"the events table: {TABLE_HELP}")
     settle.add_argument("file", nargs="?", default="-", help="the document's path; default: - (standard input)")
-    settle.add_argument(
-        "--ttl-hours", type=partial(whole_number, 25), default=168, help="the outbox's ttl; default: %(default)s"
-    )
+    settle.add_argument("--ttl-hours", type=partial(whole_number, 25), default=168, help="the outbox's; default: 168")
 
     resolve = add_command(
         commands,

@@ -1,7 +1,6 @@
-"""Cost of events, from list prices and stated assumptions; docs/what-it-costs.md shows and explains both.
+"""Cost of events, from list prices and the assumptions in docs/what-it-costs.md; nothing here was billed.
 
-All amounts are US dollars per million events unless a name says otherwise, and a GB counts as a million KB. Free tiers
-are not deducted. Nothing here was billed.
+All amounts are US dollars per million events unless a name says otherwise, and a GB counts as a million KB.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dynamo_outbox.events.event import Event as AnyEvent
+    from dynamo_outbox.testing import Exchange
 
 pytestmark = pytest.mark.engine
 
@@ -393,6 +395,47 @@ def test_a_missing_permission_is_named(engine: MiniStack, name: str, refused: st
         met = [each.operation for each in proxy.exchanges if each.fault]
     assert (said.status, said.lines, len(met)) == (1, [], 1)
     assert f"lack the permission for {met[0]}" in said.err
+
+
+ONLY_SOMETIMES = {"show": {"Scan"}, "settle": {"GetItem"}}
+"""Actions of the page that the calls below need not make."""
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_permissions_page_has_each_commands_actions(
+    engine: MiniStack, outbox: TransactionalOutbox, parking: ParkingTable, name: str
+) -> None:
+    """A command calls the actions that docs/permissions.md lists for it, and no others."""
+    event = placed("1")
+    with outbox.transaction() as tx:
+        tx.emit(event)
+    park(parking, record_of(outbox, event, "1"), "Order#1", "1", event, timedelta())
+    table = {"settle": EVENTS, "resolve": DEDUP, "show": EVENTS}.get(name, parking.table)
+    call = call_of(name, table)
+    if name == "stats":
+        url = engine.client("sqs").create_queue(QueueName="permissions")["QueueUrl"]
+        call += ["--relay", "relay", "--queue", url]
+    if name == "show":
+        call[1] = event.id
+        call += ["--aggregate", "Order#1", "--parking", parking.table, "--dedup", DEDUP, "--consumer", "c"]
+    with FaultProxy(engine.endpoint_url) as proxy:
+        said = run(proxy.endpoint_url, *call, given=json.dumps(ITEM))
+        called = {action for each in proxy.exchanges for action in actions_of(each)}
+    assert said.status == (1 if name == "resolve" else 0), said.err  # there is no such record
+    page = (PROJECT / "docs" / "permissions.md").read_text(encoding="utf-8")
+    between = page[page.index("<!-- command -->") : page.index("<!-- /command -->")]
+    [row] = [line for line in between.splitlines() if line.startswith(f"| `{name}` |")]
+    listed = set(re.findall(r"`\w+:(\w+)`", row)) | {"DescribeTable"}
+    assert called <= listed
+    assert listed - called <= ONLY_SOMETIMES.get(name, set())
+
+
+def actions_of(exchange: Exchange) -> Iterator[str]:
+    """Yield the IAM actions of a request; a transaction needs those of its parts."""
+    if exchange.operation == "TransactWriteItems":
+        yield from (f"{kind}Item" for each in exchange.request["TransactItems"] for kind in each)
+    else:
+        yield exchange.operation
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,8 @@ def add_commands(commands: Any) -> None:
         "show",
         "print what is stored of an event or an aggregate",
         "Prints a JSON line for each event or void marker in the events table, for each parked record and each dedup "
-        "record. Whether an event was published is not stored; a dedup record proves that it was delivered. An event of "
-        "an aggregate is stored under it: name it, or --scan the table. Exits with 1 if nothing is found.",
+        "record. Whether an event was published is not stored; a dedup record proves that it was delivered. An "
+        "aggregate's event is stored under it: name it, or --scan the table. Exits with 1 if nothing is found.",
         "dynamo-outbox show 01a207bd-aa3b-774b-9ac1-f03e77d21b9c --aggregate Book#Mort --table books-events",
         _show,
     )
@@ -72,8 +72,8 @@ def add_commands(commands: Any) -> None:
         "settle",
         "determine whether a transaction was committed; if not, make it void",
         "Reads the text of CommitUnknownError.to_json(), or the event in any form that decode reads. Puts a void "
-        "marker in the event's place if the event is not there. Exits with 1 if the outcome can't be determined. A log line "
-        "does not have the event: look for its event_id with show.",
+        "marker in the event's place if the event is not there. Exits with 1 if the outcome can't be determined. A log "
+        "line does not have the event: look for its event_id with show.",
         "dynamo-outbox settle books-events unknown.json --yes",
         _settle,
     )

@@ -188,8 +188,8 @@ def test_backlogs_are_printed(
 ) -> None:
     """`stats` prints parked records, messages and the relay's lag; what can't be known is null, with the reason."""
     event = placed("late")
-    for number, age in (("1", timedelta(hours=2)), ("2", timedelta(hours=1))):
-        park(parking, record_of(outbox, event, number), "Order#late", number, event, age)
+    for number, hours in (("1", 1), ("2", 2), ("3", 1)):
+        park(parking, record_of(outbox, event, number), f"Order#{number}", number, event, timedelta(hours=hours))
     sqs, cloudwatch = engine.client("sqs"), engine.client("cloudwatch")
     url = sqs.create_queue(QueueName="relay-failures")["QueueUrl"]
     sqs.send_message(QueueUrl=url, MessageBody="{}")
@@ -211,7 +211,7 @@ def test_backlogs_are_printed(
     relay, idle, parked, queue = said.lines
     assert (relay["left"], relay["oldest_seconds"]) == (None, 42)
     assert (idle["oldest_seconds"], idle["note"]) == (None, "no batch in 15 minutes: nothing to publish, or stopped")
-    assert (parked["left"], parked["oldest_seconds"] // 60) == (2, 120)
+    assert (parked["left"], parked["oldest_seconds"] // 60) == (3, 120)
     assert (queue["left"], queue["oldest_seconds"]) == (1, 42_000)
 
 

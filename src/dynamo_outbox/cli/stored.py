@@ -43,9 +43,7 @@ def add_commands(commands: Any) -> None:
         "dynamo-outbox stats --relay books-relay --parking books-parking --queue https://sqs.…/relay-failures",
         _stats,
     )
-    stats.add_argument(
-        "--relay", action="append", default=[], metavar="FUNCTION", help="a function that reads a stream"
-    )
+    stats.add_argument("--relay", action="append", default=[], metavar="FUNCTION", help="a stream's function")
     stats.add_argument("--parking", action="append", default=[], metavar="TABLE", help=TABLE_HELP)
     stats.add_argument("--queue", action="append", default=[], metavar="URL", help="a parking or dead-letter queue")
 

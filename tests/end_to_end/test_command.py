@@ -23,7 +23,6 @@ from dynamo_outbox.testing import FakeClock, FaultProxy, MiniStack, error_respon
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dynamo_outbox.events.event import Event as AnyEvent
     from dynamo_outbox.testing import Exchange
 
 pytestmark = pytest.mark.engine
@@ -104,14 +103,14 @@ def parking(engine: MiniStack) -> ParkingTable:
     return ParkingTable(name, client=dynamodb)
 
 
-def placed(order: str | None = None, sequence: int | None = None) -> AnyEvent:
+def placed(order: str | None = None, sequence: int | None = None) -> Event:
     kind = None if order is None else "Order"
     return Event(
         "OrderPlaced", {"total": 12}, source=SOURCE, aggregate_type=kind, aggregate_id=order, sequence=sequence
     )
 
 
-def record_of(outbox: TransactionalOutbox, event: AnyEvent, number: str) -> dict[str, Any]:
+def record_of(outbox: TransactionalOutbox, event: Event, number: str) -> dict[str, Any]:
     """Return the stream record of an event's insertion."""
     item = outbox.transact_item(event)["Put"]["Item"]
     keys = {name: item[name] for name in ("outbox_pk", "outbox_sk")}
@@ -119,7 +118,7 @@ def record_of(outbox: TransactionalOutbox, event: AnyEvent, number: str) -> dict
     return {"eventID": number, "eventName": "INSERT", "eventSource": "aws:dynamodb", "dynamodb": change}
 
 
-def park(parking: ParkingTable, raw: Any, order_key: str, number: str, event: AnyEvent, age: timedelta) -> None:
+def park(parking: ParkingTable, raw: Any, order_key: str, number: str, event: Event, age: timedelta) -> None:
     parked = ParkedRecord.of(
         raw,
         order_key,
@@ -268,7 +267,7 @@ def heads(parking: ParkingTable) -> dict[str, int]:
 # --- settle, resolve -----------------------------------------------------------------------------------------------
 
 
-def uncertain(engine: MiniStack) -> tuple[str, AnyEvent]:
+def uncertain(engine: MiniStack) -> tuple[str, Event]:
     """Return the text of an error whose transaction was not committed, and its event."""
     event = placed("uncertain")
     with FaultProxy(engine.endpoint_url, script=lambda _operation, _count: error_response("X", status=500)) as proxy:
@@ -325,7 +324,7 @@ def test_an_unknown_outcome_is_resolved(
     store = IdempotencyStore(DEDUP, client=dynamodb, table_keys=TableKeys("id", None), clock=clock)
 
     @idempotent(store, scope=f"charge{how[0]}", on_expired_lease="raise")
-    def charge(event: AnyEvent) -> None:
+    def charge(event: Event) -> None:
         raise ValueError(event.id)
 
     event = placed()

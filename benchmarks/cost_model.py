@@ -27,7 +27,6 @@ from dynamo_outbox.operations.cost import (
     invocation_cost,
     list_cost,
     per_gb,
-    read_units,
     write_units,
 )
 
@@ -53,6 +52,7 @@ __all__ = [
     "idle_month",
     "parked_cost",
     "parts",
+    "read_units",
     "total",
 ]
 
@@ -80,6 +80,11 @@ def custom_bus_cost(kilobytes: float, subscribers: int) -> float:
     """Return the cost of a Custom Event Bus within its first 24 hours of retention."""
     billed = max(1, ceil(kilobytes))
     return per_gb("custom in", billed) + per_gb("custom out", billed * subscribers)
+
+
+def read_units(kilobytes: float) -> int:
+    """Return the read units of a consistent read: one per started 4 KB."""
+    return max(1, ceil(kilobytes / 4))
 
 
 def duplicate_cost(consumer: Consumer, kilobytes: float) -> float:

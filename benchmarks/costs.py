@@ -194,7 +194,7 @@ def _assumptions() -> Table:
     transactions = "[AWS](https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html)"
     memory = "[AWS](https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html)"
     classic = f"[AWS]({EVENTBRIDGE_PRICES})"
-    cpu = ", ".join(f"{relay.name} {relay.call_ms:g} + {relay.kb_ms:g}" for relay in RELAYS if relay.is_function)
+    cpu = ", ".join(f"{relay.name} {relay.call_ms:g} + {relay.kb_ms:g}" for relay in RELAYS if relay.call_ms)
     consumers = ", ".join(f"{each.name} {each.cpu_ms:g}" for each in CONSUMERS)
     calls = ", ".join(f"{each.name} {each.calls}" for each in CONSUMERS)
     rows: list[tuple[str, ...]] = [

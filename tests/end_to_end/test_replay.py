@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -267,10 +268,10 @@ def test_old_events_are_announced(site: Site) -> None:
 
 
 ACTIONS = {
-    "table": ["dynamodb:Scan"],
-    "table --aggregate Book#1": ["dynamodb:Query"],
+    "table": ["dynamodb:DescribeTable", "dynamodb:Scan"],
+    "table --aggregate Book#1": ["dynamodb:DescribeTable", "dynamodb:Query"],
     "stream": ["dynamodb:DescribeTable", "dynamodb:DescribeStream", "dynamodb:GetShardIterator", "dynamodb:GetRecords"],
-    "parking": ["dynamodb:Query", "dynamodb:UpdateItem", "dynamodb:DeleteItem"],
+    "parking": ["dynamodb:DescribeTable", "dynamodb:Query", "dynamodb:UpdateItem", "dynamodb:DeleteItem"],
     "bucket": ["s3:ListBucket", "s3:GetObject", "s3:DeleteObject"],
     "queue": [
         *("sqs:GetQueueUrl", "sqs:ReceiveMessage", "dynamodb:GetShardIterator", "dynamodb:GetRecords"),
@@ -278,6 +279,16 @@ ACTIONS = {
     ],
 }
 """The permissions in docs/permissions.md, without that for the target."""
+
+
+def test_the_permissions_page_has_these_actions() -> None:
+    """The page's row of each place has exactly the actions that are tested here, and the one for counting."""
+    page = (SOURCE.parent / "docs" / "permissions.md").read_text(encoding="utf-8")
+    for place in PLACES:
+        (row,) = re.findall(rf"^\| `replay {place}` \|(.*)$", page, re.MULTILINE)
+        needed = {each for name, actions in ACTIONS.items() if name.split()[0] == place for each in actions}
+        counting = {"sqs:GetQueueAttributes"} if place == "queue" else set()
+        assert set(re.findall(r"`(\w+:\w+)`", row)) == (needed | counting) - {"dynamodb:DescribeTable"}
 
 
 @pytest.mark.parametrize("place", ACTIONS)

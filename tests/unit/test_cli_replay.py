@@ -14,7 +14,7 @@ from dynamo_outbox.cli import main, replay
 from dynamo_outbox.events.outbox_item import encode_event
 from dynamo_outbox.options import TableKeys
 
-from ..doubles import StubBus, fake_dynamodb
+from ..doubles import PagedDynamoDB, StubBus, fake_dynamodb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ def ran(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
             time = datetime.now(UTC) - timedelta(days=age, minutes=1)
             event = Event("Added", {}, id=f"id-{number}", time=time, source="Books")
             dynamodb.put_item(TableName="events", Item=encode_event(event, expires_at=0, keys=TableKeys()))
-        clients: dict[str, Any] = {"dynamodb": dynamodb, "events": bus or StubBus()}
+        clients: dict[str, Any] = {"dynamodb": PagedDynamoDB(dynamodb), "events": bus or StubBus()}
         monkeypatch.setattr(replay, "aws", lambda: clients.__getitem__)
         terminal = Terminal()
         monkeypatch.setattr(sys, "stdin", Terminal(answers))

@@ -57,7 +57,7 @@ def test_a_write_costs_a_unit_per_started_kb(kilobytes: float, alone: int, in_tr
 @pytest.mark.parametrize(("kilobytes", "units"), [(0, 1), (4, 1), (4.1, 2), (30, 8)])
 def test_a_consistent_read_costs_a_unit_per_started_4_kb(kilobytes: float, units: int) -> None:
     """A read costs at least one unit, even if the item does not exist."""
-    assert cost.read_units(kilobytes) == units
+    assert cost_model.read_units(kilobytes) == units
 
 
 def test_an_event_of_1_kb_costs_what_can_be_added_up_by_hand() -> None:

@@ -18,7 +18,7 @@ from dynamo_outbox.operations.places import Piece, Place, Reader
 from dynamo_outbox.operations.stream_reader import EMPTY_PAGES, parents_first
 from dynamo_outbox.testing import FakeDynamoDBStreams
 
-from ..doubles import FakeClock, StubBus, client_error, fake_dynamodb
+from ..doubles import FakeClock, PagedDynamoDB, StubBus, client_error, fake_dynamodb
 from .test_parking import UNREADABLE, Lot, batch
 from .test_processors import NOON, outbox_record
 
@@ -50,8 +50,9 @@ class World:
         self.clock = FakeClock()
         self.clock.set(NOON)
         tables = {"events": ["pk", "sk"], "shop": ["PK", "SK"], "books": ["name"], "parking": ["pk", "sk"]}
-        self.dynamodb: Any = fake_dynamodb(tables, self.clock, StreamSpecification=STREAM)
-        self.streams: Any = FakeDynamoDBStreams(self.dynamodb)
+        fake = fake_dynamodb(tables, self.clock, StreamSpecification=STREAM)
+        self.dynamodb: Any = PagedDynamoDB(fake)
+        self.streams: Any = FakeDynamoDBStreams(fake)
         self.more: dict[str, Any] = {}
 
     def clients(self, service: str, /) -> Any:
@@ -115,19 +116,12 @@ def test_a_table_is_read_in_the_order_of_its_aggregates(world: World, monkeypatc
     """A table is scanned in pages by consistent reads. Expired items are events; void markers and others are not."""
     world.put(outbox_item("A-2", minutes=2), outbox_item("A-1", minutes=1), outbox_item("B-1", "b"))
     world.put({"pk": {"S": "Book#c"}, "sk": {"S": "1"}, "voidToken": {"S": "t"}}, {"pk": {"S": "x"}, "sk": {"S": "y"}})
-    requests: list[dict[str, Any]] = []
-    scan = world.dynamodb.scan
-
-    def paged(**request: Any) -> Any:
-        requests.append(request)
-        return scan(**request, Limit=2)
-
-    monkeypatch.setattr(world.dynamodb, "scan", paged)
+    monkeypatch.setattr(places, "ITEMS", 2)
     place = places.table("events", Reader(world.clients))
     for _ in range(2):  # first for a survey
         assert ids(drained(place)) == ["A-1", "A-2", "B-1"]
-    assert all(request["ConsistentRead"] for request in requests)
-    assert len(requests) > 4
+    assert all(request["ConsistentRead"] for request in world.dynamodb.requests)
+    assert len(world.dynamodb.requests) > 4
 
 
 @pytest.mark.parametrize(
@@ -149,10 +143,10 @@ def test_a_tables_events_are_chosen(
 
 
 def test_a_table_with_other_keys_is_queried(world: World) -> None:
-    """The keys' names and prefix are those of the outbox."""
+    """The keys' names are the table's own, and the prefix is given with its name."""
     keys = TableKeys("PK", "SK", prefix="outbox#")
     world.put(outbox_item("A-1", keys=keys), {"PK": {"S": "outbox#Book#a"}, "SK": {"S": "x"}}, table="shop")
-    assert ids(drained(places.table("shop", Reader(world.clients), aggregate="Book#a", keys=keys))) == ["A-1"]
+    assert ids(drained(places.table("shop:outbox#", Reader(world.clients), aggregate="Book#a"))) == ["A-1"]
 
 
 def test_an_unreadable_item_is_reported_whatever_is_wanted(world: World) -> None:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DecodeError
 from ..events.outbox_item import time_of
-from ..options import TableKeys
-from .frame import FAILED, UsageError, add_command, aws, confirm, print_line, whole_number
-from .parking import processor_named
+from .frame import FAILED, UsageError, add_command, aws, confirm, print_line, refusing, whole_number
+from .parking import TABLE_HELP, processor_named
 
 if TYPE_CHECKING:
     import argparse
@@ -33,6 +32,7 @@ PLACES = {
     "bucket": ("a failure destination's objects", "s3://books-failures/aws/lambda --delete --bus books"),
     "queue": ("a failure or dead-letter queue; the messages are deleted", "books-dead-letters --function catalogue"),
 }
+NAMES = {"stream": "the stream's ARN, or its table's name", "bucket": "s3://bucket/prefix", "queue": "URL, ARN or name"}
 DESCRIPTION = (
     "Sends the events under the same ids, asks first, and prints a JSON line for each failure, then one with the "
     "counts. Only what the target accepted is removed. Exits with 1 if anything is left or failed."
@@ -49,11 +49,7 @@ def add_commands(commands: Any) -> None:
         place = add_command(places, name, f"replay {what}", about, f"dynamo-outbox replay {name} {example}", _run)
         place.set_defaults(place=name)
         option = place.add_argument
-        option("name", help="s3://bucket/prefix" if name == "bucket" else f"the {name}'s name")
-        if name in ("table", "parking"):
-            option("--partition-key", default="pk", help="the partition key attribute; default: %(default)s")
-            option("--sort-key", default="sk", help="the sort key attribute; default: %(default)s")
-            option("--key-prefix", default="", help="the prefix of the partition keys")
+        option("name", help=NAMES.get(name, TABLE_HELP))
         if name == "table":
             option("--aggregate", metavar="TYPE#ID", help="only this aggregate's events")
         if name in ("table", "stream"):
@@ -82,14 +78,12 @@ def _time(text: str) -> datetime:
         raise ArgumentTypeError(f"{error.problem}; write 2026-11-28T09:00:00Z") from None
 
 
+@refusing
 def _run(known: argparse.Namespace) -> int:
     from ..operations.cost import AS_OF, EVENTBRIDGE_PRICES
     from ..operations.replay import replay, survey
 
-    try:
-        place, target = _ends(known)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    place, target = _ends(known)
     total = None
     if known.dry_run or not known.yes or sys.stderr.isatty():
         found = survey(place)
@@ -141,13 +135,8 @@ def _ends(known: argparse.Namespace) -> tuple[Place, Target]:
     else:
         raise UsageError("name the target: --bus, --function, or --processor for its own bus")
     reader = places.Reader(aws(), processor, wants if known.place in ("table", "stream") else lambda _: True)
-    options: dict[str, Any] = {"delete": known.delete} if known.place == "bucket" else {}
-    if known.place in ("table", "parking"):
-        options["keys"] = TableKeys(known.partition_key, known.sort_key, known.key_prefix)
-    if known.place == "table":
-        options["aggregate"] = known.aggregate
-    made: Place = getattr(places, known.place)(known.name, reader, **options)
-    return made, target
+    options = {name: getattr(known, name) for name in ("aggregate", "delete") if hasattr(known, name)}
+    return getattr(places, known.place)(known.name, reader, **options), target
 
 
 class _Progress:

@@ -1,1 +1,1 @@
-"""Operations of the command, for scripts and functions too: decode payloads, replay events."""
+"""Operations of the command, as functions for scripts and Lambda functions."""

@@ -1,7 +1,6 @@
-"""Cost of events, from list prices and stated assumptions; docs/what-it-costs.md shows and explains both.
+"""Cost of events, from list prices and the assumptions in docs/what-it-costs.md; nothing here was billed.
 
-All amounts are US dollars per million events unless a name says otherwise, and a GB counts as a million KB. Free tiers
-are not deducted. Nothing here was billed.
+All amounts are US dollars per million events unless a name says otherwise, and a GB counts as a million KB.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     *("AS_OF", "EVENTBRIDGE_PRICES", "PARTS", "PRICES", "Consumer", "Relay", "bus_cost", "chunks", "consumer_units"),
-    *("invocation_cost", "kept_cost", "list_cost", "parts", "per_gb", "put_events_price", "read_units", "relay_cost"),
+    *("invocation_cost", "kept_cost", "list_cost", "parts", "per_gb", "put_events_price", "relay_cost"),
     "write_units",
 ]
 
@@ -82,15 +81,8 @@ PARTS = ("entity", "event item", "relay", "bus", "consumer's function", "effect 
 
 
 class Relay(NamedTuple):
-    """A way from the stream to the bus.
-
-    Attributes:
-        name: Its name.
-        call_ms, kb_ms: CPU time on a full core per invocation and per KB of items; 0 for a pipe.
-        has_parking: Whether it asks a `ParkingTable` about each batch.
-        writes_event: Whether an event item is written beside the entity.
-        most: Maximum records per batch.
-    """
+    """A way from the stream to the bus: CPU time on a full core per invocation and per KB of items, 0 for a pipe;
+    whether it reads a `ParkingTable`; whether an event item is written; records per batch at most."""
 
     name: str
     call_ms: float
@@ -99,22 +91,11 @@ class Relay(NamedTuple):
     writes_event: bool = True
     most: int = 100
 
-    @property
-    def is_function(self) -> bool:
-        return self.call_ms > 0
-
 
 class Consumer(NamedTuple):
-    """A Lambda function that handles each event once.
-
-    Attributes:
-        name: Its name.
-        cpu_ms: CPU time of a first call on a full core.
-        calls: Requests of a first call, the effect's included; a duplicate makes one.
-        effect_units: Write units of the effect per started KB.
-        cancels_all: Whether a duplicate is a cancelled transaction, which costs as much as the first call.
-        days: TTL of its dedup record.
-    """
+    """A Lambda function that handles each event once: CPU time of a first call on a full core; its requests, the
+    effect's included; write units of the effect per started KB; whether a duplicate is a cancelled transaction, which
+    costs as much as the first call; TTL of its dedup record."""
 
     name: str
     cpu_ms: float
@@ -153,11 +134,6 @@ def write_units(kilobytes: float, *, in_transaction: bool) -> int:
     return max(1, ceil(kilobytes)) * (2 if in_transaction else 1)
 
 
-def read_units(kilobytes: float) -> int:
-    """Return the read units of a consistent read: one per started 4 KB."""
-    return max(1, ceil(kilobytes / 4))
-
-
 def chunks(kilobytes: float) -> int:
     """Return the number of started chunks of 64 KB, which are billed as one each."""
     return max(1, ceil(kilobytes / CHUNK_KB))
@@ -173,12 +149,12 @@ def invocation_cost(cpu_ms: float, calls: int) -> float:
 def relay_cost(relay: Relay, kilobytes: float, batch: int) -> float:
     """Return the cost of relaying in batches of this size, at most `relay.most`; the bus is not included."""
     batch = min(batch, relay.most)
-    if not relay.is_function:
+    if not relay.call_ms:
         return list_cost("pipe", chunks(batch * (kilobytes + RECORD_KB)) / batch)
     entries = max(1, min(CALL_ENTRIES, int(CALL_KB // (kilobytes + RECORD_KB))))
     calls = ceil(batch / entries) + relay.has_parking
     cpu_ms = relay.call_ms + relay.kb_ms * max(1, ceil(kilobytes)) * batch
-    parking = list_cost("read", read_units(0)) if relay.has_parking else 0.0
+    parking = list_cost("read") if relay.has_parking else 0.0
     return invocation_cost(cpu_ms, calls) / batch + parking
 
 

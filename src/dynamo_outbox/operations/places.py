@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from botocore.exceptions import ClientError, ParamValidationError
@@ -15,13 +17,14 @@ from ..errors import DecodeError, OutboxError
 from ..events.bus_event import parse_event
 from ..events.event import Event
 from ..events.message_shape import BATCH_INFO
-from ..options import TableKeys
+from ..events.outbox_item import is_outbox_image
 from ..relaying.parked_record import record_in_message
 from ..relaying.parking_table import ParkingTable
 from ..relaying.rules import Reason
 from ..streams.outbox_records import inserted_events
 from ..streams.records import StreamRecord, decode_records
 from .decode import decoded
+from .stored import event_items, table_options
 from .stream_reader import records_between, stream_pages
 
 if TYPE_CHECKING:
@@ -33,6 +36,8 @@ __all__ = ["Piece", "Place", "Reader", "bucket", "parking", "queue", "stream", "
 
 EMPTY_POLLS, POLL_SECONDS = 3, 1
 """A queue counts as read after so many empty long polls in a row: SQS can't list a queue completely."""
+ITEMS = 1000
+"""Items of a table that are read before their events are sent."""
 HOLD_SECONDS = 900
 """How long a received message is hidden from others; what is not sent is given back at the end."""
 
@@ -143,29 +148,21 @@ class Reader:
 _IMAGES = ("NewImage", "OldImage")
 
 
-def table(name: str, reader: Reader, *, aggregate: str | None = None, keys: TableKeys = TableKeys()) -> Place:
+def table(name: str, reader: Reader, *, aggregate: str | None = None) -> Place:
     """Return the outbox items of an events table, by consistent reads. An item past its expiry is still an event.
 
     Arguments:
-        name: The table's name.
+        name: The table, ``NAME`` or ``NAME:PREFIX``.
         reader: Says which events are wanted; an item that can't be read is reported anyway.
         aggregate: Only this aggregate, ``Type#id``, by a Query; otherwise the table is scanned.
-        keys: The table's keys.
     """
-    request: dict[str, Any] = {"TableName": name, "ConsistentRead": True}
-    key = (keys.partition_key, keys.sort_key or "")
-    if aggregate is not None:
-        request["KeyConditionExpression"] = "#pk = :pk"
-        request["ExpressionAttributeNames"] = {"#pk": keys.partition_key}
-        request["ExpressionAttributeValues"] = {":pk": {"S": keys.prefix + aggregate}}
 
     def drain(send: Send) -> None:
-        read = getattr(reader.clients("dynamodb"), "scan" if aggregate is None else "query")
-        start: dict[str, Any] | None = {}
-        while start is not None:
-            page = read(**request, **start, FilterExpression="attribute_exists(outboxFormat)")
-            send([reader.piece(" ".join(str(item.get(each)) for each in key), [item]) for item in page["Items"]])
-            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]} if "LastEvaluatedKey" in page else None
+        keys = table_options(name, reader.clients)["table_keys"]
+        key = operator.itemgetter(keys.partition_key, keys.sort_key)
+        items = filter(is_outbox_image, event_items(name, aggregate, clients=reader.clients))
+        while page := list(islice(items, ITEMS)):
+            send([reader.piece(" ".join(each["S"] for each in key(item)), [item]) for item in page])
 
     return Place(f"table {name}", drain)
 
@@ -186,9 +183,9 @@ def stream(name: str, reader: Reader) -> Place:
     return Place(f"stream {name}", drain)
 
 
-def parking(name: str, reader: Reader, *, keys: TableKeys = TableKeys()) -> Place:
+def parking(name: str, reader: Reader) -> Place:
     """Return a parking table: `ParkingTable.redrive` reads each key in order, and removes what was accepted."""
-    parked = ParkingTable(name, client=reader.clients("dynamodb"), table_keys=keys)
+    parked = ParkingTable(**table_options(name, reader.clients))
 
     def drain(send: Send) -> None:
         failures = parked.redrive(_Redriver(reader, send)).failures

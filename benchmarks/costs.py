@@ -12,13 +12,10 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from .cost_model import (
-    ALARMS,
+from dynamo_outbox.operations.cost import (
     AS_OF,
-    BATCHES,
     CALL_ENTRIES,
     CHUNK_KB,
-    CONSUMERS,
     DEDUP_KB,
     DELETION_DAYS,
     EVENTBRIDGE_PRICES,
@@ -27,36 +24,42 @@ from .cost_model import (
     INBOX,
     LATENCY_MS,
     LOG_KB,
-    LOOP,
-    MAPPING_METRICS,
     MEMORY_MB,
     MONTH_DAYS,
     OUTBOX_DAYS,
     OUTBOX_RELAY,
     PARTS,
     PIPE,
-    POLLS_PER_SECOND,
-    POWERTOOLS,
-    POWERTOOLS_DAYS,
     PRICES,
     PROCESSOR,
     RECORD_DAYS,
     RECORD_KB,
+    bus_cost,
+    consumer_units,
+    kept_cost,
+    list_cost,
+    relay_cost,
+)
+
+from .cost_model import (
+    ALARMS,
+    BATCHES,
+    CONSUMERS,
+    LOOP,
+    MAPPING_METRICS,
+    POLLS_PER_SECOND,
+    POWERTOOLS,
+    POWERTOOLS_DAYS,
     RELAYS,
     SETUPS,
     SIZES,
     Setup,
-    bus_cost,
     conflict_cost,
-    consumer_units,
     custom_bus_cost,
     duplicate_cost,
     idle_month,
-    kept_cost,
-    list_cost,
     parked_cost,
     parts,
-    relay_cost,
     total,
 )
 from .report import columns, escaped, written
@@ -191,7 +194,7 @@ def _assumptions() -> Table:
     transactions = "[AWS](https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html)"
     memory = "[AWS](https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html)"
     classic = f"[AWS]({EVENTBRIDGE_PRICES})"
-    cpu = ", ".join(f"{relay.name} {relay.call_ms:g} + {relay.kb_ms:g}" for relay in RELAYS if relay.is_function)
+    cpu = ", ".join(f"{relay.name} {relay.call_ms:g} + {relay.kb_ms:g}" for relay in RELAYS if relay.call_ms)
     consumers = ", ".join(f"{each.name} {each.cpu_ms:g}" for each in CONSUMERS)
     calls = ", ".join(f"{each.name} {each.calls}" for each in CONSUMERS)
     rows: list[tuple[str, ...]] = [

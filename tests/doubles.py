@@ -10,9 +10,9 @@ from dynamo_outbox import TransactionalOutbox
 from dynamo_outbox.testing import FakeClock, FakeDynamoDB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["FakeClock", "StubBus", "StubDynamoDB", "client_error", "fake_dynamodb", "waiting_outbox"]
+__all__ = ["FakeClock", "PagedDynamoDB", "StubBus", "StubDynamoDB", "client_error", "fake_dynamodb", "waiting_outbox"]
 
 
 def client_error(code: str, **response: Any) -> ClientError:
@@ -140,3 +140,34 @@ def fake_dynamodb(tables: Mapping[str, Sequence[str]], clock: FakeClock | None =
             **settings,
         )
     return fake
+
+
+class PagedDynamoDB:
+    """A fake DynamoDB with paginators, as boto3's clients have them; the pages are small.
+
+    Attributes:
+        requests: The requests of the pages.
+    """
+
+    def __init__(self, dynamodb: FakeDynamoDB) -> None:
+        self._dynamodb = dynamodb
+        self.requests: list[dict[str, Any]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dynamodb, name)
+
+    def get_paginator(self, operation: str) -> PagedDynamoDB._Paginator:
+        return PagedDynamoDB._Paginator(self, getattr(self._dynamodb, operation))
+
+    class _Paginator:
+        def __init__(self, owner: PagedDynamoDB, read: Any) -> None:
+            self._owner, self._read = owner, read
+
+        def paginate(self, **request: Any) -> Iterator[dict[str, Any]]:
+            """Yield pages of two items."""
+            start: dict[str, Any] | None = {}
+            while start is not None:
+                self._owner.requests.append(request)
+                page = self._read(**request, **start, Limit=2)
+                yield page
+                start = {"ExclusiveStartKey": page["LastEvaluatedKey"]} if "LastEvaluatedKey" in page else None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import io
 import json
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,9 @@ import pytest
 
 from dynamo_outbox import Event, OutboxRelay, ParkingTable, TransactionalOutbox
 from dynamo_outbox.aws.clients import _clients
-from dynamo_outbox.cli import main
+from dynamo_outbox.cli import _parser, main, parking
+from dynamo_outbox.cli.frame import aws
+from dynamo_outbox.operations import cost
 from dynamo_outbox.pipes import outbox_pipe
 
 from .test_parking import UNREADABLE, Lot, batch
@@ -24,6 +28,62 @@ if TYPE_CHECKING:
 
 ENDS = ["--role", "PipeRole.Arn", "--source", "Events.StreamArn", "--target", "Bus.Arn", "--dead-letter", "Dead.Arn"]
 ARN = "arn:aws:iam::123456789012:role/pipe"
+
+
+def leaves(parser: argparse.ArgumentParser, name: str = "") -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Yield each command and subcommand, with its full name."""
+    groups = [each for each in parser._actions if isinstance(each, argparse._SubParsersAction)]
+    if not groups:
+        yield name, parser
+    for group in groups:
+        for part, below in group.choices.items():
+            yield from leaves(below, f"{name} {part}".strip())
+
+
+COMMANDS = dict(leaves(_parser()))
+CALLS_NOTHING = {"pipe", "decode", "cost", "template"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_an_example_that_is_valid(name: str) -> None:
+    """Each command's --help ends with an example of it, which the parser accepts."""
+    _, _, example = COMMANDS[name].format_help().partition("example:\n")
+    arguments = shlex.split(example.rpartition("|")[2])
+    assert arguments[:1] == ["dynamo-outbox"]
+    assert arguments[1:][: len(name.split())] == name.split()
+    assert _parser().parse_args(arguments[1:]).run
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands_that_call_aws_take_the_options_of_its_own_command(name: str) -> None:
+    """--region, --profile and --endpoint-url are options of each command, unless it calls nothing."""
+    options = {"--region", "--profile", "--endpoint-url"} & COMMANDS[name]._option_string_actions.keys()
+    assert len(options) == (0 if name in CALLS_NOTHING else 3)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_argument_of_a_command_is_explained(name: str) -> None:
+    """Each argument has a text in --help."""
+    assert [each.dest for each in COMMANDS[name]._actions if not each.help] == []
+
+
+def test_costs_add_up(said: Callable[..., Any]) -> None:
+    """`cost` prints each part and the total, for a million events and for a month; consumers are counted."""
+    status, lines, err = said("cost", "--events-per-month", "2000000", "--size-kb", "4", "--consumers", "3")
+    assert (status, err) == (0, "")
+    *parts, whole = lines
+    one = cost.parts(cost.OUTBOX_RELAY, 4, 10, cost.INBOX)
+    assert [line["part"] for line in parts] == list(cost.PARTS)
+    assert whole["per_month"] == pytest.approx(2 * whole["per_million"], abs=0.01)
+    assert whole["per_million"] == pytest.approx(sum(line["per_million"] for line in parts), abs=0.001)
+    effect = next(line for line in parts if line["part"] == "effect and dedup record")
+    assert effect["per_million"] == pytest.approx(3 * one["effect and dedup record"])
+    _, [*_, pipe], _ = said("cost", "--events-per-month", "1", "--relay", "pipe", "--consumers", "0")
+    _, [*_, cdc], _ = said("cost", "--events-per-month", "1", "--relay", "cdc", "--consumer", "idempotent")
+    assert pipe["per_million"] == pytest.approx(sum(cost.parts(cost.PIPE, 1, 10).values()), abs=0.001)
+    assert cdc["per_million"] == pytest.approx(
+        sum(cost.parts(cost.PROCESSOR, 1, 10, cost.IDEMPOTENT).values()), abs=0.001
+    )
 
 
 @pytest.fixture
@@ -263,6 +323,7 @@ def lot(monkeypatch: pytest.MonkeyPatch) -> Lot:
     """A parking table that the command's own clients use too."""
     made = Lot()
     monkeypatch.setitem(_clients, "dynamodb", made.dynamodb)
+    monkeypatch.setattr(parking, "aws", lambda: {"dynamodb": made.dynamodb}.__getitem__)
     return made
 
 
@@ -307,7 +368,7 @@ def test_a_wrong_region_is_said_on_a_line(
     said: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, region: str
 ) -> None:
     """A missing or invalid region is reported without a traceback."""
-    monkeypatch.delitem(_clients, "dynamodb", raising=False)
+    aws.cache_clear()
     for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
         monkeypatch.setenv(name, region)
     status, lines, err = said("parked", "list", "parking")
@@ -364,9 +425,13 @@ def test_what_is_parked_is_sent_again(said: Callable[..., Any], lot: Lot, monkey
         (["parked", "redrive", "shop_relay:nothing"], "shop_relay has no attribute nothing"),
         (["parked", "redrive", "shop_relay:unparked"], "has no parking"),
         (["parked", "redrive", "shop_relay:settings"], "is a NoneType, not an OutboxRelay"),
+        (
+            ["cost", "--events-per-month", "1", "--relay", "pipe", "--batch", "11"],
+            "the model of EventBridge Pipe has batches of at most 10",
+        ),
+        (["cost", "--events-per-month", "-1"], "--events-per-month"),
+        (["cost"], "--events-per-month"),
         (["parked", "redrive", "shop_relay:relay", "--limit", "0"], "must be a whole number of at least 1, not '0'"),
-        (["parked", "list", ""], "table needs a name"),
-        (["parked", "list", "t", "--sort-key", "pk"], "needs a different name for each attribute"),
     ],
 )
 def test_a_wrong_call_exits_with_two(said: Callable[..., Any], arguments: list[str], problem: str) -> None:

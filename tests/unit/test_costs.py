@@ -11,6 +11,7 @@ from benchmarks import cost_model, costs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynamo_outbox.operations import cost
 from dynamo_outbox.pipes import outbox_pipe
 from local.packaging import EXAMPLE
 from local.stack import _TemplateLoader
@@ -49,8 +50,8 @@ def test_the_command_prints_every_table(capsys: pytest.CaptureFixture[str]) -> N
 )
 def test_a_write_costs_a_unit_per_started_kb(kilobytes: float, alone: int, in_transaction: int) -> None:
     """An item costs one write unit per started KB, and two in a transaction."""
-    assert cost_model.write_units(kilobytes, in_transaction=False) == alone
-    assert cost_model.write_units(kilobytes, in_transaction=True) == in_transaction
+    assert cost.write_units(kilobytes, in_transaction=False) == alone
+    assert cost.write_units(kilobytes, in_transaction=True) == in_transaction
 
 
 @pytest.mark.parametrize(("kilobytes", "units"), [(0, 1), (4, 1), (4.1, 2), (30, 8)])
@@ -61,7 +62,7 @@ def test_a_consistent_read_costs_a_unit_per_started_4_kb(kilobytes: float, units
 
 def test_an_event_of_1_kb_costs_what_can_be_added_up_by_hand() -> None:
     """Entity and event cost four write units; the batch's read, requests, duration and log lines are added."""
-    parts = cost_model.parts(cost_model.Setup(cost_model.OUTBOX_RELAY), 1, 100)
+    parts = cost_model.parts(cost_model.Setup(cost.OUTBOX_RELAY), 1, 100)
     assert parts["entity"] == parts["event item"] == pytest.approx(2 * 0.625)
     assert parts["bus"] == pytest.approx(1.00)
     milliseconds = 234  # 21 ms of CPU at 256 of 1,769 MB, and eleven calls of 8 ms, rounded up
@@ -73,45 +74,41 @@ def test_an_event_of_1_kb_costs_what_can_be_added_up_by_hand() -> None:
 
 def test_cdc_mode_writes_the_entity_alone() -> None:
     """In CDC mode there is no event item, and the entity's write needs no transaction."""
-    parts = cost_model.parts(cost_model.Setup(cost_model.PROCESSOR), 4)
+    parts = cost_model.parts(cost_model.Setup(cost.PROCESSOR), 4)
     assert parts["entity"] == pytest.approx(4 * 0.625)
     assert parts["event item"] == parts["storage"] == 0
 
 
-@pytest.mark.parametrize(
-    ("consumer", "units"), [(cost_model.INBOX, 4), (cost_model.IDEMPOTENT, 3), (cost_model.POWERTOOLS, 3)]
-)
-def test_a_consumers_first_call_costs_its_effect_and_two_units(consumer: cost_model.Consumer, units: int) -> None:
+@pytest.mark.parametrize(("consumer", "units"), [(cost.INBOX, 4), (cost.IDEMPOTENT, 3), (cost_model.POWERTOOLS, 3)])
+def test_a_consumers_first_call_costs_its_effect_and_two_units(consumer: cost.Consumer, units: int) -> None:
     """An inbox writes effect and record in a transaction; the others write the effect alone, and the record twice."""
-    parts = cost_model.parts(cost_model.Setup(cost_model.OUTBOX_RELAY, consumer), 1)
+    parts = cost_model.parts(cost_model.Setup(cost.OUTBOX_RELAY, consumer), 1)
     assert parts["effect and dedup record"] == pytest.approx(units * 0.625)
 
 
 def test_a_conflict_costs_its_write_units() -> None:
     """A cancelled transaction of entity and event costs as much as one that succeeds."""
-    parts = cost_model.parts(cost_model.Setup(cost_model.OUTBOX_RELAY), 4)
-    assert cost_model.conflict_cost(cost_model.OUTBOX_RELAY, 4) == parts["entity"] + parts["event item"] > 0
+    parts = cost_model.parts(cost_model.Setup(cost.OUTBOX_RELAY), 4)
+    assert cost_model.conflict_cost(cost.OUTBOX_RELAY, 4) == parts["entity"] + parts["event item"] > 0
 
 
 def test_a_duplicate_costs_an_inbox_its_write_units_again() -> None:
     """A duplicate at an inbox is a cancelled transaction; at a decorator it is one refused update of any size."""
-    inbox = [cost_model.duplicate_cost(cost_model.INBOX, size) for size in cost_model.SIZES]
+    inbox = [cost_model.duplicate_cost(cost.INBOX, size) for size in cost_model.SIZES]
     assert inbox == sorted(set(inbox))
-    assert len({cost_model.duplicate_cost(cost_model.IDEMPOTENT, size) for size in cost_model.SIZES}) == 1
+    assert len({cost_model.duplicate_cost(cost.IDEMPOTENT, size) for size in cost_model.SIZES}) == 1
 
 
 def test_a_pipe_bills_each_started_64_kb_of_a_batch() -> None:
     """Ten records of 1 KB fit into one request; ten of 30 KB need five."""
-    assert cost_model.relay_cost(cost_model.PIPE, 1, 10) == pytest.approx(0.40 / 10)
-    assert cost_model.relay_cost(cost_model.PIPE, 30, 10) == pytest.approx(0.40 * 5 / 10)
-    assert cost_model.relay_cost(cost_model.PIPE, 1, 1) == pytest.approx(0.40)
+    assert cost.relay_cost(cost.PIPE, 1, 10) == pytest.approx(0.40 / 10)
+    assert cost.relay_cost(cost.PIPE, 30, 10) == pytest.approx(0.40 * 5 / 10)
+    assert cost.relay_cost(cost.PIPE, 1, 1) == pytest.approx(0.40)
 
 
 def test_the_difference_to_the_hand_made_outbox_is_the_parking_table() -> None:
     """The library makes the same requests as the hand-made outbox, except for the parking table's read."""
-    ours, by_hand = (
-        cost_model.total(cost_model.Setup(relay), 1) for relay in (cost_model.OUTBOX_RELAY, cost_model.LOOP)
-    )
+    ours, by_hand = (cost_model.total(cost_model.Setup(relay), 1) for relay in (cost.OUTBOX_RELAY, cost_model.LOOP))
     assert ours - by_hand == pytest.approx(0.125, rel=0.05)
 
 
@@ -136,32 +133,30 @@ def test_cost_grows_with_size(setup: cost_model.Setup, kilobytes: float, more: f
 @given(
     relay=st.sampled_from(cost_model.RELAYS), kilobytes=KILOBYTES, batch=st.integers(1, 10), times=st.integers(1, 10)
 )
-def test_cost_falls_with_batch_size(relay: cost_model.Relay, kilobytes: float, batch: int, times: int) -> None:
+def test_cost_falls_with_batch_size(relay: cost.Relay, kilobytes: float, batch: int, times: int) -> None:
     """Several batches in one never cost more than apart."""
     together = min(batch * times, relay.most) // batch * batch or batch
-    assert cost_model.relay_cost(relay, kilobytes, together) <= cost_model.relay_cost(relay, kilobytes, batch) * CLOSE
+    assert cost.relay_cost(relay, kilobytes, together) <= cost.relay_cost(relay, kilobytes, batch) * CLOSE
 
 
 @pytest.mark.parametrize("relay", cost_model.RELAYS, ids=lambda relay: relay.name)
-def test_batches_of_one_cost_the_most(relay: cost_model.Relay) -> None:
+def test_batches_of_one_cost_the_most(relay: cost.Relay) -> None:
     """For each relay and size, ten records per batch cost less than one."""
     for size in cost_model.SIZES:
-        assert cost_model.relay_cost(relay, size, 10) < cost_model.relay_cost(relay, size, 1)
+        assert cost.relay_cost(relay, size, 10) < cost.relay_cost(relay, size, 1)
 
 
 def test_a_pipe_relays_batches_up_to_its_limit() -> None:
     """The pipe's largest batch is that of the library's definition; a larger one costs the same."""
-    assert cost_model.PIPE.most == outbox_pipe().batch_size
-    assert cost_model.relay_cost(cost_model.PIPE, 1, 100) == cost_model.relay_cost(
-        cost_model.PIPE, 1, cost_model.PIPE.most
-    )
+    assert cost.PIPE.most == outbox_pipe().batch_size
+    assert cost.relay_cost(cost.PIPE, 1, 100) == cost.relay_cost(cost.PIPE, 1, cost.PIPE.most)
 
 
 def test_every_price_has_a_source_and_a_standing() -> None:
     """The table of prices shows a link, a date and a standing for each price."""
     headings, rows = costs.tables()["prices"]
     assert headings[-3:] == ("standing", "as known on", "source")
-    assert len(rows) == len(cost_model.PRICES)
+    assert len(rows) == len(cost.PRICES)
     assert all(standing and date and "](https://" in link for *_, standing, date, link in rows)
 
 
@@ -175,7 +170,7 @@ def test_an_idle_month_counts_the_templates_alarms(stack: str) -> None:
 @pytest.mark.parametrize("stack", cost_model.ALARMS)
 def test_the_functions_memory_is_the_templates(stack: str) -> None:
     """The functions have as much memory as in the books example."""
-    assert template_of(stack)["Globals"]["Function"]["MemorySize"] == cost_model.MEMORY_MB
+    assert template_of(stack)["Globals"]["Function"]["MemorySize"] == cost.MEMORY_MB
 
 
 def test_an_idle_pipe_costs_only_what_reads_the_stream() -> None:
@@ -183,6 +178,16 @@ def test_an_idle_pipe_costs_only_what_reads_the_stream() -> None:
     free, billed = (cost_model.idle_month("outbox mode, pipe", are_pipe_reads_billed=each) for each in (False, True))
     assert sum(free.values()) == pytest.approx(1.00)
     assert billed["reads of the stream"] == pytest.approx(4 * 86_400 * 30 * 0.02 / 100_000)
+
+
+@pytest.mark.parametrize(
+    ("size", "is_custom_bus", "millionth"),
+    [(1, False, 1.0), (65_536, False, 1.0), (65_537, False, 2.0), (1, True, 0.18), (1_025, True, 0.36)],
+)
+def test_publishing_an_event_costs_its_started_chunks(size: int, millionth: float, *, is_custom_bus: bool) -> None:
+    """A Classic bus bills each started 64 KB of an event, a Custom Event Bus each started KB."""
+    price = cost.put_events_price(size, is_custom_bus=is_custom_bus)
+    assert price == pytest.approx(millionth / 1_000_000)
 
 
 def test_the_custom_bus_bills_each_kb() -> None:

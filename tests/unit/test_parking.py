@@ -91,6 +91,18 @@ def test_an_unreadable_item_and_what_follows_it_are_parked() -> None:
     assert lot.heads == {"Book#a": 2}
 
 
+def test_dropped_records_are_not_counted_and_not_published() -> None:
+    """`drop` removes records with their part of the count, once; a head that counts nothing is removed."""
+    lot = Lot()
+    lot.relay(batch(*(outbox_record(name, number, "a", **UNREADABLE) for name, number in (("A", "1"), ("B", "2")))))
+    first, second = lot.parking.records("Book#a")
+    lot.parking.drop([first])
+    lot.parking.drop([first])
+    assert (lot.heads, [number for _, number, _ in lot.parked]) == ({"Book#a": 1}, ["2"])
+    lot.parking.drop([first, second])
+    assert (lot.items, lot.bus.sent) == ([], [])
+
+
 def test_what_follows_in_a_later_batch_is_parked_too() -> None:
     """A record in a later batch is parked if an earlier record of its aggregate is still parked."""
     lot = Lot()

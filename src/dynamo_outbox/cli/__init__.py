@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from ..errors import OutboxError
-from . import parking, payloads
+from . import parking, payloads, replay, stored
 from .frame import FAILED, INTERRUPTED, UsageError, explained, start_session
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 DESCRIPTION = "Operate a transactional outbox. Exits with 1 on a failure, with 2 for invalid arguments."
-GROUPS = (payloads, parking)
+GROUPS = (payloads, parking, replay, stored)
 """Modules with commands, in the order of --help."""
 
 
@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if isinstance(error, (OutboxError, OSError)):
             text: str | None = f"{type(error).__name__}: {error}"
+            if isinstance(error.__cause__, Exception) and (cause := explained(error.__cause__)):
+                text = f"{text}. The cause: {cause}"
         else:
             text = explained(error)
         if text is None:

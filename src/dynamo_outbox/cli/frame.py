@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from functools import cache
+from functools import cache, wraps
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     *("FAILED", "INTERRUPTED", "UsageError", "add_command", "aws", "confirm", "explained", "print_line"),
-    *("print_rows", "start_session", "whole_number"),
+    *("print_rows", "refusing", "start_session", "whole_number"),
 ]
 
 FAILED = 1
@@ -66,6 +66,19 @@ def add_command(
         group.add_argument("--endpoint-url", metavar="URL", help="the endpoint of all services, for a local engine")
     parser.set_defaults(run=run)
     return parser
+
+
+def refusing(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """Return a command's function, whose ValueError is about the arguments: a table without a sort key, a Region."""
+
+    @wraps(run)
+    def checked(known: argparse.Namespace) -> int:
+        try:
+            return run(known)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+    return checked
 
 
 def whole_number(low: int, text: str) -> int:
@@ -168,7 +181,7 @@ def explained(error: Exception) -> str | None:
     if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
         return f"{error}. Name a profile by --profile, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     if isinstance(error, NoRegionError):
-        return f"{error} Name it by --region or AWS_REGION"
+        return f"{error} Name it by --region or AWS_DEFAULT_REGION"
     if isinstance(error, EndpointConnectionError) and "streams-ddb" in str(error):
         return f"{error} A closed network may need AWS_ACCOUNT_ID_ENDPOINT_MODE=disabled"
     if isinstance(error, BotoCoreError):

@@ -1,4 +1,4 @@
-"""Commands for parked records: list them, publish them again."""
+"""Commands for parked records."""
 
 from __future__ import annotations
 
@@ -10,33 +10,59 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import OutboxError
 from ..events.outbox_item import time_text
-from .frame import FAILED, UsageError, add_command, print_line, whole_number
+from ..operations.decode import decoded_or_error, json_line
+from .frame import FAILED, UsageError, add_command, aws, confirm, print_line, refusing, whole_number
 
 if TYPE_CHECKING:
     import argparse
 
-    from ..relaying.parking_table import ParkedHead
+    from ..relaying.parked_record import ParkedRecord
+    from ..relaying.parking_table import ParkingTable
+    from ..relaying.processors import ChangeProcessor, OutboxRelay
 
-__all__ = ["add_commands"]
+__all__ = ["TABLE_HELP", "about", "add_commands", "processor_named"]
+
+TABLE_HELP = "the table's name; NAME:PREFIX if its partition keys have a prefix (table_keys)"
 
 
 def add_commands(commands: Any) -> None:
-    """Add ``parked list`` and ``parked redrive``."""
-    parser = commands.add_parser("parked", help="list parked records, and publish them again")
+    """Add ``parked list``, ``parked show``, ``parked redrive`` and ``parked drop``."""
+    parser = commands.add_parser("parked", help="list, show, publish or drop parked records")
     parked = parser.add_subparsers(required=True, metavar="command")
 
     listed = add_command(
         parked,
         "list",
         "list the records parked in a table, with the reason",
-        "Prints a JSON line for each order key: the number of its parked records, and the first one with its reason.",
+        "Prints a JSON line for each order key: the number of its parked records, and the first one with its reason. "
+        "A ParkingQueue can't be listed, because each receive counts; stats prints its depth.",
         "dynamo-outbox parked list books-parking",
         _list,
     )
-    listed.add_argument("table", help="the parking table's name")
-    listed.add_argument("--partition-key", default="pk", help="the partition key attribute; default: %(default)s")
-    listed.add_argument("--sort-key", default="sk", help="the sort key attribute; default: %(default)s")
-    listed.add_argument("--key-prefix", default="", help="the prefix in the table_keys of the processor's ParkingTable")
+    shown = add_command(
+        parked,
+        "show",
+        "print the parked records of an order key, decoded",
+        "Prints a JSON line for each record, in order, and below it its event or change, as decode does. A record that "
+        "can't be decoded is printed as it was delivered.",
+        "dynamo-outbox parked show books-parking 'Book#Team Topologies'",
+        _show,
+    )
+    drop = add_command(
+        parked,
+        "drop",
+        "remove parked records without publishing them",
+        "Prints the records, asks, and removes them: their events are never published. A record that can't be read is "
+        "not removed.",
+        "dynamo-outbox parked drop books-parking 'Book#Team Topologies' --sequence-number 20232860000171238596",
+        _drop,
+    )
+    for each in (listed, shown, drop):
+        each.add_argument("table", help=TABLE_HELP)
+    for each in (shown, drop):
+        each.add_argument("order_key", help="as parked list prints it")
+        each.add_argument("--sequence-number", help="only this record; default: all of the order key")
+    drop.add_argument("--yes", action="store_true", help="don't ask")
 
     redrive = add_command(
         parked,
@@ -51,47 +77,69 @@ def add_commands(commands: Any) -> None:
     redrive.add_argument("--limit", type=partial(whole_number, 1), help="the maximum number of records to publish")
 
 
-def _list(known: argparse.Namespace) -> int:
-    from ..aws.clients import shared_client
-    from ..options import TableKeys
+def _parking(known: argparse.Namespace) -> ParkingTable:
+    from ..operations.stored import table_options
     from ..relaying.parking_table import ParkingTable
 
-    try:
-        parking = ParkingTable(known.table, table_keys=TableKeys(known.partition_key, known.sort_key, known.key_prefix))
-        shared_client("dynamodb")
-    except ValueError as error:  # also botocore's, for an invalid Region or endpoint
-        raise UsageError(str(error)) from None
+    return ParkingTable(**table_options(known.table, aws()))
+
+
+@refusing
+def _list(known: argparse.Namespace) -> int:
     readable = True
-    for head in parking.heads():
+    for head in _parking(known).heads():
         readable &= not isinstance(head.first, OutboxError)
-        print_line(order_key=head.order_key, parked=head.parked, **_first(head))
+        first = str(head.first) if isinstance(head.first, OutboxError) else head.first and about(head.first)
+        name = "error" if isinstance(first, str) else "first"
+        print_line(order_key=head.order_key, parked=head.parked, **({name: first} if first else {}))
     return 0 if readable else FAILED
 
 
-def _first(head: ParkedHead) -> dict[str, Any]:
-    if head.first is None:
-        return {}
-    if isinstance(head.first, OutboxError):
-        return {"error": str(head.first)}
-    first = head.first
-    about = {
-        "sequence_number": first.sequence_number,
-        "event_ids": first.event_ids,
-        "code": first.reason.code,
-        "message": first.reason.message,
-        "path": first.reason.path,
-        "parked_at": time_text(first.parked_at),
-        "parked_by": first.parked_by,
+def about(record: ParkedRecord) -> dict[str, Any]:
+    """Return what is known of a parked record, for a JSON line."""
+    return {
+        "sequence_number": record.sequence_number,
+        "event_ids": record.event_ids,
+        **dict(zip(("code", "message", "path"), record.reason, strict=True)),
+        "parked_at": time_text(record.parked_at),
+        "parked_by": record.parked_by,
     }
-    return {"first": about}
+
+
+@refusing
+def _show(known: argparse.Namespace) -> int:
+    return 0 if _shown(_parking(known), known) else FAILED
+
+
+def _shown(parking: ParkingTable, known: argparse.Namespace) -> list[ParkedRecord]:
+    """Print the records that the arguments name; return them."""
+    wanted = known.sequence_number
+    records = [each for each in parking.records(known.order_key) if wanted in (None, each.sequence_number)]
+    for record in records:
+        print_line(parked=about(record))
+        for content in decoded_or_error(record.raw):
+            print(json_line(content))
+            if isinstance(content, OutboxError):
+                print_line(record=record.raw)
+    if not records:
+        print(f"dynamo-outbox: no such record is parked under {known.order_key!r}", file=sys.stderr)
+    return records
+
+
+@refusing
+def _drop(known: argparse.Namespace) -> int:
+    parking = _parking(known)
+    records = _shown(parking, known)
+    question = f"Drop {len(records)} records of {known.order_key!r}? Their events are never published."
+    if not records or not confirm(question, yes=known.yes):
+        return FAILED
+    parking.drop(records)
+    print_line(dropped=len(records))
+    return 0
 
 
 def _redrive(known: argparse.Namespace) -> int:
-    from ..relaying.processors import ChangeProcessor, OutboxRelay
-
-    processor = _imported(known.processor)
-    if not isinstance(processor, (OutboxRelay, ChangeProcessor)):
-        raise UsageError(f"{known.processor} is a {type(processor).__name__}, not an OutboxRelay or a ChangeProcessor")
+    processor = processor_named(known.processor)
     parking: Any = processor.parking
     if parking is None:
         raise UsageError(f"{known.processor} has no parking, so there is nothing to redrive")
@@ -100,6 +148,16 @@ def _redrive(known: argparse.Namespace) -> int:
     for failure in result.failures:
         print_line(**{name: getattr(failure, name) for name in failure.__slots__})
     return 0 if result.finished and not result.failures else FAILED
+
+
+def processor_named(name: str) -> OutboxRelay | ChangeProcessor:
+    """Return the processor that ``module:attribute`` names."""
+    from ..relaying.processors import ChangeProcessor, OutboxRelay
+
+    processor = _imported(name)
+    if not isinstance(processor, (OutboxRelay, ChangeProcessor)):
+        raise UsageError(f"{name} is a {type(processor).__name__}, not an OutboxRelay or a ChangeProcessor")
+    return processor
 
 
 def _imported(name: str) -> object:

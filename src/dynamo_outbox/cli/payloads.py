@@ -1,24 +1,26 @@
-"""Commands that call nothing: print the pipe, decode payloads."""
+"""Commands that call nothing: print the pipe, decode payloads, estimate the cost."""
 
 from __future__ import annotations
 
 import json
 import sys
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DecodeError
-from ..operations.decode import decoded, json_line
-from .frame import FAILED, UsageError, add_command
+from ..operations import cost as costs
+from ..operations.decode import decoded, decoded_or_error, json_line
+from .frame import FAILED, UsageError, add_command, print_rows, whole_number
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
 
-__all__ = ["add_commands"]
+__all__ = ["add_commands", "documents_in"]
 
 
 def add_commands(commands: Any) -> None:
-    """Add ``pipe`` and ``decode``."""
+    """Add ``pipe``, ``decode`` and ``cost``."""
     pipe = add_command(
         commands,
         "pipe",
@@ -48,6 +50,23 @@ def add_commands(commands: Any) -> None:
         calls_aws=False,
     )
     decode.add_argument("file", nargs="?", default="-", help="the document's path; default: - (standard input)")
+
+    cost = add_command(
+        commands,
+        "cost",
+        "estimate what events cost",
+        f"Prints a row for each part, in US dollars per million events and per month, from us-east-1's list prices of "
+        f"{costs.AS_OF} and the assumptions in docs/what-it-costs.md: a Classic bus, no free tier, no fixed costs.",
+        "dynamo-outbox cost --events-per-month 5000000 --size-kb 2 --relay relay --batch 10 --consumers 2",
+        _cost,
+        calls_aws=False,
+    )
+    cost.add_argument("--events-per-month", type=partial(whole_number, 1), required=True, help="of one size")
+    cost.add_argument("--size-kb", type=partial(whole_number, 1), default=1, help="of an item; default: %(default)s")
+    cost.add_argument("--relay", choices=("relay", "pipe", "cdc"), default="relay", help="default: %(default)s")
+    cost.add_argument("--batch", type=partial(whole_number, 1), default=10, help="records; default: %(default)s")
+    cost.add_argument("--consumers", type=partial(whole_number, 0), default=1, help="for each event; default: 1")
+    cost.add_argument("--consumer", choices=("inbox", "idempotent"), default="inbox", help="default: %(default)s")
 
 
 PIPE_ENDS = {
@@ -80,31 +99,32 @@ def _reference(end: str) -> object:
     return {"Fn::GetAtt": [resource, attribute]} if attribute else {"Ref": resource}
 
 
+def _cost(known: argparse.Namespace) -> int:
+    relay = {"relay": costs.OUTBOX_RELAY, "pipe": costs.PIPE, "cdc": costs.PROCESSOR}[known.relay]
+    if known.batch > relay.most:
+        raise UsageError(f"--batch {known.batch}: the model of {relay.name} has batches of at most {relay.most}")
+    consumer = costs.INBOX if known.consumer == "inbox" else costs.IDEMPOTENT
+    parts = costs.parts(relay, known.size_kb, known.batch, consumer, consumers=known.consumers)
+    rows = [*parts.items(), ("total", sum(parts.values()))]
+    monthly = known.events_per_month / costs.MILLION
+    print_rows({"part": part, "per_million": round(usd, 4), "per_month": round(usd * monthly, 2)} for part, usd in rows)
+    return 0
+
+
 def _decode(known: argparse.Namespace) -> int:
-    if known.file == "-":
-        content = getattr(sys.stdin, "buffer", sys.stdin).read()
-    else:
-        with open(known.file, "rb") as file:
-            content = file.read()
     failed = False
-    documents = _documents(content, "standard input" if known.file == "-" else known.file)
+    documents = documents_in(known.file)
     for document in documents:
-        for found in decoded(document) if len(documents) == 1 else _decoded_or_error(document):
+        for found in decoded(document) if len(documents) == 1 else decoded_or_error(document):
             failed |= isinstance(found, DecodeError)
             print(json_line(found))
     return FAILED if failed else 0
 
 
-def _decoded_or_error(document: Any) -> Iterator[Any]:
-    """Yield what a document contains, or its error, so that the next document is decoded too."""
-    try:
-        yield from decoded(document)
-    except DecodeError as error:
-        yield error
-
-
-def _documents(content: bytes | str, name: str) -> list[Any]:
-    """Return the JSON documents of a file, one after another, as the lines of a table's export are."""
+def documents_in(file: str) -> list[Any]:
+    """Return the JSON documents of a file, one after another, as an export's lines are; ``-`` is standard input."""
+    name = "standard input" if file == "-" else file
+    content = getattr(sys.stdin, "buffer", sys.stdin).read() if file == "-" else Path(file).read_bytes()
     if isinstance(content, bytes) and content.startswith(b"\x1f\x8b"):
         raise DecodeError("", f"{name} is compressed; unpack it with gunzip -c, into `dynamo-outbox decode -`")
     documents: list[Any] = []

@@ -1,1 +1,1 @@
-"""Operations of the command: decode payloads into JSON lines."""
+"""Operations of the command, as functions for scripts and Lambda functions."""

@@ -12,6 +12,8 @@ __all__ = ["Clients", "clients_of"]
 
 ATTEMPTS = 5
 """Attempts of each call: an operation is not bound to the time that a Lambda function has left."""
+INVOCATION_SECONDS = 910
+"""A Lambda function's longest time and a margin: an earlier timeout would call it again."""
 
 
 class Clients(Protocol):
@@ -36,7 +38,8 @@ def clients_of(session: boto3.Session | None = None) -> Clients:
         with making:
             if service not in made:
                 retries: Any = {"total_max_attempts": ATTEMPTS, "mode": "standard"}
-                made[service] = (session or boto3).client(service, config=Config(retries=retries))  # type: ignore[call-overload]  # any service
+                config = Config(retries=retries, read_timeout=INVOCATION_SECONDS if service == "lambda" else 60)
+                made[service] = (session or boto3).client(service, config=config)  # type: ignore[call-overload]  # any service
             return made[service]
 
     return client

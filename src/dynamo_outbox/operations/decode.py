@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..events.event import Event
 
-__all__ = ["decoded", "json_line"]
+__all__ = ["decoded", "decoded_or_error", "json_line"]
 
 CHANGE_FIELDS = ("event_name", "table", "time", "sequence_number", "is_ttl_delete", "keys", "new_image", "old_image")
 EVENT_FIELDS = (
@@ -52,6 +52,14 @@ def decoded(document: Any) -> Iterator[Event | StreamRecord | DecodeError]:
             yield from map(_event_or_change, decode_records(document, on_error="collect"))
         case _:
             yield _event(document)
+
+
+def decoded_or_error(document: Any) -> Iterator[Event | StreamRecord | DecodeError]:
+    """Yield the contents of a document, or its error."""
+    try:
+        yield from decoded(document)
+    except DecodeError as error:
+        yield error
 
 
 def _event(document: Any) -> Event | DecodeError:

@@ -207,16 +207,27 @@ class ParkingTable:
             failures += unreadable
             reasons = processor.republish(wave, context)
             done = [record for record, reason in zip(wave, reasons, strict=True) if reason is None]
-            for chunk in removal_transactions(done, self._layout):
-                self._commit(*chunk)
+            self.drop(done)
             sent += len(done)
             left = None if left is None else left - len(done)
             stopped = _first_failures(wave, reasons)
             failures += stopped.values()
             order_keys.extendleft(key for key in unfinished if key not in stopped)
-            self._remove_heads(record.order_key for record in done)
         finished = not order_keys and all(failure.code != "NotAttempted" for failure in failures)
         return RedriveResult(sent, tuple(failures), finished)
+
+    def drop(self, records: Sequence[ParkedRecord]) -> None:
+        """Remove parked records without publishing them; one that was removed meanwhile is not counted twice.
+
+        Arguments:
+            records: As `records` returned them.
+
+        Raises:
+            ClientError, BotoCoreError: The table can't be written; some of the records may be removed.
+        """
+        for chunk in removal_transactions(records, self._layout):
+            self._commit(*chunk)
+        self._remove_heads(record.order_key for record in records)
 
     def _wave(self, order_keys: deque[str], size: int) -> tuple[list[ParkedRecord], list[str], list[RedriveFailure]]:
         """Return the next records, in order for each key, the keys that may have more, and the unreadable records."""
@@ -227,7 +238,7 @@ class ParkingTable:
             order_key = order_keys.popleft()
             room = size - len(wave)
             try:
-                found = list(islice(self._records(order_key), room))
+                found = list(islice(self.records(order_key), room))
             except ParkingError as error:
                 unreadable.append(RedriveFailure.of_unreadable(order_key, error))
                 continue
@@ -250,11 +261,17 @@ class ParkingTable:
 
     def _first(self, order_key: str) -> ParkedRecord | ParkingError | None:
         try:
-            return next(self._records(order_key), None)
+            return next(self.records(order_key), None)
         except ParkingError as error:
             return error
 
-    def _records(self, order_key: str) -> Iterator[ParkedRecord]:
+    def records(self, order_key: str) -> Iterator[ParkedRecord]:
+        """Return an ordering key's parked records, in order.
+
+        Raises:
+            ParkingError: A record has an unknown format; raised at its turn.
+            ClientError, BotoCoreError: The table can't be read.
+        """
         return records_in_items(self._query(record_partition(order_key)), self._layout)
 
     def _counts(self) -> Iterator[tuple[str, int]]:

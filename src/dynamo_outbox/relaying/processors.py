@@ -40,6 +40,7 @@ class _Processor:
     """Common part of relay and change processor: publish a batch, park what can't be published, respond.
 
     Attributes:
+        publisher: Publishes to the bus.
         parking: Where records are parked, if anywhere.
     """
 
@@ -56,7 +57,7 @@ class _Processor:
         if park_after <= timedelta(0):
             raise ValueError(f"park_after={park_after} must be positive")
         self.parking = parking
-        self._publisher = publisher
+        self.publisher = publisher
         self._park_after = park_after
         self._key_of = key_of
         self._events_of = events_of
@@ -110,6 +111,16 @@ class _Processor:
                 batch[at] = ReadRecord(records[at], each.order_key, fault=Reason("AnothersRecord", problem))
         failures = self._publish(batch, context, by_record=True)
         return [why_unpublished(read, failures.get(at, ())) for at, read in enumerate(batch)]
+
+    def keyed_events(self, record: StreamRecord) -> list[tuple[Event, str | None]]:
+        """Return a record's events as they are published, each with its ordering key.
+
+        Raises:
+            Exception: The record can't be decoded, or `to_events` raised it.
+        """
+        key, source = self._key_of(record), self.publisher.source
+        events = self._events_of(record)
+        return [(each if each.source else each.replace(source=source), each.aggregate or key) for each in events]
 
     def _read(
         self,
@@ -182,7 +193,7 @@ class _Processor:
         """
         outgoing = [(at, event) for at, read in enumerate(batch) for event in read.events]
         order_keys = [(None if by_record else event.aggregate) or batch[at].key for at, event in outgoing]
-        result = self._publisher.publish_by_key([event for _, event in outgoing], order_keys, context)
+        result = self.publisher.publish_by_key([event for _, event in outgoing], order_keys, context)
         failures: dict[int, list[FailedEvent]] = {}
         for failure in result.failed:
             failures.setdefault(outgoing[failure.position][0], []).append(failure)

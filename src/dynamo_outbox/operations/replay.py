@@ -65,7 +65,7 @@ def to_function(name: str, clients: Clients) -> Target:
         (event,) = events
         about = {"version": "0", "id": event.id, "detail-type": event.type, "source": event.source, "account": ""}
         about |= {"time": f"{event.time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", "region": ""}
-        payload = f'{dumps(about)[:-1]},"resources":[],"detail":{DETAIL_FORMS["envelope"](event)}}}'
+        payload = f'{dumps(about)[:-1]},"resources":[],"detail":{DETAIL_FORMS["envelope"](event, event.source)}}}'
         response = clients("lambda").invoke(FunctionName=name, Payload=payload.encode())
         answer = json.loads(response["Payload"].read() or "null")
         if not response.get("FunctionError") and not (isinstance(answer, dict) and answer.get("batchItemFailures")):
@@ -101,7 +101,7 @@ def survey(place: Place) -> Survey:
     def add(pieces: list[Piece]) -> list[bool]:
         found.unreadable += sum(bool(piece.faults) for piece in pieces)
         for event in (event for piece in pieces for event, _ in piece.events):
-            entry = {"Source": event.source, "DetailType": event.type, "Detail": DETAIL_FORMS["envelope"](event)}
+            entry = {"Source": event.source, "DetailType": event.type, "Detail": DETAIL_FORMS["envelope"](event, None)}
             found.events += 1
             found.dollars += put_events_price(entry_size({**entry, "Time": event.time}))
             found.oldest = min(found.oldest or event.time, event.time)

@@ -295,7 +295,7 @@ def test_tables_have_a_row_for_each_result() -> None:
     row = ("reading", "a peer", "nothing", "≥ 2.00", "2.50 [2.25, 2.75]", "2.60 (+4%)", "yes")
     assert report.cells(result) == row
     lines = report.markdown(report.HEADINGS, [row]).splitlines()
-    assert lines[1:] == ["| --- | --- | --: | --: | --: | --- |", f"| {' | '.join(row)} |"]
+    assert lines[1:] == ["| --- | --- | --- | --: | --: | --: | --- |", f"| {' | '.join(row)} |"]
     heading, line = report.columns(report.HEADINGS, [row]).splitlines()
     assert heading.index("target") == line.index("≥")
 

@@ -147,12 +147,17 @@ def test_a_build_can_be_repeated(tmp_path: Path) -> None:
 
 
 def test_the_metadata_say_what_the_project_does(metadata: Message) -> None:
-    """Name, version, licence, Python versions, dependencies and the typing classifier are those of pyproject.toml."""
+    """Name, version, licence, Python versions, dependencies, extras and typing are those of pyproject.toml."""
     declared = project()
+    extras = [
+        f"{dependency}; extra == '{extra}'"
+        for extra, dependencies in declared["optional-dependencies"].items()
+        for dependency in dependencies
+    ]
     assert (metadata["Name"], metadata["Version"]) == (declared["name"], declared["version"])
     assert metadata["Requires-Python"] == declared["requires-python"]
     assert metadata["License-Expression"] == "MIT"
-    assert metadata.get_all("Requires-Dist") == declared["dependencies"]
+    assert metadata.get_all("Requires-Dist") == [*declared["dependencies"], *extras]
     assert metadata.get_all("Classifier") == declared["classifiers"]
     assert "Typing :: Typed" in declared["classifiers"]
     assert metadata["Description-Content-Type"] == "text/markdown"

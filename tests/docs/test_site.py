@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import re
@@ -15,6 +16,7 @@ import pytest
 
 from dynamo_outbox import errors
 from tests.docs.offline import remote_parts
+from tests.unit.test_cli import COMMANDS
 
 PROJECT = Path(__file__).resolve().parents[2]
 DOCS = PROJECT / "docs"
@@ -104,3 +106,14 @@ def test_the_command_prints_what_the_page_shows(line: str, printed: str) -> None
         check=False,
     )
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, printed, "")
+
+
+def test_each_command_is_a_function() -> None:
+    """The page names existing functions for each command."""
+    section = COMMAND.partition("\n## From Python\n")[2]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.MULTILINE))
+    assert rows.keys() == {name.split()[0] for name in COMMANDS}
+    for row in rows.values():
+        for module, name in re.findall(r"`(?:dynamo_outbox\.)?(\w+)\.(\w+)`", row):
+            home = "dynamo_outbox.pipes" if module == "pipes" else f"dynamo_outbox.operations.{module}"
+            assert name in importlib.import_module(home).__all__

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE = 120.0
+COMMAND = str(Path(sys.executable).with_name("dynamo-outbox"))
+"""The installed entry point."""
 
 
 class Running:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +18,8 @@ from dynamo_outbox.errors import CommitUnknownError, UnknownOutcomeError
 from dynamo_outbox.relaying.parked_record import ParkedRecord
 from dynamo_outbox.relaying.rules import Reason
 from dynamo_outbox.testing import FakeClock, FaultProxy, MiniStack, error_response
+
+from .conftest import COMMAND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +43,7 @@ class Said(NamedTuple):
 
 
 def run(url: str, *arguments: str, given: str = "", **environment: str) -> Said:
-    """Run the command as a process with the engine's endpoint."""
+    """Run the installed command with the engine's endpoint; without one if the URL is empty."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     identity = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "eu-central-1"}
     files = {
@@ -51,7 +52,7 @@ def run(url: str, *arguments: str, given: str = "", **environment: str) -> Said:
         "AWS_EC2_METADATA_DISABLED": "true",
     }
     done = subprocess.run(  # noqa: S603  # our own command
-        [sys.executable, "-m", "dynamo_outbox", *arguments, "--endpoint-url", url],
+        [COMMAND, *arguments, *(["--endpoint-url", url] if url else [])],
         env={**inherited, **files, **identity, **environment},
         input=given,
         capture_output=True,
@@ -60,7 +61,8 @@ def run(url: str, *arguments: str, given: str = "", **environment: str) -> Said:
         check=False,
     )
     assert "Traceback" not in done.stderr, done.stderr
-    return Said(done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr)
+    lines = [done.stdout] if "\n  " in done.stdout else done.stdout.splitlines()
+    return Said(done.returncode, [json.loads(line) for line in lines], done.stderr)
 
 
 @pytest.fixture(scope="module")
@@ -262,6 +264,93 @@ def test_parked_records_are_shown_and_dropped(
 
 def heads(parking: ParkingTable) -> dict[str, int]:
     return {head.order_key: head.parked for head in parking.heads()}
+
+
+def test_parked_records_are_listed_and_published(
+    engine: MiniStack, command: Callable[..., Said], outbox: TransactionalOutbox, parking: ParkingTable, tmp_path: Path
+) -> None:
+    """`parked list` prints each order key with its reason; `parked redrive` publishes and removes the records."""
+    event, records = placed("again", 1), [("Order#again", "7"), ("Order#more", "8")]
+    for order_key, number in records:
+        park(parking, record_of(outbox, event, number), order_key, number, event, timedelta())
+    said = command("parked", "list", parking.table)
+    assert (said.status, sorted((line["order_key"], line["parked"]) for line in said.lines)) == (
+        0,
+        [("Order#again", 1), ("Order#more", 1)],
+    )
+    assert {line["first"]["code"] for line in said.lines} == {"MalformedDetail"}
+
+    engine.client("events").create_event_bus(Name="shop")
+    (tmp_path / "shop_relay.py").write_text(RELAY.replace("PARKING", parking.table))
+    redrive = ("parked", "redrive", "shop_relay:relay")
+    refused = command(*redrive, PYTHONPATH=python_path(tmp_path))
+    assert (refused.status, heads(parking)) == (2, dict.fromkeys(["Order#again", "Order#more"], 1))
+    assert "Publish the records parked by shop_relay:relay to the bus shop? Add --yes" in refused.err
+    with FaultProxy(engine.endpoint_url, script=lambda name, _: denied_put(name)) as proxy:
+        denied = run(proxy.endpoint_url, *redrive, "--yes", PYTHONPATH=python_path(tmp_path))
+    assert (denied.status, denied.lines[0]["sent"]) == (1, 0)
+    assert "AccessDeniedException" in denied.lines[1]["code"]
+    done = command(*redrive, "--yes", PYTHONPATH=python_path(tmp_path))
+    assert (done.status, done.lines, heads(parking)) == (0, [{"sent": 2, "failed": 0, "finished": True}], {})
+
+
+RELAY = """
+from dynamo_outbox import EventBridgePublisher, OutboxRelay, ParkingTable
+
+relay = OutboxRelay(EventBridgePublisher("shop"), parking=ParkingTable("PARKING"))
+"""
+
+
+def python_path(*folders: Path) -> str:
+    return os.pathsep.join([*map(str, folders), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def denied_put(operation: str) -> Any:
+    return error_response("AccessDeniedException") if operation == "PutEvents" else None
+
+
+# --- decode, pipe, cost --------------------------------------------------------------------------------------------
+
+
+def test_stored_items_are_decoded(engine: MiniStack, outbox: TransactionalOutbox) -> None:
+    """`decode` prints the event of what DynamoDB's GetItem returns."""
+    event = placed("decoded", 1)
+    with outbox.transaction() as tx:
+        tx.emit(event)
+    item = outbox.transact_item(event)["Put"]["Item"]
+    key = {name: item[name] for name in ("outbox_pk", "outbox_sk")}
+    stored = engine.client("dynamodb").get_item(TableName="orders-events", Key=key)["Item"]
+    said = run("", "decode", given=json.dumps(stored))
+    assert (said.status, said.err) == (0, "")
+    assert said.lines[0]["event"]["id"] == event.id
+    unreadable = run("", "decode", given=json.dumps({**stored, "outboxFormat": {"N": "9"}}))
+    assert (unreadable.status, "outboxFormat" in unreadable.err + json.dumps(unreadable.lines)) == (1, True)
+
+
+def test_the_printed_pipe_can_be_created(engine: MiniStack) -> None:
+    """`pipe --name` prints what CreatePipe takes; an end that is not an ARN exits with 2."""
+    arn = "arn:aws:{}:eu-central-1:000000000000:{}"
+    ends = {
+        "role": "arn:aws:iam::000000000000:role/pipe",
+        "source": engine.client("dynamodb").describe_table(TableName="orders-events")["Table"]["TableArn"]
+        + "/stream/x",
+        "target": arn.format("events", "event-bus/shop"),
+        "dead-letter": arn.format("sqs", "dead"),
+    }
+    arguments = [part for name, value in ends.items() for part in (f"--{name}", value)]
+    said = run("", "pipe", "--name", "orders", *arguments)
+    assert (said.status, said.err) == (0, "")
+    assert engine.client("pipes").create_pipe(**said.lines[0])["Name"] == "orders"
+    wrong = run("", "pipe", "--name", "orders", *arguments, "--target", "Bus.Arn")
+    assert (wrong.status, wrong.lines) == (2, [])
+    assert "not an ARN: Bus.Arn" in wrong.err
+
+
+def test_costs_are_printed() -> None:
+    """`cost` prints a row for each part and the total; a missing number of events exits with 2."""
+    said = run("", "cost", "--events-per-month", "1000000")
+    assert (said.status, said.lines[-1]["part"], said.err) == (0, "total", "")
+    assert run("", "cost").status == 2
 
 
 # --- settle, resolve -----------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +21,7 @@ from dynamo_outbox.testing import MiniStack, wire_record
 
 from ..contract.engine import key_schema
 from ..doubles import StubBus
+from .conftest import COMMAND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -140,7 +140,7 @@ class Site:
         user = {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
         environment = {**os.environ, **user, "PYTHONPATH": str(SOURCE)}
         options = ["--endpoint-url", self.engine.endpoint_url, "--region", self.engine.region] if arguments else []
-        command = [sys.executable, "-m", "dynamo_outbox", "replay", *arguments, *options]
+        command = [COMMAND, "replay", *arguments, *options]
         ran = subprocess.run(command, env=environment, cwd=self.folder, capture_output=True, text=True, check=False)  # noqa: S603  # our own
         return Ran(ran.returncode, [json.loads(line) for line in ran.stdout.splitlines()], ran.stderr)
 

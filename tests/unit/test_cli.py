@@ -405,13 +405,13 @@ def test_what_is_parked_is_sent_again(said: Callable[..., Any], lot: Lot, monkey
     monkeypatch.setitem(_clients, "events", lot.bus)
     lot.bus._refused = {"A": "MalformedDetail"}
     lot.relay(batch(outbox_record("A", "1", "a"), outbox_record("B", "2", "a")))
-    status, [summary, failure], _ = said("parked", "redrive", "shop_relay:relay")
+    status, [summary, failure], _ = said("parked", "redrive", "--yes", "shop_relay:relay")
     assert (status, summary) == (1, {"sent": 0, "failed": 1, "finished": True})
     assert (failure["order_key"], failure["code"]) == ("Book#a", "MalformedDetail")
     lot.bus._refused = {}
-    status, [summary], _ = said("parked", "redrive", "shop_relay:relay", "--limit", "1")
+    status, [summary], _ = said("parked", "redrive", "--yes", "shop_relay:relay", "--limit", "1")
     assert (status, summary) == (1, {"sent": 1, "failed": 0, "finished": False})
-    status, [summary], _ = said("parked", "redrive", "shop_relay:relay")
+    status, [summary], _ = said("parked", "redrive", "--yes", "shop_relay:relay")
     assert (status, summary, lot.items) == (0, {"sent": 1, "failed": 0, "finished": True}, [])
 
 
@@ -424,6 +424,7 @@ def test_what_is_parked_is_sent_again(said: Callable[..., Any], lot: Lot, monkey
         (["parked", "redrive", "nowhere:relay"], "no module nowhere found"),
         (["parked", "redrive", "shop_relay:nothing"], "shop_relay has no attribute nothing"),
         (["parked", "redrive", "shop_relay:unparked"], "has no parking"),
+        (["parked", "redrive", "shop_relay:relay"], "parked by shop_relay:relay to the bus books? Add --yes"),
         (["parked", "redrive", "shop_relay:settings"], "is a NoneType, not an OutboxRelay"),
         (
             ["cost", "--events-per-month", "1", "--relay", "pipe", "--batch", "11"],

@@ -98,6 +98,7 @@ def test_a_question_without_a_terminal_needs_yes(monkeypatch: pytest.MonkeyPatch
         (NoRegionError(), ["--region"]),
         (error("AccessDeniedException"), ["lack the permission for Query", "docs/permissions.md"]),
         (error("AccessDenied", "GetObject"), ["lack the permission for GetObject"]),
+        (error("AccessDenied", "ListObjectsV2"), ["lack the permission for ListBucket"]),
         (error("ResourceNotFoundException"), ["so it is", "Check the name, the Region and the account"]),
         (error("AWS.SimpleQueueService.NonExistentQueue"), ["Check the name"]),
         (EndpointConnectionError(endpoint_url="https://1.streams-ddb.eu-west-1.amazonaws.com"), ["ENDPOINT_MODE"]),

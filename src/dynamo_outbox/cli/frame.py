@@ -25,6 +25,8 @@ FAILED = 1
 INTERRUPTED = 130
 """The shell's exit status for a command that Ctrl-C interrupted."""
 WIDTH = 100
+ACTIONS = {"Invoke": "InvokeFunction", "ListObjectsV2": "ListBucket"}
+"""IAM's names of actions that differ from the operation's."""
 
 
 class UsageError(Exception):
@@ -190,7 +192,8 @@ def explained(error: Exception) -> str | None:
         return None
     code, text = error.response.get("Error", {}).get("Code", ""), f"{error}"
     if "AccessDenied" in code or code in ("UnauthorizedOperation", "AuthorizationError"):
-        return f"{text}. The credentials lack the permission for {error.operation_name}: docs/permissions.md"
+        action = ACTIONS.get(error.operation_name, error.operation_name)
+        return f"{text}. The credentials lack the permission for {action}: docs/permissions.md"
     if "NotFound" in code or "NonExistent" in code:
         return f"{text}. Check the name, the Region and the account"
     return text

@@ -62,26 +62,27 @@ def add_commands(commands: Any) -> None:
     for each in (shown, drop):
         each.add_argument("order_key", help="as parked list prints it")
         each.add_argument("--sequence-number", help="only this record; default: all of the order key")
-    drop.add_argument("--yes", action="store_true", help="don't ask")
 
     redrive = add_command(
         parked,
         "redrive",
         "publish a processor's parked records again and remove them",
-        "Imports the OutboxRelay or ChangeProcessor, with the working folder on the path, and redrives its records. "
-        "Prints the number of records sent and a JSON line for each failure. Exits with 1 unless every one was sent.",
+        "Imports the OutboxRelay or ChangeProcessor, with the working folder on the path, asks, and redrives its "
+        "records. Prints the number of records sent and a JSON line for each failure. Exits with 1 unless every one "
+        "was sent.",
         "dynamo-outbox parked redrive books.outbox_relay:relay --limit 100",
         _redrive,
     )
     redrive.add_argument("processor", metavar="module:attribute", help="for example books.outbox_relay:relay")
     redrive.add_argument("--limit", type=partial(whole_number, 1), help="the maximum number of records to publish")
+    for each in (drop, redrive):
+        each.add_argument("--yes", action="store_true", help="don't ask")
 
 
 def _parking(known: argparse.Namespace) -> ParkingTable:
-    from ..operations.stored import table_options
-    from ..relaying.parking_table import ParkingTable
+    from ..operations.stored import parking_table
 
-    return ParkingTable(**table_options(known.table, aws()))
+    return parking_table(known.table, clients=aws())
 
 
 @refusing
@@ -143,6 +144,9 @@ def _redrive(known: argparse.Namespace) -> int:
     parking: Any = processor.parking
     if parking is None:
         raise UsageError(f"{known.processor} has no parking, so there is nothing to redrive")
+    question = f"Publish the records parked by {known.processor} to the bus {processor.publisher.bus}?"
+    if not confirm(question, yes=known.yes):
+        return FAILED
     result = parking.redrive(processor, limit=known.limit)
     print_line(sent=result.sent, failed=len(result.failures), finished=result.finished)
     for failure in result.failures:

@@ -150,8 +150,7 @@ def _show(known: argparse.Namespace) -> int:
 
 @refusing
 def _settle(known: argparse.Namespace) -> int:
-    from ..operations.stored import table_options
-    from ..writing.outbox import TransactionalOutbox
+    from ..operations.settling import settle
 
     [document, *others] = documents_in(known.file)
     is_error = isinstance(document, dict) and "proof" in document
@@ -159,29 +158,23 @@ def _settle(known: argparse.Namespace) -> int:
     if others or more or not isinstance(uncertain, (str, Event)):
         problem = uncertain if isinstance(uncertain, DecodeError) else "give one event, or one text of to_json()"
         raise UsageError(f"{known.file}: {problem}")
-    outbox = TransactionalOutbox(**table_options(known.table, aws()), ttl=timedelta(hours=known.ttl_hours))
     question = f"If the event is not in {known.table}, a void marker takes its place for good. Go on?"
     if not confirm(question, yes=known.yes):
         return FAILED
-    print_line(committed=outbox.settle(uncertain))
+    ttl = timedelta(hours=known.ttl_hours)
+    print_line(committed=settle(known.table, uncertain, ttl=ttl, clients=aws()))
     return 0
 
 
 @refusing
 def _resolve(known: argparse.Namespace) -> int:
-    from ..codec.values import decode_item
-    from ..consuming.claims import Claim
-    from ..consuming.idempotency import IdempotencyStore
-    from ..operations.stored import table_options
+    from ..operations.settling import call_record, forget, resolve
 
-    store = IdempotencyStore(**table_options(known.table, aws()))
-    record = decode_item(store.records.read(Claim(known.key, known.token, "")))
+    record = call_record(known.table, known.key, clients=aws())
     print(f"dynamo-outbox: the record is {json.dumps(record, default=str)}", file=sys.stderr)
     if not confirm("Release it, so that the next call runs?" if known.forget else "Store the result?", yes=known.yes):
         return FAILED
-    if known.forget:
-        resolved = store.forget(known.key, token=known.token)
-    else:
-        resolved = store.resolve(known.key, known.result, token=known.token)
+    call = (known.table, known.key, known.token)
+    resolved = forget(*call, clients=aws()) if known.forget else resolve(*call, known.result, clients=aws())
     print_line(resolved=resolved)
     return 0 if resolved else FAILED

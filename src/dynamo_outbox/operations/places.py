@@ -19,12 +19,11 @@ from ..events.event import Event
 from ..events.message_shape import BATCH_INFO
 from ..events.outbox_item import is_outbox_image
 from ..relaying.parked_record import record_in_message
-from ..relaying.parking_table import ParkingTable
 from ..relaying.rules import Reason
 from ..streams.outbox_records import inserted_events
 from ..streams.records import StreamRecord, decode_records
 from .decode import decoded
-from .stored import event_items, table_options
+from .stored import event_items, parking_table, table_options
 from .stream_reader import records_between, stream_pages
 
 if TYPE_CHECKING:
@@ -185,7 +184,7 @@ def stream(name: str, reader: Reader) -> Place:
 
 def parking(name: str, reader: Reader) -> Place:
     """Return a parking table: `ParkingTable.redrive` reads each key in order, and removes what was accepted."""
-    parked = ParkingTable(**table_options(name, reader.clients))
+    parked = parking_table(name, clients=reader.clients)
 
     def drain(send: Send) -> None:
         failures = parked.redrive(_Redriver(reader, send)).failures

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from .clients import Clients
 
 __all__ = [
-    *("Backlog", "dedup_records", "event_items", "parked_records", "parking_backlog", "queue_backlog"),
-    *("relay_backlog", "table_options"),
+    *("Backlog", "dedup_records", "event_items", "parked_records", "parking_backlog", "parking_table"),
+    *("queue_backlog", "relay_backlog", "table_options"),
 ]
 
 
@@ -73,6 +73,11 @@ def event_items(
                 yield item
 
 
+def parking_table(table: str, *, clients: Clients | None = None) -> ParkingTable:
+    """Return a parking table, whose methods ``heads``, ``records``, ``drop`` and ``redrive`` the commands call."""
+    return ParkingTable(**table_options(table, clients))
+
+
 def parked_records(
     table: str, event_id: str | None, aggregate: str | None, *, clients: Clients | None = None
 ) -> Iterator[ParkedRecord]:
@@ -81,7 +86,7 @@ def parked_records(
     Raises:
         ParkingError: A record has an unknown format.
     """
-    parking = ParkingTable(**table_options(table, clients))
+    parking = parking_table(table, clients=clients)
     for head in parking.heads():
         for record in parking.records(head.order_key):
             if event_id in record.event_ids or (event_id is None and head.order_key.partition("@")[0] == aggregate):
@@ -105,7 +110,7 @@ def dedup_records(
 
 def parking_backlog(table: str, now: datetime, *, clients: Clients | None = None) -> Backlog:
     """Return how many records are parked, and how long ago the earliest first record of an order key was."""
-    heads = list(ParkingTable(**table_options(table, clients)).heads())
+    heads = list(parking_table(table, clients=clients).heads())
     parked_at = [head.first.parked_at for head in heads if isinstance(head.first, ParkedRecord)]
     age = int((now - min(parked_at)).total_seconds()) if parked_at else None
     note = "since it was parked" if len(parked_at) == len(heads) else "some records can't be read: see parked list"

@@ -120,6 +120,7 @@ class Consumer:
         delivery: The rule's target: the function (``direct``), or its queue, standard or FIFO.
         dedup: How it recognises duplicates: an `Inbox`, `idempotent`, or not at all.
         rights: What its effect needs.
+        variables: Environment variables: the logical id whose name the function needs. Default: ``DEDUP_TABLE``.
 
     Raises:
         ValueError: The name can't be a logical id.
@@ -132,6 +133,7 @@ class Consumer:
     delivery: Delivery = "direct"
     dedup: Dedup = "inbox"
     rights: tuple[Right, ...] = ()
+    variables: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]{0,39}", self.name):
@@ -352,7 +354,9 @@ class Infrastructure:
             "idempotent": (Right(("dynamodb:UpdateItem",), "DedupTable.Arn"),),
             "none": (),
         }[consumer.dedup]
-        variables = {"DEDUP_TABLE": "DedupTable"} if dedup else {}
+        variables = consumer.variables
+        if variables is None:
+            variables = {"DEDUP_TABLE": "DedupTable"} if dedup else {}
         return Function(consumer.name, consumer.handler, (own, *dedup, *consumer.rights), variables)
 
     def alarms(self) -> tuple[Alarm, ...]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dynamo_outbox.consuming.claims import AT_MOST_ONCE, LIFE, ON_MEETING
 from dynamo_outbox.consuming.inbox_records import AfterFailure
+from dynamo_outbox.operations.definition import Consumer, Infrastructure, Right
 from dynamo_outbox.writing.commit_rules import ON_ANSWER, SENT_AGAIN
 
 DOCS = Path(__file__).parent
@@ -61,7 +62,46 @@ def decisions() -> str:
     return "\n".join(["| | decision | reopen |", "|---|---|---|", *rows])
 
 
+def alarms() -> str:
+    """Return all alarms of the infrastructure's definition by kind, as a table."""
+    consumers = (Consumer("Consumer"), Consumer("Queued", delivery="queue"))
+    rows = {}
+    for mode in ("relay", "pipe"):
+        for each in Infrastructure(mode, consumers=consumers).alarms():
+            if each.statistic == "SampleCount":
+                test = "no data"
+            elif each.unless_idle:
+                test = "0, while the table is written to"
+            else:
+                test = f"{each.statistic.lower()} over {each.threshold}"
+            watched = f"`{each.metric}` of `{each.namespace or 'the stack'}`"
+            rows[each.kind, each.metric] = (
+                f"| [{each.kind}](#{each.kind.lower()}) | {watched} | {test} | {each.periods * 5} minutes |"
+            )
+    return "\n".join(["| alarm | metric | fires at | for |", "|---|---|---|---|", *rows.values()])
+
+
+def rights() -> str:
+    """Return what the roles of the infrastructure's definition allow, as a table."""
+
+    def row(name: str, right: Right) -> str:
+        who = "AWS in its name" if right.by_service else "the function"
+        return f"| `{name}` | `{right.on}` | {', '.join(f'`{each}`' for each in right.actions)} | {who} |"
+
+    dedup = ("inbox", "idempotent")
+    consumers = (
+        *(Consumer(each.title(), dedup=each) for each in dedup),
+        Consumer("Queued", delivery="queue", dedup="none"),
+    )
+    pipe, relay = Infrastructure("pipe"), Infrastructure("relay", consumers=consumers)
+    rows = [row("EventsPipe", right) for right in pipe.reader_rights()]
+    rows += [row(each.name, right) for each in relay.functions() for right in each.rights]
+    return "\n".join(["| role of | on | actions | used by |", "|---|---|---|---|", *rows])
+
+
 PICTURES = {
+    "alarms": alarms,
+    "rights": rights,
     "record-life": record_life,
     "on-meeting": on_meeting,
     "on-answer": on_answer,

@@ -23,7 +23,7 @@ def add_commands(commands: Any) -> None:
         "print the infrastructure of an outbox as a SAM or CloudFormation template",
         "Prints the events table, the relay, pipe or change processor, parking, failure bucket and dead letters, the "
         "consumers with their dedup table, the alarms, a dashboard, and one role for each function. Calls nothing.",
-        "dynamo-outbox template --mode relay --consumer Billing:OrderPlaced,OrderCancelled > template.yaml",
+        "dynamo-outbox template --mode relay --consumer Billing:OrderPlaced,OrderCancelled",
         _template,
         calls_aws=False,
     )

@@ -78,17 +78,21 @@ NOTHING: dict[str, Sequence[float]] = dict.fromkeys(
 NO_PIPE: dict[str, Sequence[float]] = dict.fromkeys(
     ("Invocations", "ExecutionFailed", "ExecutionPartiallyFailed", "ExecutionTimeout"), ()
 )
-Fault = tuple[str, tuple[str, ...], "dict[str, Sequence[float]]", set[str]]
+Fault = tuple[str, tuple[str, ...], "Mapping[str, Sequence[float]]", set[str]]
 FAULTS: dict[str, Fault] = {
     # mode, what is at fault, the metrics that change, the alarms that fire
     "relay stopped": ("relay", RELAY, NOTHING, {"OutboxRelayStopped"}),
     "change processor stopped": (
-        *("cdc", ("ChangeProcessor", "ChangeProcessorStream"), NOTHING),
+        "cdc",
+        ("ChangeProcessor", "ChangeProcessorStream"),
+        NOTHING,
         {"ChangeProcessorStopped"},
     ),
     "partial batch failures": ("relay", RELAY, {"FailedInvokeEventCount": (5,)}, {"OutboxRelayRetrying"}),
     "relay raising": (
-        *("relay", RELAY, {"Errors": (1,), "FailedInvokeEventCount": (100,)}),
+        "relay",
+        RELAY,
+        {"Errors": (1,), "FailedInvokeEventCount": (100,)},
         {"OutboxRelayFailing", "OutboxRelayRetrying"},
     ),
     "relay throttled": ("relay", RELAY, {"Throttles": (1,)}, {"OutboxRelayThrottled"}),
@@ -96,7 +100,9 @@ FAULTS: dict[str, Fault] = {
     "records given up": ("relay", RELAY, {"OnFailureDestinationDeliveredEventCount": (1,)}, {"OutboxRelayGaveUp"}),
     "records dropped": ("relay", RELAY, {"DroppedEventCount": (1,)}, {"OutboxRelayDropped"}),
     "failure destination refuses": (
-        *("relay", RELAY, {"DestinationDeliveryFailures": (1,), "DroppedEventCount": (1,)}),
+        "relay",
+        RELAY,
+        {"DestinationDeliveryFailures": (1,), "DroppedEventCount": (1,)},
         {"OutboxRelayNotStored", "OutboxRelayDropped"},
     ),
     "record parked": ("relay", ("",), {"ParkedRecords": (0, 1)}, {"ParkedRecords"}),
@@ -107,17 +113,23 @@ FAULTS: dict[str, Fault] = {
     "pipe failing for some": ("pipe", ("EventsPipe",), {"ExecutionPartiallyFailed": (1,)}, {"EventsPipePartlyFailing"}),
     "pipe timing out": ("pipe", ("EventsPipe",), {"ExecutionTimeout": (1,)}, {"EventsPipeTimingOut"}),
     "pipe giving up": (
-        *("pipe", ("RelayDeadLetters",), {"ApproximateNumberOfMessagesVisible": (1,)}),
+        "pipe",
+        ("RelayDeadLetters",),
+        {"ApproximateNumberOfMessagesVisible": (1,)},
         {"RelayDeadLettersArrived"},
     ),
     "rule target refusing": ("pipe", ("${AWS::StackName}-A",), {"FailedInvocations": (1,)}, {"ARuleNotDelivering"}),
     "rule of a queue refusing": ("pipe", ("${AWS::StackName}-B",), {"FailedInvocations": (1,)}, {"BRuleNotDelivering"}),
     "rule losing events": (
-        *("pipe", ("${AWS::StackName}-A",), {"FailedInvocations": (1,), "InvocationsFailedToBeSentToDlq": (1,)}),
+        "pipe",
+        ("${AWS::StackName}-A",),
+        {"FailedInvocations": (1,), "InvocationsFailedToBeSentToDlq": (1,)},
         {"ARuleNotDelivering", "ARuleLostEvents"},
     ),
     "rule of a queue losing events": (
-        *("pipe", ("${AWS::StackName}-B",), {"InvocationsFailedToBeSentToDlq": (1,)}),
+        "pipe",
+        ("${AWS::StackName}-B",),
+        {"InvocationsFailedToBeSentToDlq": (1,)},
         {"BRuleLostEvents"},
     ),
     "consumer raising": ("pipe", ("A",), {"Errors": (1,)}, {"AFailing"}),
@@ -127,11 +139,15 @@ FAULTS: dict[str, Fault] = {
     "queue's consumer throttled": ("pipe", ("B",), {"Throttles": (1,)}, {"BThrottled"}),
     "queue's consumer late": ("pipe", ("BQueue",), {"ApproximateAgeOfOldestMessage": (1000,)}, {"BQueueLate"}),
     "queue's dead letters growing": (
-        *("pipe", ("BDeadLetters",), {"ApproximateNumberOfMessagesVisible": (3,)}),
+        "pipe",
+        ("BDeadLetters",),
+        {"ApproximateNumberOfMessagesVisible": (3,)},
         {"BDeadLettersArrived"},
     ),
     "dead letters growing": (
-        *("pipe", ("ConsumerDeadLetters",), {"ApproximateNumberOfMessagesVisible": (1,)}),
+        "pipe",
+        ("ConsumerDeadLetters",),
+        {"ApproximateNumberOfMessagesVisible": (1,)},
         {"ConsumerDeadLettersArrived"},
     ),
 }

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 WHOLE: tuple[str, ...] = ("handlers", "cold_start", "quota", "calls", "memory")
 """Modules of this package with ``rows() -> list[Benchmark]`` that measure what a user deploys, in the table's order."""
-PARTS: tuple[str, ...] = ("decode", "own_record", "encode", "exact_json", "imports", "idempotency")
+PARTS: tuple[str, ...] = ("decode", "own_record", "encode", "imports")
 """Modules that measure a part of it; their rows are the page's appendix."""
 GROWING: tuple[str, ...] = ("sizes",)
 """Modules with ``rows() -> list[Growth]``."""

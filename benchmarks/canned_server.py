@@ -6,21 +6,31 @@ trips, and can delay its responses. A benchmark can set the response of an opera
 
 from __future__ import annotations
 
+import atexit
 import json
+import os
 import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["CannedServer", "canned_server"]
+__all__ = ["VARIABLES", "CannedServer", "canned_server", "server_of_process"]
 
-DELAY, COUNTS, ANSWER = b"/delay/", b"/counts", b"/answer/"
+VARIABLES = {
+    "AWS_ACCESS_KEY_ID": "a",
+    "AWS_SECRET_ACCESS_KEY": "b",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+"""Settings of the clients that use a server."""
+DELAY, COUNTS, ANSWER, RESET = b"/delay/", b"/counts", b"/answer/", b"/reset"
 """Paths that control the server."""
 
 
@@ -43,6 +53,10 @@ class CannedServer:
         """Set the response of an operation."""
         self._ask(f"{ANSWER.decode()}{operation}/{status}", json.dumps(body).encode())
 
+    def reset(self) -> None:
+        """Answer each operation with its success again, at once."""
+        self._ask(RESET.decode())
+
     def _ask(self, path: str, body: bytes = b"") -> bytes:
         with socket.create_connection(("127.0.0.1", self.port)) as connection:
             head = f"POST {path} HTTP/1.1\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
@@ -61,6 +75,19 @@ def canned_server() -> Iterator[CannedServer]:
         process.wait()
 
 
+@cache
+def server_of_process() -> CannedServer:
+    """Return the one server of this process's clients, and set the variables that make them use it.
+
+    All rows share it, because the library's own clients are shared. It ends with the process.
+    """
+    stack = ExitStack()
+    atexit.register(stack.close)
+    server = stack.enter_context(canned_server())
+    os.environ.update(VARIABLES, AWS_ENDPOINT_URL=server.url)
+    return server
+
+
 class _State:
     def __init__(self) -> None:
         self.delay = 0.0
@@ -71,6 +98,10 @@ class _State:
     def answer(self, path: bytes, target: bytes, body: bytes) -> tuple[int, bytes]:
         if path.startswith(DELAY):
             self.delay = float(path.removeprefix(DELAY)) / 1000
+            return 200, b""
+        if path == RESET:
+            self.delay = 0.0
+            self.answers.clear()
             return 200, b""
         if path.startswith(ANSWER):
             operation, _, status = path.removeprefix(ANSWER).partition(b"/")

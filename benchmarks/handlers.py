@@ -4,6 +4,10 @@ Inside the timed region: one call of the handler with a payload that was just pa
 AWS calls included. The server is a separate process, so CPU time is the handler's alone. Each side uses the client that
 it creates by default; a row that says "same client" gives both sides ours. All of them send the same events.
 
+Except in the rows "on all cores", the process has one core: a Lambda function of 1,769 MB has the time of one vCPU,
+which may be spread over two (https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html). On several cores,
+Python's threads wait for each other more, which costs CPU time.
+
 - Relay: 100 outbox records, published 10 per call. By hand: boto3's TypeDeserializer, an entry for each record, and
   PutEvents by tens. It does not look at failed entries, so an entry that EventBridge refuses is lost.
 - CDC: 100 records of rich items, each mapped to an event. By hand: the same loop; `uuid4` ids, so a redelivered record
@@ -16,10 +20,8 @@ it creates by default; a row that says "same client" gives both sides ours. All 
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from time import perf_counter, process_time
 from types import SimpleNamespace
@@ -46,8 +48,8 @@ from dynamo_outbox.aws.clients import shared_client
 from dynamo_outbox.codec.plain_values import plain
 from dynamo_outbox.testing import FakeDynamoDB
 
-from .calls import VARIABLES, expect
-from .canned_server import canned_server
+from .calls import expect
+from .canned_server import server_of_process
 from .harness import Benchmark, timed_on
 from .payloads import from_lambda, outbox_event, outbox_records, rich_records
 
@@ -68,8 +70,17 @@ CONTEXT = SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000)
 LOOP_LACKS = "failed entries, order, parking"
 DELAYS = (8, 25)
 """Milliseconds to each response."""
+ALL = frozenset(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ())
+ONE = frozenset(sorted(ALL)[-1:])
+"""Cores of this process, and one of them; none where the operating system tells no process its cores."""
 FIELDS = ("name", "authors", "year", "price", "publisher", "editions")
 _deserialize = TypeDeserializer().deserialize
+
+
+def use(cores: frozenset[int]) -> None:
+    """Keep this thread, and those that it starts, on some of the cores."""
+    if cores:
+        os.sched_setaffinity(0, cores)
 
 
 def relay_by_hand(client: Any) -> Handler:
@@ -195,6 +206,8 @@ def stream_rows(server: CannedServer) -> list[Benchmark]:
         ):
             lacks = "in order; failed records again" if second is tools else LOOP_LACKS
             out.append(_row(f"{what}, CPU", against, target, first, second, payload, server, (10, 10), lacks=lacks))
+        name = f"{what}, CPU on all cores"
+        out.append(_row(name, "boto3 by hand", cpu, mine, hand, payload, server, (10, 10), cores=ALL, lacks=LOOP_LACKS))
         for delay in DELAYS:
             name = f"{what}, {delay} ms a response"
             row = _row(name, "boto3 by hand", waiting, mine, hand, payload, server, (10, 10), delay, lacks=LOOP_LACKS)
@@ -213,12 +226,14 @@ def _row(  # noqa: PLR0913  # the parts of a row
     trips: tuple[int, int],
     delay: int | None = None,
     scene: Callable[[], None] = lambda: None,
+    cores: frozenset[int] = ONE,
     lacks: str = "",
 ) -> Benchmark:
     def check() -> None:
         scene()
         for handler, count in zip((ours, peer), trips, strict=True):
             expect(server, count, lambda handler=handler: handler(from_lambda(payload), CONTEXT))
+        server.reset()
 
     return Benchmark(
         what=what,
@@ -226,8 +241,8 @@ def _row(  # noqa: PLR0913  # the parts of a row
         target=target,
         sense="≥",
         measures={
-            "ours": _measure(ours, payload, server, delay, scene),
-            "peer": _measure(peer, payload, server, delay, scene),
+            "ours": _measure(ours, payload, server, delay, scene, cores),
+            "peer": _measure(peer, payload, server, delay, scene, cores),
         },
         check=check,
         rounds=51 if delay is None else 15,
@@ -236,7 +251,12 @@ def _row(  # noqa: PLR0913  # the parts of a row
 
 
 def _measure(
-    handler: Handler, payload: Any, server: CannedServer, delay: int | None, scene: Callable[[], None]
+    handler: Handler,
+    payload: Any,
+    server: CannedServer,
+    delay: int | None,
+    scene: Callable[[], None],
+    cores: frozenset[int],
 ) -> Measure:
     clock = process_time if delay is None else perf_counter
     repeat = 1 if "Records" in payload else 20
@@ -245,10 +265,12 @@ def _measure(
     def once() -> float:
         scene()
         server.delay(delay or 0)
+        use(cores)
         try:
             return measure()
         finally:
-            server.delay(0)
+            use(ALL)
+            server.reset()
 
     return once
 
@@ -374,8 +396,5 @@ def consumer_rows(server: CannedServer) -> list[Benchmark]:
 
 def rows() -> list[Benchmark]:
     """Return the rows; they share a server, which ends with the process."""
-    stack = ExitStack()
-    atexit.register(stack.close)
-    server = stack.enter_context(canned_server())
-    os.environ.update(VARIABLES, AWS_ENDPOINT_URL=server.url)
+    server = server_of_process()
     return [*stream_rows(server), *consumer_rows(server)]

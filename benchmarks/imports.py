@@ -2,8 +2,7 @@
 
 Inside the timed region: user and system CPU time of a fresh interpreter for the import, with existing .pyc files. json,
 decimal, re, enum, functools and logging are imported before. A client row includes the client's creation, with
-credentials from the environment. The books' relay is a whole function with all its imports and both its clients; its
-peer is only boto3 with the same two clients.
+credentials from the environment.
 """
 
 from __future__ import annotations
@@ -66,16 +65,14 @@ def check_client() -> None:
 
 
 def rows() -> list[Benchmark]:
-    """Return rows of the decoder, the package, the first client, a whole relay, and two clients."""
+    """Return rows of the decoder, the package, the first client, and two clients."""
     alone = "import boto3"
     one = f"{alone}; boto3.client('dynamodb')"
     two = f"{one}; boto3.client('events')"
-    relay = "import books.outbox_mode.outbox_relay as of; of.parking._client(); of.handler._publisher._client()"
     cases = (
-        ("import the decoder", "import boto3", alone, DECODER, 0.02, check_decoder),
+        ("import the decoder", "import boto3", alone, DECODER, 0.03, check_decoder),
         ("import dynamo_outbox", "import boto3", alone, "import dynamo_outbox", 0.03, check_decoder),
         ("first client", "boto3", one, OUR_CLIENT, 0.86, check_client),
-        ("books' relay, two clients", "boto3, two clients", two, relay, 1.0, check_client),
         ("two clients", "boto3, two clients", two, f"{OUR_CLIENT}; shared_client('events')", 0.86, check_client),
     )
     return [

@@ -21,8 +21,8 @@ import boto3
 
 from dynamo_outbox import EventBridgePublisher, OutboxRelay
 
-from .calls import VARIABLES, expect
-from .canned_server import canned_server
+from .calls import expect
+from .canned_server import server_of_process
 from .handlers import BUS, CONTEXT, relay_by_hand
 from .harness import SOURCE, Benchmark
 from .payloads import from_lambda, outbox_records
@@ -65,8 +65,7 @@ def rows() -> list[Benchmark]:
     """Return the rows; their processes end with this one."""
     stack = ExitStack()
     atexit.register(stack.close)
-    server = stack.enter_context(canned_server())
-    os.environ.update(VARIABLES, AWS_ENDPOINT_URL=server.url)
+    server = server_of_process()
     out = []
     for cores in (0.25, 0.5):
         try:

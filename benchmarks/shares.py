@@ -7,11 +7,9 @@ because samples see the main thread only. All shares are of the loop's total, so
 
 from __future__ import annotations
 
-import atexit
-import os
 import signal
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from time import process_time
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +17,7 @@ import boto3
 
 from dynamo_outbox import ChangeProcessor, EventBridgePublisher, OutboxRelay
 
-from .calls import VARIABLES
-from .canned_server import canned_server
+from .canned_server import server_of_process
 from .handlers import BUS, CONTEXT, cdc_by_hand, changed, relay_by_hand
 from .payloads import from_lambda, outbox_records, rich_records
 
@@ -98,20 +95,17 @@ def sampled(handlers: dict[str, Handler], payload: Any) -> dict[str, Counter[str
 
 def table() -> list[tuple[str, ...]]:
     """Return the rows: a part's CPU time in percent of the loop's total."""
-    with ExitStack() as stack:
-        atexit.register(stack.close)
-        server = stack.enter_context(canned_server())
-        os.environ.update(VARIABLES, AWS_ENDPOINT_URL=server.url)
-        publisher = EventBridgePublisher(BUS, source="Shop.Books", concurrency=1)
-        client = boto3.client("events")
-        columns = []
-        for ours, by_hand, payload in (
-            (OutboxRelay(publisher), relay_by_hand(client), outbox_records()),
-            (ChangeProcessor(publisher, changed), cdc_by_hand(client), rich_records()),
-        ):
-            both = sampled({"ours": ours, "by hand": by_hand}, payload)
-            total = sum(both["by hand"].values())
-            columns += [{part: cost / total for part, cost in both[name].items()} for name in both]
+    server_of_process()
+    publisher = EventBridgePublisher(BUS, source="Shop.Books", concurrency=1)
+    client = boto3.client("events")
+    columns = []
+    for ours, by_hand, payload in (
+        (OutboxRelay(publisher), relay_by_hand(client), outbox_records()),
+        (ChangeProcessor(publisher, changed), cdc_by_hand(client), rich_records()),
+    ):
+        both = sampled({"ours": ours, "by hand": by_hand}, payload)
+        total = sum(both["by hand"].values())
+        columns += [{part: cost / total for part, cost in both[name].items()} for name in both]
     parts = [*(part for part, _ in PARTS), REST]
     rows = [(part, *(f"{column.get(part, 0):.0%}" for column in columns)) for part in parts]
     return [*rows, ("together", *(f"{sum(column.values()):.0%}" for column in columns))]

@@ -36,7 +36,7 @@ endef
 sam = cd examples/books && $(abspath $(SAM))/bin/sam $(1) --config-env $(2)
 
 .PHONY: help demo start start-cdc test check properties short-proof end-to-end proof mutants bench fuzz coverage docs reference tutorial lint format
-.PHONY: costs scaling dist test-wheel clean build build-cdc deploy deploy-cdc teardown teardown-cdc check-templates
+.PHONY: costs scaling dist test-wheel clean build build-cdc deploy deploy-cdc teardown teardown-cdc check-templates verify-aws
 
 help: ## show these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -109,6 +109,9 @@ teardown: $(SAM)/.ready ## delete the deployed example in outbox mode and all it
 teardown-cdc: $(SAM)/.ready ## delete the deployed example in CDC mode and all its data
 	@$(SAM)/bin/python examples/books/empty_buckets.py dynamo-outbox-books-cdc $(ARGS)
 	@$(call sam,delete,cdc) $(ARGS)
+
+verify-aws: $(VENV)/.ready ## check the library against your own AWS account; asks, deploys a stack, and deletes it
+	@PYTHONPATH=src:release $(VENV)/bin/python -m verify_aws $(ARGS)
 
 check-templates: build build-cdc ## validate the templates with the SAM CLI and build the functions
 	$(SAM)/bin/sam validate --lint --region eu-central-1 -t examples/books/template.yaml

@@ -1,4 +1,4 @@
-"""The replay page's commands empty bucket, queue and parking and print what it shows; its code runs as printed."""
+"""The replay page's commands empty bucket, queues and parking and print what it shows; its code runs as printed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ import pytest
 import dynamo_outbox
 from dynamo_outbox.testing import MiniStack
 
+from ..end_to_end.conftest import COMMAND
 from ..end_to_end.test_replay import Site
 
 if TYPE_CHECKING:
@@ -46,16 +46,17 @@ def environment(engine: MiniStack) -> dict[str, str]:
 def test_each_place_is_emptied_by_one_command(
     engine: MiniStack, environment: dict[str, str], tmp_path: Path, load_event: Callable[[str], dict[str, Any]]
 ) -> None:
-    """The page's commands empty a failure bucket, a dead-letter queue and a parking table, and print what it shows."""
+    """The page's commands empty failure bucket, failure queue, dead letters and parking, and print what it shows."""
     site = Site(engine, tmp_path, "books")
     bucket, parking = site.fill_bucket("books-failures"), site.park("books-parking")
-    queue = site.fill_queue(*(load_event(f"failures/{name}")["Body"] for name in DEAD), name="books-dead-letters")
+    pointers = site.fill_queue(name="books-relay-failures")
+    dead = site.fill_queue(*(load_event(f"failures/{name}")["Body"] for name in DEAD), name="books-dead-letters")
     (console,) = re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
     shown = re.findall(r"\$ dynamo-outbox (.*)\n(\{.*\})\n", console)
-    assert [shlex.split(command)[2] for command, _ in shown] == [bucket, queue, parking]
+    assert [shlex.split(command)[2] for command, _ in shown] == [bucket, pointers, dead, parking]
     source = str(Path(dynamo_outbox.__file__).parents[1])
     for command, output in shown:
-        arguments = [sys.executable, "-m", "dynamo_outbox", *shlex.split(command)]
+        arguments = [COMMAND, *shlex.split(command)]
         ran = subprocess.run(  # noqa: S603  # the page's own command
             arguments,
             env={**os.environ, **environment, "PYTHONPATH": source},
@@ -64,11 +65,12 @@ def test_each_place_is_emptied_by_one_command(
             check=True,
         )
         assert json.loads(ran.stdout) == json.loads(output), command
-    assert len(site.arrived()) == 8
+    assert len(site.arrived()) == 11
     assert site.s3.list_objects_v2(Bucket="books-failures")["KeyCount"] == 0
     assert site.dynamodb.scan(TableName=parking)["Items"] == []
-    url = site.sqs.get_queue_url(QueueName=queue)["QueueUrl"]
-    assert "Messages" not in site.sqs.receive_message(QueueUrl=url)
+    for queue in (pointers, dead):
+        url = site.sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+        assert "Messages" not in site.sqs.receive_message(QueueUrl=url)
 
 
 def test_the_function_empties_the_queue(

@@ -444,11 +444,15 @@ CALLS: dict[str, tuple[str, ...]] = {
     "resolve": ("resolve", "{}", "key", "token", "--forget", "--yes"),
 }
 """A call of each command that takes a table."""
+REPLAYS: dict[str, tuple[str, ...]] = {
+    f"replay {place}": ("replay", place, "s3://{}" if place == "bucket" else "{}", "--bus", "shop", "--yes")
+    for place in ("table", "stream", "parking", "bucket", "queue")
+}
 ITEM = TransactionalOutbox("t", source=SOURCE).transact_item(placed())["Put"]["Item"]
 
 
 def call_of(name: str, table: str) -> list[str]:
-    return [part.format(table) for part in CALLS[name]]
+    return [part.format(table) for part in (CALLS | REPLAYS)[name]]
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -460,7 +464,7 @@ def test_a_missing_table_is_named(command: Callable[..., Said], name: str) -> No
     assert "Check the name, the Region and the account" in said.err
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", CALLS | REPLAYS)
 def test_missing_credentials_are_named(command: Callable[..., Said], name: str) -> None:
     """Each command says how to give credentials."""
     said = command(*call_of(name, PARKING), given=json.dumps(ITEM), AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")

@@ -1,0 +1,45 @@
+"""The code of the deployed functions: relay, redrive, consumer, and two that fail on purpose."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from dynamo_outbox import (
+    Event,
+    EventBridgePublisher,
+    IdempotencyStore,
+    Inbox,
+    InboxTransaction,
+    OutboxRelay,
+    ParkingTable,
+)
+
+
+def _named(variable: str) -> str:
+    return os.environ.get(variable, "not-of-this-function")
+
+
+parking = ParkingTable(_named("PARKING_TABLE"))
+relay = OutboxRelay(EventBridgePublisher(_named("EVENT_BUS")), parking=parking)
+
+
+def redrive(_event: dict[str, Any], context: object) -> dict[str, int]:
+    """Publish the parked records."""
+    return {"sent": parking.redrive(relay, context=context).sent}
+
+
+@Inbox(IdempotencyStore(_named("DEDUP_TABLE"))).handler(consumer="effects")
+def effects(event: Event, tx: InboxTransaction) -> None:
+    """Count the event: a repeated effect gives 2."""
+    tx.update(_named("STATE_TABLE"), {"pk": event.id}, add={"applied": 1})
+
+
+def raises(_event: dict[str, Any], _context: object) -> None:
+    """Fail."""
+    raise ValueError("on purpose")
+
+
+def reports(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Report each record as failed."""
+    return {"batchItemFailures": [{"itemIdentifier": each["dynamodb"]["SequenceNumber"]} for each in event["Records"]]}

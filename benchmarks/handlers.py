@@ -8,6 +8,8 @@ Except in the rows "on all cores", the process has one core: a Lambda function o
 which may be spread over two (https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html). On several cores,
 Python's threads wait for each other more, which costs CPU time.
 
+The floor of a CPU row makes the same AWS calls with ready parameters and the same client, and does nothing else.
+
 - Relay: 100 outbox records, published 10 per call. By hand: boto3's TypeDeserializer, an entry for each record, and
   PutEvents by tens. It does not look at failed entries, so an entry that EventBridge refuses is lost.
 - CDC: 100 records of rich items, each mapped to an event. By hand: the same loop; `uuid4` ids, so a redelivered record
@@ -22,6 +24,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from time import perf_counter, process_time
 from types import SimpleNamespace
@@ -33,6 +36,8 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer, IdempotencyConfig
 from aws_lambda_powertools.utilities.idempotency import idempotent as powertools_idempotent
 from boto3.dynamodb.types import TypeDeserializer
+from botocore import xform_name
+from botocore.exceptions import ClientError
 
 from dynamo_outbox import (
     ChangeProcessor,
@@ -54,7 +59,7 @@ from .harness import Benchmark, timed_on
 from .payloads import from_lambda, outbox_event, outbox_records, rich_records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dynamo_outbox import InboxTransaction, StreamRecord
 
@@ -194,9 +199,10 @@ def stream_rows(server: CannedServer) -> list[Benchmark]:
         ("relay, 100 records", relay, relay_by_hand, relay_by_powertools, outbox_records(), 1.1, 3.0),
         ("CDC, 100 rich records", cdc, cdc_by_hand, cdc_by_powertools, rich_records(), 0.95, 2.7),
     ):
-        mine, same = ours(), ours(boto3.client("events"))
+        client, other = shared_client("events"), boto3.client("events")
+        mine, same = ours(), ours(other)
         hand = by_hand(boto3.client("events"))
-        hand_with_ours = by_hand(shared_client("events"))
+        hand_with_ours = by_hand(client)
         tools = by_tools(boto3.client("events"))
         for against, target, first, second in (
             ("boto3 by hand", cpu, mine, hand),
@@ -205,9 +211,17 @@ def stream_rows(server: CannedServer) -> list[Benchmark]:
             ("Powertools' batch processor", cpu, mine, tools),
         ):
             lacks = "in order; failed records again" if second is tools else LOOP_LACKS
-            out.append(_row(f"{what}, CPU", against, target, first, second, payload, server, (10, 10), lacks=lacks))
+            clients = [other if first is same else client]
+            row = _row(
+                f"{what}, CPU", against, target, first, second, payload, server, (10, 10), clients=clients, lacks=lacks
+            )
+            out.append(row)
         name = f"{what}, CPU on all cores"
-        out.append(_row(name, "boto3 by hand", cpu, mine, hand, payload, server, (10, 10), cores=ALL, lacks=LOOP_LACKS))
+        row = _row(
+            name, "boto3 by hand", cpu, mine, hand, payload, server, (10, 10),
+            cores=ALL, clients=[client], lacks=LOOP_LACKS,
+        )  # fmt: skip
+        out.append(row)
         for delay in DELAYS:
             name = f"{what}, {delay} ms a response"
             row = _row(name, "boto3 by hand", waiting, mine, hand, payload, server, (10, 10), delay, lacks=LOOP_LACKS)
@@ -228,10 +242,17 @@ def _row(  # noqa: PLR0913  # the parts of a row
     scene: Callable[[], None] = lambda: None,
     cores: frozenset[int] = ONE,
     lacks: str = "",
+    clients: Sequence[Any] = (),
 ) -> Benchmark:
+    floor = CallsAlone(ours, clients)
+
     def check() -> None:
         scene()
-        for handler, count in zip((ours, peer), trips, strict=True):
+        contenders = [(ours, trips[0]), (peer, trips[1])]
+        if clients:
+            floor.record(from_lambda(payload))
+            contenders.append((floor, trips[0]))
+        for handler, count in contenders:
             expect(server, count, lambda handler=handler: handler(from_lambda(payload), CONTEXT))
         server.reset()
 
@@ -243,11 +264,41 @@ def _row(  # noqa: PLR0913  # the parts of a row
         measures={
             "ours": _measure(ours, payload, server, delay, scene, cores),
             "peer": _measure(peer, payload, server, delay, scene, cores),
+            **({"floor": _measure(floor, payload, server, delay, scene, ONE)} if clients else {}),
         },
         check=check,
         rounds=51 if delay is None else 15,
         lacks=lacks,
     )
+
+
+class CallsAlone:
+    """Handler that makes another handler's AWS calls one after another with ready parameters, and does nothing else."""
+
+    def __init__(self, handler: Handler, clients: Sequence[Any]) -> None:
+        self._handler = handler
+        self._clients = clients
+        self._calls: list[tuple[Callable[..., Any], dict[str, Any]]] = []
+
+    def record(self, event: Any) -> None:
+        """Run the handler once, and keep what it asks its clients for."""
+        self._calls.clear()
+        for client in self._clients:
+
+            def keep(params: dict[str, Any], model: Any, client: Any = client, **_: Any) -> None:
+                self._calls.append((getattr(client, xform_name(model.name)), params))
+
+            client.meta.events.register("before-parameter-build", keep, unique_id="recorded")
+        try:
+            self._handler(event, CONTEXT)
+        finally:
+            for client in self._clients:
+                client.meta.events.unregister("before-parameter-build", unique_id="recorded")
+
+    def __call__(self, _event: Any, _context: Any) -> None:
+        for call, params in self._calls:
+            with suppress(ClientError):
+                call(**params)
 
 
 def _measure(
@@ -380,7 +431,7 @@ def consumer_rows(server: CannedServer) -> list[Benchmark]:
         canceled = {"__type": "TransactionCanceledException", "CancellationReasons": reasons}
         server.answer("TransactWriteItems", canceled, 400)
 
-    payload = bus_event()
+    payload, clients = bus_event(), [shared_client("dynamodb"), theirs]
     out = []
     for what, scene, calls in (("first call", first, (1, 3, 3)), ("duplicate", duplicate, (1, 1, 1))):
         of_inbox, of_peer, of_ours = calls
@@ -390,7 +441,10 @@ def consumer_rows(server: CannedServer) -> list[Benchmark]:
             ("idempotent", "Powertools, same client", 1.0, same, (of_ours, of_peer), "fenced completion"),
         ):
             label = f"{name}, {what}, CPU"
-            out.append(_row(label, against, target, ours, peer, payload, server, trips, scene=scene, lacks=lacks))
+            row = _row(
+                label, against, target, ours, peer, payload, server, trips, scene=scene, clients=clients, lacks=lacks
+            )
+            out.append(row)
     return out
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import time
 import zipfile
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -258,7 +259,8 @@ def delete(name: str, clients: Clients) -> None:
             status = ""
             break
         if bucket is not None:
-            _empty(s3, bucket)
+            with suppress(ClientError):  # CloudFormation then deletes the rest
+                _empty(s3, bucket)
         formation.delete_stack(StackName=name)
         if not (status := _settled(formation, name)):
             break

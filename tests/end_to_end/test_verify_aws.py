@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -41,10 +42,10 @@ def engine() -> Iterator[MiniStack]:
         yield running
 
 
-def start(engine: MiniStack, *arguments: str) -> subprocess.Popen[str]:
+def start(engine: MiniStack, *arguments: str, key: tuple[str, str] = ("test", "test")) -> subprocess.Popen[str]:
     """Start the command, with few events and little patience."""
     paths = os.pathsep.join([str(PROJECT / "src"), str(PROJECT / "release")])
-    user = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": engine.region}
+    user = {"AWS_ACCESS_KEY_ID": key[0], "AWS_SECRET_ACCESS_KEY": key[1], "AWS_DEFAULT_REGION": engine.region}
     options = ["--endpoint-url", engine.endpoint_url, "--events", "50", "--patience", "20", "--no-alarms"]
     return subprocess.Popen(  # noqa: S603  # our own command
         [sys.executable, "-m", "verify_aws", *options, *arguments],
@@ -95,6 +96,25 @@ def test_an_interrupted_run_deletes_everything(engine: MiniStack) -> None:
             break
     _, err = process.communicate(timeout=120)
     assert (process.returncode, "verify-aws: deleted" in err, left(engine)) == (130, True, [])
+
+
+def test_a_failed_run_deletes_everything(engine: MiniStack) -> None:
+    """A missing permission is named, and what was created is deleted; --delete of a stack that is gone does nothing."""
+    iam = engine.client("iam")
+    iam.create_user(UserName="verifier")
+    statements = [
+        {"Effect": "Allow", "Action": "*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "lambda:InvokeFunction", "Resource": "*"},
+    ]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    iam.put_user_policy(UserName="verifier", PolicyName="most", PolicyDocument=policy)
+    made = iam.create_access_key(UserName="verifier")["AccessKey"]
+    process = start(engine, "--yes", key=(made["AccessKeyId"], made["SecretAccessKey"]))
+    _, err = process.communicate(timeout=120)
+    assert (process.returncode, left(engine)) == (1, []), err
+    assert "lack the permission for InvokeFunction" in err
+    again = start(engine, "--delete", re.findall(r"creates the stack (\S+)", err)[0])
+    assert (again.communicate(timeout=60), again.returncode) == (("", ""), 0)
 
 
 def test_it_asks_first(engine: MiniStack) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dynamo_outbox.consuming.claims import AT_MOST_ONCE, LIFE, ON_MEETING
 from dynamo_outbox.consuming.inbox_records import AfterFailure
+from dynamo_outbox.operations.checks import CHECKS
 from dynamo_outbox.operations.definition import Consumer, Infrastructure, Right
 from dynamo_outbox.writing.commit_rules import ON_ANSWER, SENT_AGAIN
 
@@ -99,8 +100,15 @@ def rights() -> str:
     return "\n".join(["| role of | on | actions | used by |", "|---|---|---|---|", *rows])
 
 
+def checks() -> str:
+    """Return the checks of doctor in their order, as a table."""
+    rows = [f"| `{each.name}` | {each.severity} | {each.cost} | {each.fix} |" for each in CHECKS]
+    return "\n".join(["| check | severity | what it may cost | fix |", "|---|---|---|---|", *rows])
+
+
 PICTURES = {
     "alarms": alarms,
+    "checks": checks,
     "rights": rights,
     "record-life": record_life,
     "on-meeting": on_meeting,

@@ -23,6 +23,7 @@ RUN_BY = {
     "docs/idempotency.md": "test_how_to",
     "docs/inbox.md": "test_how_to",
     "docs/leases.md": "test_how_to",
+    "docs/operations/doctor.md": "test_doctor_page",
     "docs/operations/replay.md": "test_replay_page",
     "docs/parking.md": "test_parking_page",
     "docs/recipes/own-transaction.md": "test_recipes",

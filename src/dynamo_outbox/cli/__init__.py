@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from ..errors import OutboxError
-from . import parking, payloads, replay, stored, template
+from . import doctor, parking, payloads, replay, stored, template
 from .frame import FAILED, INTERRUPTED, UsageError, explained, start_session
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 DESCRIPTION = "Operate a transactional outbox. Exits with 1 on a failure, with 2 for invalid arguments."
-GROUPS = (template, payloads, parking, replay, stored)
+GROUPS = (template, doctor, payloads, parking, replay, stored)
 """Modules with commands, in the order of --help."""
 
 

@@ -1,0 +1,560 @@
+"""`doctor` finds each planted mistake in what the template deploys, and nothing in the template itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError, NoCredentialsError, UnknownServiceError
+
+from dynamo_outbox.operations.checks import CHECKS
+from dynamo_outbox.operations.definition import Consumer, Infrastructure
+from dynamo_outbox.operations.deployment import Deployment, Names, function_name, last_part, read
+from dynamo_outbox.operations.doctor import Finding, examine, needed_rights, with_rights
+from dynamo_outbox.operations.template import to_template
+from dynamo_outbox.operations.topology import kind_of
+
+from .deployed import ACCOUNT, HERE, STACK, Aws, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dynamo_outbox.operations.deployment import Unknown
+
+    Plant = Callable[[Aws], Any]
+
+CONSUMERS = (
+    Consumer("Direct", event_types=("OrderPlaced",)),
+    Consumer("Standard", delivery="queue", dedup="idempotent"),
+    Consumer("Fifo", delivery="fifo"),
+)
+EVENTS, DEDUP, PARKING = f"{STACK}-EventsTable", f"{STACK}-DedupTable", f"{STACK}-ParkingTable"
+RELAY, DIRECT, PIPE = f"{STACK}-OutboxRelay", f"{STACK}-Direct", f"{STACK}-EventsPipe"
+QUEUE, DEAD = f"{STACK}-StandardQueue", f"{STACK}-ConsumerDeadLetters"
+STREAM = f"arn:aws:dynamodb:{HERE}:table/{EVENTS}/stream/2026-11-01T08:00:00.123"
+
+
+def relay() -> Aws:
+    return Aws(to_template(Infrastructure(consumers=CONSUMERS), sam=False))
+
+
+def piped() -> Aws:
+    return Aws(to_template(Infrastructure("pipe", consumers=CONSUMERS), sam=False))
+
+
+def found_in(aws: Aws, *, roles: bool = False, **stated: timedelta) -> tuple[list[Finding], list[Unknown]]:
+    """Return the findings and unknowns of the stack."""
+    deployment = replace(read(Names([STACK]), clients=aws), stated=stated)
+    return examine(with_rights(deployment, aws) if roles else deployment)
+
+
+def mapping(aws: Aws, function: str = RELAY) -> dict[str, Any]:
+    """Return a function's only mapping."""
+    [found] = [each for each in aws.mappings if each["FunctionArn"].endswith(f":{function}")]
+    return found
+
+
+def stream_of(aws: Aws) -> dict[str, Any]:
+    """Return the pipe's parameters of the stream."""
+    parameters: dict[str, Any] = aws.pipes[PIPE]["SourceParameters"]["DynamoDBStreamParameters"]
+    return parameters
+
+
+def alarm(aws: Aws, name: str) -> dict[str, Any]:
+    return next(each for each in aws.alarms if each["AlarmName"] == f"{STACK}-{name}")
+
+
+def second_reader(aws: Aws, count: int) -> Any:
+    for number in range(count):
+        other = f"other-{number}"
+        aws.functions[other] = {
+            **aws.functions[RELAY],
+            "FunctionName": other,
+            "FunctionArn": f"arn:aws:lambda:{HERE}:function:{other}",
+        }
+        aws.mappings.append({**mapping(aws), "UUID": other, "FunctionArn": f"arn:aws:lambda:{HERE}:function:{other}"})
+        aws.alarms += [
+            {
+                **each,
+                "AlarmName": f"{other}-{each['AlarmName']}",
+                "Dimensions": [{"Name": pair["Name"], "Value": other}],
+            }
+            for each in [*aws.alarms]
+            for pair in each.get("Dimensions", ())
+            if pair["Value"] in (RELAY, mapping(aws)["UUID"])
+        ]
+
+
+def unread(aws: Aws) -> None:
+    aws.mappings.remove(mapping(aws))
+    drop_resource(aws, "RelayStream")
+
+
+def dead_letters_in_fifo(aws: Aws) -> None:
+    aws.queues["dead.fifo"] = aws.queues[DEAD]
+    aws.invoke_configs[DIRECT]["DestinationConfig"] = on_failure(f"arn:aws:sqs:{HERE}:dead.fifo")
+    watched = [{"Name": "QueueName", "Value": "dead.fifo"}]
+    aws.alarms.append({**alarm(aws, "ConsumerDeadLettersArrived"), "AlarmName": "dead", "Dimensions": watched})
+
+
+def without(name: str) -> Plant:
+    return lambda aws: aws.alarms.remove(alarm(aws, name))
+
+
+def of(part: str, name: str, **fields: Any) -> Plant:
+    """Return the planting of fields in a part of the state."""
+    return lambda aws: getattr(aws, part)[name].update(fields)
+
+
+def of_mapping(**fields: Any) -> Plant:
+    return lambda aws: mapping(aws).update(fields)
+
+
+def of_pipe(**fields: Any) -> Plant:
+    return lambda aws: stream_of(aws).update(fields)
+
+
+def on_failure(arn: str) -> dict[str, Any]:
+    return {"OnFailure": {"Destination": arn}}
+
+
+def deny(queue: str) -> str:
+    return json.dumps({"Statement": [{"Effect": "Deny", "Principal": "*", "Action": "sqs:*", "Resource": queue}]})
+
+
+HOUR = timedelta(hours=1)
+STREAM_PARAMETERS = {"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"}
+TARGET = {"EventBridgeEventBusParameters": {"DetailType": "Event", "Source": "$.dynamodb.NewImage.source.S"}}
+
+PLANTED: dict[str, tuple[str, Plant]] = {
+    "the stream is off": ("stream-off", of("tables", EVENTS, StreamSpecification={"StreamEnabled": False})),
+    "the stream has no images": ("stream-without-images", of("tables", EVENTS, StreamSpecification=STREAM_PARAMETERS)),
+    "the stream was enabled again": ("reads-an-old-stream", of("tables", EVENTS, LatestStreamArn=f"{STREAM}4")),
+    "a key is a number": (
+        "wrong-keys",
+        of(
+            "tables",
+            EVENTS,
+            AttributeDefinitions=[
+                {"AttributeName": "pk", "AttributeType": "S"},
+                {"AttributeName": "sk", "AttributeType": "N"},
+            ],
+        ),
+    ),
+    "TTL is off": ("ttl-off", lambda aws: aws.ttl.update({EVENTS: {"TimeToLiveStatus": "DISABLED"}})),
+    "TTL of the dedup table is off": ("ttl-off", lambda aws: aws.ttl.update({DEDUP: {"TimeToLiveStatus": "DISABLED"}})),
+    "TTL is on another attribute": (
+        "ttl-on-another-attribute",
+        lambda aws: aws.ttl[EVENTS].update(AttributeName="ttl"),
+    ),
+    "recovery is off": ("recovery-off", lambda aws: aws.recovery[EVENTS].update(PointInTimeRecoveryStatus="DISABLED")),
+    "a strongly consistent global table": ("strong-consistency", of("tables", EVENTS, MultiRegionConsistency="STRONG")),
+    "three readers": ("too-many-readers", lambda aws: second_reader(aws, 2)),
+    "two readers of a global table": (
+        "too-many-readers",
+        lambda aws: [second_reader(aws, 1), aws.tables[EVENTS].update(Replicas=[{"RegionName": "eu-central-1"}])],
+    ),
+    "no reader": ("no-reader", unread),
+    "the mapping is disabled": ("reader-stopped", of_mapping(State="Disabled", StateTransitionReason="User action")),
+    "the mapping of a queue is disabled": (
+        "reader-stopped",
+        lambda aws: mapping(aws, f"{STACK}-Standard").update(State="Disabled"),
+    ),
+    "it starts at LATEST": ("starts-at-latest", of_mapping(StartingPosition="LATEST")),
+    "no ReportBatchItemFailures": ("failures-not-reported", of_mapping(FunctionResponseTypes=[])),
+    "no ReportBatchItemFailures of a queue": (
+        "failures-not-reported",
+        lambda aws: mapping(aws, f"{STACK}-Standard").pop("FunctionResponseTypes"),
+    ),
+    "parallel batches of a shard": ("order-broken", of_mapping(ParallelizationFactor=10)),
+    "few retries": ("gives-up-early", of_mapping(MaximumRetryAttempts=3)),
+    "an age below park_after": ("gives-up-early", of_mapping(MaximumRecordAgeInSeconds=3600)),
+    "an age below the stated park_after": (
+        "gives-up-early",
+        lambda aws: aws.functions[RELAY]["Environment"]["Variables"].update(PARK_AFTER_HOURS="23"),
+    ),
+    "no age": ("never-gives-up", of_mapping(MaximumRecordAgeInSeconds=-1)),
+    "no failure destination": ("no-failure-destination", of_mapping(DestinationConfig={"OnFailure": {}})),
+    "a destination that keeps pointers": (
+        "destination-keeps-pointers",
+        of_mapping(DestinationConfig=on_failure(f"arn:aws:sqs:{HERE}:{DEAD}")),
+    ),
+    "a filter that drops events": (
+        "filter-drops-events",
+        of_mapping(FilterCriteria={"Filters": [{"Pattern": '{"eventName":["MODIFY"]}'}]}),
+    ),
+    "no metrics of the mapping": ("no-event-count", of_mapping(MetricsConfig={"Metrics": []})),
+    "no table": ("missing", lambda aws: aws.tables.pop(PARKING)),
+    "no queue": ("missing", lambda aws: aws.queues.pop(f"{STACK}-FifoDeadLetters.fifo")),
+    "no rule": (
+        "missing",
+        lambda aws: [aws.rules.pop(f"{STACK}-Fifo"), aws.queues[f"{STACK}-FifoQueue.fifo"].update(Policy="{}")],
+    ),
+    "another bus": (
+        "bus-missing",
+        lambda aws: aws.functions[RELAY]["Environment"]["Variables"].update(EVENT_BUS="no-such-bus"),
+    ),
+    "a bus without rules": (
+        "bus-without-rules",
+        lambda aws: [
+            aws.buses.update(quiet={"Name": "quiet", "Arn": f"arn:aws:events:{HERE}:event-bus/quiet"}),
+            aws.functions[RELAY]["Environment"]["Variables"].update(EVENT_BUS="quiet"),
+        ],
+    ),
+    "a disabled rule": ("rule-disabled", of("rules", f"{STACK}-Direct", State="DISABLED")),
+    "a disabled schedule": ("rule-disabled", of("rules", f"{STACK}-RedriveRule", State="DISABLED")),
+    "a target without a dead-letter queue": (
+        "rule-drops-failures",
+        lambda aws: aws.targets[f"{STACK}-Direct"][0].pop("DeadLetterConfig"),
+    ),
+    "a function that refuses EventBridge": ("function-refuses-eventbridge", lambda aws: aws.policies.pop(DIRECT)),
+    "a queue that refuses EventBridge": ("queue-refuses-eventbridge", of("queues", QUEUE, Policy=deny(QUEUE))),
+    "a queue that allows another rule": (
+        "queue-refuses-eventbridge",
+        lambda aws: aws.queues[QUEUE].update(Policy=aws.queues[QUEUE]["Policy"].replace("/shop-Standard", "/other")),
+    ),
+    "no failure destination of a consumer": ("consumer-drops-failures", lambda aws: aws.invoke_configs.clear()),
+    "a function without concurrency": (
+        "no-concurrency",
+        lambda aws: aws.concurrency.update({RELAY: {"ReservedConcurrentExecutions": 0}}),
+    ),
+    "a relay with a short timeout": ("timeout-too-short", of("functions", RELAY, Timeout=3)),
+    "a FIFO queue for dead letters": ("dead-letters-fifo", dead_letters_in_fifo),
+    "dead letters that are forgotten": ("dead-letters-forgotten", of("queues", DEAD, MessageRetentionPeriod="345600")),
+    "a queue without dead letters": (
+        "queue-without-dead-letters",
+        lambda aws: [
+            aws.queues[QUEUE].pop("RedrivePolicy"),
+            aws.queues.pop(f"{STACK}-StandardDeadLetters"),
+            drop_resource(aws, f"{STACK}-StandardDeadLetters"),
+        ],
+    ),
+    "few receives": (
+        "queue-without-dead-letters",
+        lambda aws: aws.queues[QUEUE].update(RedrivePolicy=aws.queues[QUEUE]["RedrivePolicy"].replace("5}", "1}")),
+    ),
+    "a short visibility timeout": ("visibility-too-short", of("queues", QUEUE, VisibilityTimeout="20")),
+    "dedup records that expire too early": (
+        "dedup-record-expires",
+        of("queues", QUEUE, MessageRetentionPeriod="1209600"),
+    ),
+    "a lease below the timeout": (
+        "lease-too-short",
+        lambda aws: aws.functions[DIRECT]["Environment"]["Variables"].update(LEASE_SECONDS="10"),
+    ),
+    "TTL too short": (
+        "ttl-too-short",
+        lambda aws: aws.functions[RELAY]["Environment"]["Variables"].update(EVENT_TTL_HOURS="1"),
+    ),
+    "no alarm on a stopped relay": ("alarm-missing", without("OutboxRelayStopped")),
+    "no alarm on a rule": ("alarm-missing", without("DirectRuleLostEvents")),
+    "no alarm on dead letters": ("alarm-missing", without("ConsumerDeadLettersArrived")),
+    "an alarm without an action": ("alarm-silent", lambda aws: alarm(aws, "OutboxRelayStopped").pop("AlarmActions")),
+    "an alarm whose actions are off": (
+        "alarm-silent",
+        lambda aws: alarm(aws, "DirectLate").update(ActionsEnabled=False),
+    ),
+    "an alarm that ignores silence": (
+        "alarm-ignores-silence",
+        lambda aws: alarm(aws, "OutboxRelayStopped").update(TreatMissingData="notBreaching"),
+    ),
+    "a role without a right": ("right-missing", lambda aws: aws.decisions.update({"events:PutEvents": "implicitDeny"})),
+}
+"""Mistakes in what the template with a relay deploys, each with the check that finds it."""
+
+PLANTED_PIPE: dict[str, tuple[str, Plant]] = {
+    "the pipe is stopped": ("reader-stopped", of("pipes", PIPE, CurrentState="STOPPED")),
+    "the pipe failed": ("reader-stopped", of("pipes", PIPE, CurrentState="START_FAILED", StateReason="no role")),
+    "the pipe starts at LATEST": ("starts-at-latest", of_pipe(StartingPosition="LATEST")),
+    "the pipe has no age": ("never-gives-up", of_pipe(MaximumRecordAgeInSeconds=-1)),
+    "the pipe retries a few times": ("gives-up-early", of_pipe(MaximumRetryAttempts=3)),
+    "the pipe has no dead letters": (
+        "no-failure-destination",
+        lambda aws: [stream_of(aws).pop("DeadLetterConfig"), drop_resource(aws, f"{STACK}-RelayDeadLetters")],
+    ),
+    "the pipe's filter drops events": (
+        "filter-drops-events",
+        lambda aws: aws.pipes[PIPE]["SourceParameters"].update(
+            FilterCriteria={"Filters": [{"Pattern": '{"dynamodb":{"NewImage":{"eventType":{"S":["OrderPlaced"]}}}}'}]}
+        ),
+    ),
+    "the pipe has another template": (
+        "pipe-differs",
+        lambda aws: aws.pipes[PIPE]["TargetParameters"].update(InputTemplate="<$.dynamodb>"),
+    ),
+    "the pipe has a fixed type": ("pipe-differs", lambda aws: aws.pipes[PIPE]["TargetParameters"].update(TARGET)),
+    "no alarm on the pipe": ("alarm-missing", without("EventsPipeNotRunning")),
+}
+"""Mistakes in what the template with a pipe deploys."""
+
+
+def drop_resource(aws: Aws, name: str) -> Any:
+    aws.resources[:] = [each for each in aws.resources if not each["PhysicalResourceId"].endswith(name)]
+
+
+@pytest.mark.parametrize(
+    "infrastructure",
+    [
+        Infrastructure(consumers=CONSUMERS),
+        Infrastructure("pipe", consumers=CONSUMERS),
+        Infrastructure("cdc", "books", consumers=CONSUMERS),
+        Infrastructure(redrive=""),
+        Infrastructure(redrive_rate=""),
+        Infrastructure("pipe", "orders"),
+    ],
+    ids=["relay", "pipe", "cdc", "no parking", "no schedule", "names, no consumers"],
+)
+@pytest.mark.parametrize("partition", ["aws", "aws-cn"])
+def test_nothing_is_wrong_with_the_template(infrastructure: Infrastructure, partition: str) -> None:
+    """In what the template deploys, doctor finds nothing, whichever partition it is in."""
+    findings, unknown = found_in(Aws(to_template(infrastructure, sam=False), partition=partition), roles=True)
+    assert findings == []
+    assert {each.needed.split(",")[0] for each in unknown} <= {"--park-after", "--event-ttl", "--dedup-ttl", "--lease"}
+
+
+@pytest.mark.parametrize("mistake", PLANTED)
+def test_a_planted_mistake_is_found(mistake: str) -> None:
+    """One mistake in a clean deployment with a relay is one kind of finding."""
+    name, plant = PLANTED[mistake]
+    aws = relay()
+    plant(aws)
+    findings, _ = found_in(aws, roles=name == "right-missing")
+    assert {each.check for each in findings} == {name}
+
+
+@pytest.mark.parametrize("mistake", PLANTED_PIPE)
+def test_a_planted_mistake_of_a_pipe_is_found(mistake: str) -> None:
+    """One mistake in a clean deployment with a pipe is one kind of finding."""
+    name, plant = PLANTED_PIPE[mistake]
+    aws = piped()
+    plant(aws)
+    findings, _ = found_in(aws, roles=name == "right-missing")
+    assert {each.check for each in findings} == {name}
+
+
+def test_every_check_is_planted() -> None:
+    """At least 25 mistakes are planted, and each check finds one of them, or has a test of its own."""
+    planted = [name for name, _ in (*PLANTED.values(), *PLANTED_PIPE.values())]
+    assert len(planted) >= 25
+    own = {"nothing-examined", "two-relays", "rule-without-target"}
+    assert {each.name for each in CHECKS} == {*planted, *own}
+
+
+# --- what a template can't be changed into ---------------------------------------------------------------------------
+
+
+def names_of(aws: Aws, names: Names, **options: Any) -> set[str]:
+    """Return the checks with a finding, for names instead of a stack."""
+    return {each.check for each in examine(read(names, clients=aws, **options))[0]}
+
+
+def test_relays_in_two_regions_are_found() -> None:
+    """A global table whose stream is read in another Region too is published twice; an unread replica is fine."""
+    aws, there = relay(), Aws(to_template(Infrastructure(), sam=False), region="us-east-1")
+    aws.tables[EVENTS]["Replicas"] = [{"RegionName": "us-east-1"}]
+    assert names_of(aws, Names([STACK]), elsewhere=lambda region: {"us-east-1": there}[region]) == {"two-relays"}
+    there.mappings.clear()
+    assert names_of(aws, Names([STACK]), elsewhere=lambda _: there) == set()
+
+
+def test_another_regions_readers_are_not_known_without_clients() -> None:
+    """Without clients for a replica's Region, or without permission there, its readers are said to be unknown."""
+    aws, there = relay(), relay()
+    aws.tables[EVENTS]["Replicas"] = [{"RegionName": "us-east-1"}]
+    there.refused = {"dynamodb:DescribeTable"}
+    for elsewhere in (None, lambda _: there):
+        findings, unknown = examine(read(Names([STACK]), clients=aws, elsewhere=elsewhere))
+        assert findings == []
+        assert f"{EVENTS} in us-east-1" in {each.subject for each in unknown}
+
+
+def test_a_rule_without_a_target_is_found() -> None:
+    """A rule whose targets are gone drops its events."""
+    aws = Aws(to_template(Infrastructure(consumers=CONSUMERS[:1]), sam=False))
+    aws.targets[f"{STACK}-Direct"] = []
+    assert "rule-without-target" in names_of(aws, Names([STACK]))
+
+
+def test_names_instead_of_a_stack() -> None:
+    """Named resources lead to those that they name: the relay to table, bus, rules, consumers and queues."""
+    deployment = read(Names(functions=[RELAY]), clients=relay())
+    assert {*deployment.tables} == {EVENTS, PARKING, DEDUP}
+    assert {*deployment.buses} == {STACK}
+    assert len(deployment.rules) == len(CONSUMERS)
+    assert {DEAD, QUEUE} < {*deployment.queues}
+    assert examine(deployment)[0] == []
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        Names(tables={EVENTS: ""}),
+        Names(tables={f"arn:aws:dynamodb:{HERE}:table/{EVENTS}": "events"}),
+        Names(tables={f"{EVENTS}:orders#": "events"}),
+        Names(functions=[f"arn:aws:lambda:{HERE}:function:{RELAY}"]),
+        Names(functions=[f"arn:aws:lambda:{HERE}:function:{RELAY}:$LATEST"]),
+        Names(functions=[f"{ACCOUNT}:function:{RELAY}"]),
+    ],
+)
+def test_a_name_an_arn_and_a_qualifier_are_the_same(names: Names) -> None:
+    """However a resource is named, the same deployment is read, and nothing is wrong with it."""
+    deployment = read(names, clients=relay())
+    assert ({*deployment.functions} >= {RELAY}, EVENTS in deployment.tables) == (True, True)
+    assert examine(deployment)[0] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("relay", "relay"),
+        ("relay:live", "relay:live"),
+        ("relay:$LATEST", "relay"),
+        ("arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:relay:7", "relay:7"),
+        ("function:relay", "relay"),
+    ],
+)
+def test_function_names(given: str, name: str) -> None:
+    """A function's key has a qualifier only if that is an alias or a version."""
+    assert function_name(given) == name
+
+
+def test_an_alias_is_read_as_itself() -> None:
+    """A mapping on an alias leads to the alias's configuration."""
+    aws = relay()
+    mapping(aws)["FunctionArn"] += ":live"
+    aws.functions[RELAY]["FunctionArn"] += ":live"
+    deployment = read(Names([STACK]), clients=aws)
+    assert f"{RELAY}:live" in deployment.functions
+    assert examine(deployment)[0] == []
+
+
+def test_what_belongs_to_others_is_not_known() -> None:
+    """A resource of another account or Region is not asked for under its name here."""
+    aws = relay()
+    other = "arn:aws:sqs:us-east-1:999999999999:elsewhere"
+    aws.targets[f"{STACK}-Direct"][0]["DeadLetterConfig"] = {"Arn": other}
+    deployment = read(Names([STACK]), clients=aws)
+    assert "elsewhere" not in deployment.queues
+    assert other in {each.subject for each in deployment.unknown}
+    assert not any("does not exist" in each.problem for each in examine(deployment)[0])
+
+
+def test_nothing_examined_is_an_error() -> None:
+    """If nothing can be read, the result is not a clean bill."""
+    aws = relay()
+    aws.refused = {"dynamodb", "lambda", "pipes", "events", "sqs", "cloudwatch"}
+    findings, unknown = found_in(aws)
+    assert [(each.severity, each.check) for each in findings] == [("error", "nothing-examined")]
+    assert "lambda:GetFunctionConfiguration" in {each.needed for each in unknown}
+
+
+def test_a_refused_action_is_named_and_not_fatal() -> None:
+    """Without one permission, the action is named, and nothing is reported that isn't there."""
+    aws = relay()
+    read(Names([STACK]), clients=aws)
+    for each in sorted(aws.called - {"cloudformation:ListStackResources", "sts:GetCallerIdentity"}):
+        aws.refused = {each}
+        findings, unknown = found_in(aws)
+        assert findings == [], each
+        assert each in {one.needed for one in unknown}
+
+
+def test_a_refused_listing_is_no_proof_that_nobody_reads() -> None:
+    """If readers can't be listed, doctor says so and not that there is none."""
+    aws = relay()
+    unread(aws)
+    aws.refused = {"lambda:ListEventSourceMappings"}
+    findings, unknown = found_in(aws)
+    assert "no-reader" not in {each.check for each in findings}
+    assert any(each.why == "whether a mapping or a pipe reads its stream" for each in unknown)
+
+
+@pytest.mark.parametrize("error", [NoCredentialsError(), refusal("ExpiredTokenException", "DescribeTable")])
+def test_credentials_that_are_refused_are_fatal(error: Exception) -> None:
+    """Without valid credentials there is nothing to report."""
+
+    def raising(_service: str) -> Any:
+        client = relay()("dynamodb")
+        client.describe_table = fail
+        return client
+
+    def fail(**_request: Any) -> Any:
+        raise error
+
+    with pytest.raises(type(error)):
+        read(Names(tables={EVENTS: ""}), clients=raising)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        EndpointConnectionError(endpoint_url="http://x"),
+        UnknownServiceError(service_name="x", known_service_names=""),
+    ],
+)
+def test_a_service_that_is_missing_is_not_fatal(error: Exception) -> None:
+    """A service that an engine, a Region or botocore lacks is named; what can be read is examined."""
+    aws = relay()
+
+    class Lacking:
+        def __call__(self, service: str) -> Any:
+            if service == "pipes":
+                raise error
+            return aws(service)
+
+    findings, unknown = examine(read(Names([STACK]), clients=Lacking()))
+    assert findings == []
+    assert "pipes:ListPipes" in {each.needed for each in unknown}
+
+
+def test_what_is_not_stated_is_assumed_and_said() -> None:
+    """A setting in code is the library's default until an option or a variable states it."""
+    aws = relay()
+    needed = " ".join(each.needed for each in found_in(aws)[1])
+    assert all(name in needed for name in ("--park-after", "EVENT_TTL_HOURS", "--dedup-ttl", "LEASE_SECONDS"))
+    stated: dict[str, Any] = {"park_after": 12 * HOUR, "event_ttl": 170 * HOUR, "dedup_ttl": 192 * HOUR, "lease": HOUR}
+    assert found_in(aws, **stated) == ([], [])
+
+
+def test_a_table_of_unknown_kind_is_left_alone() -> None:
+    """A table is only what its readers, keys, TTL or the caller say."""
+    keys = [{"AttributeName": "id", "KeyType": "HASH"}]
+    assert kind_of(Deployment(tables={"orders": {"TableName": "orders", "KeySchema": keys}}), "orders") == ""
+    assert kind_of(Deployment(kinds={"orders": "dedup"}, tables={"orders": None}), "orders") == "dedup"
+
+
+@pytest.mark.parametrize("hollow", [{}, {"Name": "x", "Arn": "a:b:c:d:e"}])
+def test_empty_answers_are_no_findings(hollow: dict[str, Any]) -> None:
+    """Checks survive responses that lack fields."""
+    groups = {"tables", "functions", "pipes", "buses", "queues"}
+    parts: dict[str, Any] = {name: {"x": hollow} for name in groups}
+    findings, _ = examine(
+        Deployment(**parts, rules={"x": hollow} if hollow else {}, mappings={"u": {"UUID": "u"}}, alarms=())
+    )
+    assert {each.check for each in findings} <= {"nothing-examined"}
+
+
+def test_last_part() -> None:
+    """ARNs, URLs and rule ids end with the name."""
+    assert [last_part(each) for each in ("a:b/c", "https://x/1/q", "bus|rule", "n")] == ["c", "q", "rule", "n"]
+
+
+def test_rights_are_those_of_the_template() -> None:
+    """The simulated rights are the template's, on the deployed resources."""
+    deployment = read(Names([STACK]), clients=relay())
+    wanted = {(last_part(role), action) for role, right in needed_rights(deployment) for action in right.actions}
+    assert {(f"{STACK}-OutboxRelayRole", "events:PutEvents"), (f"{STACK}-OutboxRelayRole", "s3:PutObject")} < wanted
+    assert (f"{STACK}-StandardRole", "sqs:ReceiveMessage") in wanted
+    assert (f"{STACK}-RedriveRole", "dynamodb:Query") in wanted
+
+
+def test_a_refused_simulation_is_named() -> None:
+    """Without iam:SimulatePrincipalPolicy, the roles' rights are not known."""
+    aws = relay()
+    aws.refused = {"iam"}
+    _, unknown = found_in(aws, roles=True)
+    assert "iam:SimulatePrincipalPolicy" in {each.needed for each in unknown}

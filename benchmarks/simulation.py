@@ -17,7 +17,8 @@ from math import ceil, inf
 from typing import TYPE_CHECKING, cast
 
 from dynamo_outbox.aws.backoff import full_jitter
-from dynamo_outbox.publishing.batches import MAX_ENTRIES, BatchPlan, is_final, thread_count
+from dynamo_outbox.publishing.batches import BatchPlan, is_final, thread_count
+from dynamo_outbox.publishing.classic_bus import MAX_ENTRIES, ClassicBus
 from dynamo_outbox.publishing.results import FailedEvent
 from dynamo_outbox.relaying.processors import DEFAULT_PARK_AFTER
 from dynamo_outbox.relaying.rules import ReadRecord, Reason, decide
@@ -52,10 +53,15 @@ START = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 FIRST_NUMBER = 10**21
 ENTRY_BYTES = 600
 """Size of an entry. 100 of them are far below the limit of a call."""
+CLASSIC = ClassicBus("books", None)
 THROTTLED, REFUSED = "ThrottlingException", "MalformedDetail"
 FAULT = Reason("DecodeError", "the record can't be decoded")
 CAUGHT_UP = 2 * SECOND
 """A shard has recovered from a stop when it publishes an event that is younger than this."""
+
+
+def _is_final(code: str) -> bool:
+    return is_final(code, None, CLASSIC.final_entry_codes)
 
 
 def micros(seconds: float) -> int:
@@ -448,8 +454,8 @@ class _Invocation:
         world, timing = self._world, self._world.timing
         sizes = [ENTRY_BYTES] * len(outgoing)
         keys = [self._batch[at].key for at in outgoing]
-        plan = BatchPlan(sizes, keys, attempts=world.mapping.attempts)
-        threads = thread_count(world.mapping.concurrency, sizes)
+        plan = BatchPlan(sizes, keys, CLASSIC, attempts=world.mapping.attempts)
+        threads = thread_count(world.mapping.concurrency, sizes, CLASSIC)
         in_flight: list[tuple[int, int, list[int], bool]] = []
         number, processor = 0, self.now
         while True:
@@ -499,15 +505,16 @@ class _Invocation:
             return
         wait = micros(full_jitter(self._failed_calls, draw=self._world.chance.jitter.random()))
         in_time = self.now + wait < self._retry_until
-        passing = [position for position, code in codes.items() if not is_final(code)]
-        given_up = plan.retry(passing) if in_time else passing
+        passing = [position for position, code in codes.items() if not _is_final(code)]
+        again, given_up = plan.retry(passing) if in_time else ([], passing)
+        plan.put_back(again)
         for position, code in codes.items():
             if position in given_up or position not in passing:
-                self._fail(plan, outgoing, position, code, refused=is_final(code))
+                self._fail(plan, outgoing, position, code, refused=_is_final(code))
         if passing and not in_time:  # only throttling passes, and that is of a whole call
             for position in plan.abandon():
                 self._fail(plan, outgoing, position, "NotAttempted", refused=False)
-        if len(given_up) < len(passing):
+        if again:
             self._failed_calls += 1
             self.now += wait
             yield self.now

@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamo_outbox.publishing.batches import MAX_ENTRIES, MAX_REQUEST_BYTES, BatchPlan, entry_size, is_final
+from dynamo_outbox.publishing.batches import BatchPlan, is_final
+from dynamo_outbox.publishing.classic_bus import MAX_ENTRIES, MAX_REQUEST_BYTES, ClassicBus, entry_size
+
+CLASSIC = ClassicBus("books", None)
 
 
 @st.composite
@@ -24,7 +27,7 @@ def plans(draw: st.DrawFn) -> list[tuple[int, str | None, bool]]:
 def test_batches_are_the_input_minus_what_is_held_back_or_too_large(plan: list[tuple[int, str | None, bool]]) -> None:
     """Each entry has one outcome, batches keep order and limits, and no entry follows a failed one of its key."""
     sizes, keys = [size for size, _, _ in plan], [key for _, key, _ in plan]
-    batches = BatchPlan(sizes, keys)
+    batches = BatchPlan(sizes, keys, CLASSIC)
     sent: list[int] = []
     failed: Counter[str | None] = Counter()
     while batch := batches.next_batch():
@@ -66,7 +69,7 @@ def test_a_batch_is_as_full_as_the_limits_allow(
     sizes: list[int], keys: list[str | None], expected: list[list[int]]
 ) -> None:
     """A call has at most 10 entries, less than 1 MB, and one entry per order key."""
-    batches = BatchPlan(sizes, keys)
+    batches = BatchPlan(sizes, keys, CLASSIC)
     assert list(iter(batches.next_batch, [])) == expected
 
 
@@ -89,7 +92,7 @@ MIXES = {
 def test_calls_are_at_most_a_tenth_more_than_the_limits_require(mix: str) -> None:
     """Adversarial mixes of aggregates and sizes take nearly as few calls as any order could."""
     sizes, keys, best = MIXES[mix]
-    plan = BatchPlan(sizes, keys)
+    plan = BatchPlan(sizes, keys, CLASSIC)
     calls = list(iter(plan.next_batch, []))
     assert best <= len(calls) <= 1.1 * best
     assert sorted(position for call in calls for position in call) == list(range(len(sizes)))
@@ -97,7 +100,7 @@ def test_calls_are_at_most_a_tenth_more_than_the_limits_require(mix: str) -> Non
 
 def test_a_failed_entry_holds_back_its_followers_and_no_others() -> None:
     """A failed entry holds back later entries of its order key only."""
-    batches = BatchPlan([1] * 5, ["a", None, "a", "b", None])
+    batches = BatchPlan([1] * 5, ["a", None, "a", "b", None], CLASSIC)
     assert batches.next_batch() == [0, 1, 3, 4]
     batches.block(0)
     batches.block(1)
@@ -107,14 +110,14 @@ def test_a_failed_entry_holds_back_its_followers_and_no_others() -> None:
 
 def test_an_entry_that_is_too_large_holds_back_its_followers() -> None:
     """An oversized entry counts as failed and holds back later entries of its order key."""
-    batches = BatchPlan([MAX_REQUEST_BYTES, 1], ["a", "a"])
+    batches = BatchPlan([MAX_REQUEST_BYTES, 1], ["a", "a"], CLASSIC)
     assert batches.next_batch() == []
     assert (batches.too_large, batches.held_back) == ([0], [1])
 
 
 def test_giving_up_leaves_what_had_no_turn() -> None:
     """`abandon` returns the entries not attempted, and there are no more batches."""
-    batches = BatchPlan([1] * 12, [None] * 12)
+    batches = BatchPlan([1] * 12, [None] * 12, CLASSIC)
     batches.next_batch()
     assert batches.abandon() == [10, 11]
     assert batches.next_batch() == []
@@ -148,14 +151,16 @@ def test_an_entry_counts_as_aws_says(entry: dict[str, Any], size: int) -> None:
 )
 def test_what_is_not_known_to_be_final_is_worth_a_retry(code: str, *, final: bool) -> None:
     """Only documented error codes count as permanent."""
-    assert is_final(code) is final
+    assert is_final(code, None, CLASSIC.final_entry_codes) is final
 
 
 @pytest.mark.parametrize("apart", [[0, 1], [1, 2], [1]])
 def test_what_is_sent_apart_shares_no_call_with_what_is_before_or_behind(apart: list[int]) -> None:
     """An entry from a refused call is resent in its own call."""
-    batches = BatchPlan([1, 1, 1], [None] * 3, attempts=2)
+    batches = BatchPlan([1, 1, 1], [None] * 3, CLASSIC, attempts=2)
     assert batches.next_batch() == [0, 1, 2]
     batches.separate(apart)
-    assert batches.retry([position for position in range(3) if position not in apart]) == []
+    others = [position for position in range(3) if position not in apart]
+    assert batches.retry(others) == (others, [])
+    batches.put_back(others)
     assert [batches.next_batch() for _ in range(3)] == [[0], [1], [2]]

@@ -28,7 +28,7 @@ from dynamo_outbox.events.bus_event import DETAIL_FORMS
 from dynamo_outbox.events.event import event_from_texts
 from dynamo_outbox.events.limits import check_numbers
 from dynamo_outbox.events.outbox_item import encode_event
-from dynamo_outbox.publishing.batches import MAX_REQUEST_BYTES, entry_size
+from dynamo_outbox.publishing.classic_bus import MAX_REQUEST_BYTES, entry_size
 from dynamo_outbox.writing.limits import item_size
 
 from ..doubles import FakeClock, StubBus, StubDynamoDB

@@ -11,7 +11,7 @@ from botocore.exceptions import ConnectTimeoutError
 
 from dynamo_outbox import DomainEvent, Event, EventBridgePublisher, Retry
 from dynamo_outbox.errors import InvalidEventError, PublishError
-from dynamo_outbox.publishing.batches import MAX_REQUEST_BYTES
+from dynamo_outbox.publishing.classic_bus import MAX_REQUEST_BYTES
 
 from ..doubles import FakeClock, StubBus, client_error
 

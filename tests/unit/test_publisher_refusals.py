@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError, ParamValidationError
 
 from dynamo_outbox import Event, EventBridgePublisher, OutboxRelay, Retry
 from dynamo_outbox.publishing.batches import is_final, is_refused_for_an_entry
+from dynamo_outbox.publishing.classic_bus import ClassicBus
 
 from ..doubles import FakeClock, client_error
 from .test_parking import Lot, batch
@@ -216,7 +217,7 @@ def test_a_response_without_a_result_for_each_entry_is_a_failed_call(response: A
 )
 def test_a_call_is_taken_apart_for_what_its_content_may_cause(code: str, status: int | None, *, expected: bool) -> None:
     """The HTTP status decides, whatever the code; without a status, only a known code does."""
-    assert is_refused_for_an_entry(code, status) is expected
+    assert is_refused_for_an_entry(code, status, ClassicBus.final_call_codes) is expected
 
 
 @pytest.mark.parametrize(
@@ -233,4 +234,4 @@ def test_a_call_is_taken_apart_for_what_its_content_may_cause(code: str, status:
 )
 def test_a_status_may_be_final_for_an_entry_alone(code: str, status: int | None, *, expected: bool) -> None:
     """A status that blames the content is final under any name; 400 says too little."""
-    assert is_final(code, status) is expected
+    assert is_final(code, status, ClassicBus.final_call_codes) is expected

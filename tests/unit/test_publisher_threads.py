@@ -11,6 +11,7 @@ import pytest
 
 from dynamo_outbox import Event, EventBridgePublisher, Retry
 from dynamo_outbox.publishing.batches import thread_count
+from dynamo_outbox.publishing.classic_bus import ClassicBus
 from dynamo_outbox.testing import FakeClock
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class _BusyBus:
 @pytest.mark.parametrize(("events", "threads"), [(39, 1), (40, 2), (160, 8), (1000, 8)])
 def test_threads_are_only_for_many_calls(events: int, threads: int) -> None:
     """Each thread has at least two calls, because a connection costs more than one call saves."""
-    assert thread_count(8, [100] * events) == threads
+    assert thread_count(8, [100] * events, ClassicBus("books", None)) == threads
 
 
 def test_few_events_are_sent_by_the_callers_thread() -> None:

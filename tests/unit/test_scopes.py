@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from dynamo_outbox import Event, IdempotencyStore, Inbox, InboxTransaction, idempotent, parse_event
 from dynamo_outbox.consuming.inbox_records import dedup_claim, sequence_claim
-from dynamo_outbox.consuming.keys import claim_maker, joined
+from dynamo_outbox.consuming.keys import claim_maker
 from dynamo_outbox.errors import InvalidIdempotencyKeyError, PayloadMismatchError
+from dynamo_outbox.events.ids import joined
 
 from ..doubles import fake_dynamodb
 

@@ -21,7 +21,7 @@ __all__ = ["READ_TIMEOUT", "Prevalidated", "forget_shared_clients", "response_ti
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 2, 5
 """Seconds to wait for a connection and for a response, at most: boto3's 60 would use up a Lambda function's time."""
-SERVICES = ["dynamodb", "events", "sqs"]
+SERVICES = ["dynamodb", "events", "eventbridgev2", "sqs"]
 """The services that the library calls."""
 
 response_time: ContextVar[float | None] = ContextVar("response_time", default=None)

@@ -124,6 +124,7 @@ _ASYNC = "async clients are not supported; give a client of boto3.client, and ca
 _OPERATIONS = {
     "dynamodb": ("transact_write_items", "put_item", "update_item", "get_item", "query"),
     "events": ("put_events",),
+    "eventbridgev2": ("put_events",),
     "sqs": ("send_message", "receive_message"),
 }
 

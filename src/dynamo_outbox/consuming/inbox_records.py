@@ -10,8 +10,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from ..events.ids import joined
 from .claims import Claim, RecordState
-from .keys import joined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,6 +19,7 @@ from ..codec.short_repr import short_repr
 from ..errors import InvalidIdempotencyKeyError, MissingIdempotencyKeyError
 from ..events.bus_event import parse_event
 from ..events.event import Event
+from ..events.ids import joined
 from ..writing.callables import argument_binder, is_method
 from .claims import Claim
 from .payload_content import as_json, event_content, payload_content
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     Finder: TypeAlias = Callable[[object, tuple[Any, ...], dict[str, Any]], object]
     """Finds a part of a call in its payload, or in its arguments."""
 
-__all__ = ["MAX_KEY_BYTES", "Key", "claim_maker", "event_fingerprint", "fingerprint_of", "joined", "refuse_long_key"]
+__all__ = ["MAX_KEY_BYTES", "Key", "claim_maker", "event_fingerprint", "fingerprint_of", "refuse_long_key"]
 
 MAX_KEY_BYTES = 2048 - 64
 """A partition key's limit, less room for a store's prefix.
@@ -104,11 +105,6 @@ def claim_maker(
         return Claim(whole, os.urandom(16).hex(), fingerprint)
 
     return claim_of
-
-
-def joined(*parts: str) -> str:
-    """Return a key made of parts; no two sequences of parts give the same key."""
-    return "#".join([part.replace("%", "%25").replace("#", "%23") for part in parts])
 
 
 def refuse_long_key(key: str, what: str) -> None:

@@ -1,11 +1,11 @@
-"""Event ids as pure functions. RFC 9562: https://www.rfc-editor.org/rfc/rfc9562"""
+"""Ids and keys as pure functions. RFC 9562: https://www.rfc-editor.org/rfc/rfc9562"""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
 
-__all__ = ["uuid7", "uuid7_time", "uuid8"]
+__all__ = ["joined", "uuid7", "uuid7_time", "uuid8"]
 
 
 def uuid7(unix_ns: int, random: bytes) -> str:
@@ -35,6 +35,11 @@ def uuid7_time(text: str) -> datetime | None:
 def uuid8(digest: bytes) -> str:
     """Return the UUID of a source, given at least 16 bytes of the source's cryptographic hash."""
     return _layout(int.from_bytes(digest[:6]), 8, int.from_bytes(digest[6:8]) & 0xFFF, int.from_bytes(digest[8:16]))
+
+
+def joined(*parts: str) -> str:
+    """Return a key made of parts; no two sequences of parts give the same key."""
+    return "#".join([part.replace("%", "%25").replace("#", "%23") for part in parts])
 
 
 def _layout(high: int, version: int, middle: int, low: int) -> str:

@@ -14,7 +14,8 @@ from ..codec.json_text import dumps
 from ..errors import OutboxError
 from ..events.bus_event import DETAIL_FORMS
 from ..options import Clock
-from ..publishing.batches import entry_size, is_refused_for_the_caller
+from ..publishing.batches import is_refused_for_the_caller
+from ..publishing.classic_bus import entry_size
 from ..publishing.results import FailedEvent
 from .cost import put_events_price
 

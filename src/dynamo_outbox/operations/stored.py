@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from ..consuming.claims import Claim
 from ..consuming.idempotency import IdempotencyStore
 from ..consuming.inbox_records import dedup_claim
-from ..consuming.keys import joined
+from ..events.ids import joined
 from ..options import TableKeys
 from ..relaying.parked_record import ParkedRecord
 from ..relaying.parking_table import ParkingTable

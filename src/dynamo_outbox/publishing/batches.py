@@ -1,8 +1,4 @@
-"""Splitting events into PutEvents calls, and reading failure codes.
-
-https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
-https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevent-size.html
-"""
+"""Splitting events into PutEvents calls, and reading failure codes."""
 
 from __future__ import annotations
 
@@ -13,48 +9,31 @@ from ..aws.throttling import THROTTLED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from typing import Any
+    from collections.abc import Collection, Iterable, Sequence
+
+    from .bus import Bus
 
 __all__ = [
-    "MAX_ENTRIES",
-    "MAX_REQUEST_BYTES",
     "BatchPlan",
-    "entry_size",
     "is_final",
     "is_refused_for_an_entry",
     "is_refused_for_the_caller",
     "thread_count",
 ]
 
-MAX_ENTRIES = 10
-"""Entries in one call."""
-MAX_REQUEST_BYTES = 1_048_576
-"""The sum of a call's entries stays below this. It was 256 KB until January 2026."""
 LOOKAHEAD = 100
 """The number of entries that may be set aside while one call is filled."""
-_TIME_BYTES = 14
-"""Size of an entry's Time."""
-
 _FINAL_CODES = frozenset(
     {
-        "AccessDeniedException",
-        "InvalidAccountIdException",
-        "InvalidArgument",
-        "MalformedDetail",
-        "RedactionFailure",
-        "NotAuthorizedForSourceException",
-        "NotAuthorizedForDetailTypeException",
         "EntryTooLarge",  # ours, as the next: found before it was sent
         "InvalidEvent",
         "400",  # of a call with this entry alone, as the next; botocore's names of responses without a body
         "413",
         "ParamValidationError",
         "RequestEntityTooLargeException",
-        "SerializationException",
-        "ValidationException",
     }
 )
+"""Codes that do not come from the bus."""
 _REFUSED_CALLERS = frozenset(
     {
         "AccessDenied",
@@ -82,11 +61,20 @@ _CONTENT_STATUSES = frozenset({400, 406, 411, 413, 414, 415, 422, 431})
 """HTTP's statuses of a request whose content is at fault. https://www.rfc-editor.org/rfc/rfc9110#name-client-error-4xx"""
 
 
-def is_refused_for_an_entry(code: str, status: int | None) -> bool:
-    """Return whether a whole call may have been refused because of one of its entries, whatever AWS calls it."""
+def is_refused_for_an_entry(code: str, status: int | None, final: Collection[str]) -> bool:
+    """Return whether a whole call may have been refused because of one of its entries, whatever AWS calls it.
+
+    Args:
+        code, status: The call's error code and HTTP status.
+        final: The bus's final codes.
+    """
     if is_refused_for_the_caller(code) or code in THROTTLED:
         return False
-    return code == "ParamValidationError" or status in _CONTENT_STATUSES or (status is None and code in _FINAL_CODES)
+    return (
+        code == "ParamValidationError"
+        or status in _CONTENT_STATUSES
+        or (status is None and (code in final or code in _FINAL_CODES))
+    )
 
 
 def is_refused_for_the_caller(code: str) -> bool:
@@ -94,28 +82,24 @@ def is_refused_for_the_caller(code: str) -> bool:
     return code in _REFUSED_CALLERS
 
 
-def is_final(code: str, status: int | None = None) -> bool:
+def is_final(code: str, status: int | None, final: Collection[str]) -> bool:
     """Return whether an entry would fail again; an unknown code is worth a retry.
 
     Args:
         code: The entry's, or that of a call with this entry alone.
         status: The HTTP status of such a call. 400 alone says too little: AWS uses it for throttling, too.
+        final: The bus's final codes.
     """
-    return code in _FINAL_CODES or (status in _CONTENT_STATUSES and status != 400 and code not in THROTTLED)
+    return (
+        code in final
+        or code in _FINAL_CODES
+        or (status in _CONTENT_STATUSES and status != 400 and code not in THROTTLED)
+    )
 
 
-def entry_size(entry: Mapping[str, Any]) -> int:
-    """Return an entry's size by AWS's formula, in bytes."""
-    text = f"{entry.get('Source', '')}{entry.get('DetailType', '')}{entry.get('Detail', '')}"
-    size = len(text) if text.isascii() else len(text.encode())
-    if "Resources" in entry:
-        size += sum([len(resource.encode()) for resource in entry["Resources"]])
-    return size + _TIME_BYTES if entry.get("Time") is not None else size
-
-
-def thread_count(concurrency: int, sizes: Sequence[int]) -> int:
+def thread_count(concurrency: int, sizes: Sequence[int], bus: Bus) -> int:
     """Return how many threads to use: with fewer than two calls each, a new connection costs more than it saves."""
-    calls = max(len(sizes) // MAX_ENTRIES, sum(sizes) // MAX_REQUEST_BYTES)
+    calls = max(len(sizes) // bus.max_entries, sum(sizes) // bus.max_bytes)
     return max(1, min(concurrency, calls // 2))
 
 
@@ -130,16 +114,30 @@ class BatchPlan:
         sizes: Each entry's size in bytes, by position.
         order_keys: Each entry's ordering key, by position, or None. Two entries with one key are never in the same
             call, because EventBridge may fail the first and accept the second; nor in two calls at the same time.
+        bus: Its limits of a call.
         attempts: How often an entry may be sent.
+        groups: Each entry's event group, by position, or None. Two entries of one group are not sent together either,
+            but a failed one does not hold back the others. By default as the ordering keys.
 
     Attributes:
         held_back: Positions of entries that were held back.
         too_large: Positions of entries that no call has room for.
     """
 
-    def __init__(self, sizes: Sequence[int], order_keys: Sequence[str | None], *, attempts: int = 1) -> None:
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        order_keys: Sequence[str | None],
+        bus: Bus,
+        *,
+        attempts: int = 1,
+        groups: Sequence[str | None] | None = None,
+    ) -> None:
         self._sizes = sizes
         self._order_keys = order_keys
+        self._groups = order_keys if groups is None else groups
+        self._max_entries, self._max_bytes = bus.max_entries, bus.max_bytes
+        self._attempts = attempts
         self._blocked: set[str] = set()
         self._waiting = deque(range(len(sizes)))
         self._alone: set[int] = set()
@@ -154,33 +152,36 @@ class BatchPlan:
             in_flight: The batches of unfinished calls: entries with an ordering key of theirs have to wait.
         """
         batch: list[int] = []
-        keys = {key for each in in_flight for position in each if (key := self._order_keys[position]) is not None}
+        sent = [position for each in in_flight for position in each]
+        keys = {key for each in (self._order_keys, self._groups) for at in sent if (key := each[at]) is not None}
         aside: list[int] = []
         total = 0
-        while self._waiting and len(batch) < MAX_ENTRIES and len(aside) < LOOKAHEAD:
+        while self._waiting and len(batch) < self._max_entries and len(aside) < LOOKAHEAD:
             position = self._waiting.popleft()
-            key, size = self._order_keys[position], self._sizes[position]
+            key, group, size = self._order_keys[position], self._groups[position], self._sizes[position]
             if key in self._blocked:
                 self.held_back.append(position)
-            elif key in keys:
+            elif key in keys or group in keys:
                 aside.append(position)
-            elif size >= MAX_REQUEST_BYTES:
+            elif size >= self._max_bytes:
                 self.too_large.append(position)
                 self.block(position)
             elif batch and self._is_alone(position, batch[-1]):
                 self._waiting.appendleft(position)
                 break
-            elif total + size >= MAX_REQUEST_BYTES:
-                if key is None:  # entries without an ordering key stay in input order
+            elif total + size >= self._max_bytes:
+                if key is None and group is None:  # entries without an ordering key stay in input order
                     self._waiting.appendleft(position)
                     break
                 aside.append(position)
-                keys.add(key)
+                keys.update(each for each in (key, group) if each is not None)
             else:
                 batch.append(position)
                 total += size
                 if key is not None:
                     keys.add(key)
+                if group is not None:
+                    keys.add(group)
         self._waiting.extendleft(reversed(aside))
         return batch
 
@@ -193,22 +194,29 @@ class BatchPlan:
         if key is not None:
             self._blocked.add(key)
 
-    def retry(self, positions: Sequence[int]) -> list[int]:
-        """Send failed entries again; return those that have no attempt left."""
+    def retry(self, positions: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Count an attempt of failed entries; return those to put back, and those that have no attempt left."""
         again: list[int] = []
         exhausted: list[int] = []
         for position in positions:
             self._attempts_left[position] -= 1
             (again if self._attempts_left[position] > 0 else exhausted).append(position)
-        self._put_back(again)
-        return exhausted
+        return again, exhausted
+
+    def retries(self, positions: Iterable[int]) -> int:
+        """Return how often an entry has been sent again, the one with the most retries."""
+        return max(self._attempts - self._attempts_left[position] for position in positions)
 
     def separate(self, positions: Sequence[int]) -> None:
         """Send entries again, each in its own call: their call was refused because of one of them."""
         self._alone.update(positions)
-        self._put_back(positions)
+        self.put_back(positions)
 
-    def _put_back(self, positions: Sequence[int]) -> None:
+    def has_separated(self) -> bool:
+        """Return whether entries are left that are sent each in its own call."""
+        return not self._alone.isdisjoint(self._waiting)
+
+    def put_back(self, positions: Sequence[int]) -> None:
         """Put entries in front, but none before an earlier one that `next_batch` has set aside."""
         front = list(islice(self._waiting, LOOKAHEAD))
         for _ in front:

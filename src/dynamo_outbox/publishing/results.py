@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from ..events.event import Event
 
-__all__ = ["CallFailure", "EntryFailure", "FailedEvent", "Outcome", "PublishResult", "PublishedEvent"]
+__all__ = ["Accepted", "CallFailure", "EntryFailure", "FailedEvent", "Outcome", "PublishResult", "PublishedEvent"]
+
+
+class Accepted(NamedTuple):
+    """What the bus says about an entry that it has accepted; see `PublishedEvent`."""
+
+    event_id: str
+    sequence_number: str | None = None
+    deduplicated: bool = False
 
 
 class EntryFailure(NamedTuple):
@@ -26,8 +34,8 @@ class CallFailure(NamedTuple):
     status: int | None = None
 
 
-Outcome: TypeAlias = str | EntryFailure | CallFailure
-"""The outcome of an entry: EventBridge's id if it was accepted."""
+Outcome: TypeAlias = Accepted | EntryFailure | CallFailure
+"""The outcome of an entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +45,17 @@ class PublishedEvent:
     Attributes:
         position: Its position in the input.
         event: The event.
-        event_id: EventBridge's id of it.
+        event_id: EventBridge's id of it; may be empty on a Custom Event Bus, for an event that was deduplicated.
+        sequence_number: Its position on a Custom Event Bus, as text (it may exceed 64 bits); None on a Classic bus.
+        deduplicated: Whether the Custom Event Bus has accepted the event in the last five minutes already, so that
+            nobody gets it again.
     """
 
     position: int
     event: Event
     event_id: str
+    sequence_number: str | None = None
+    deduplicated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

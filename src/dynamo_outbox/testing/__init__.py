@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..aws.clients import forget_shared_clients
 from .fake_clock import FakeClock
+from .fakes.custom_bus import BusEvent, FakeCustomBus, Subscriber
 from .fakes.dynamodb import FakeDynamoDB
 from .fakes.eventbridge import FakeEventBridge
 from .fakes.streams import FakeDynamoDBStreams, shuffled
@@ -32,6 +33,9 @@ __all__ = [
     "FakeDynamoDBStreams",
     "shuffled",
     "FakeEventBridge",
+    "FakeCustomBus",
+    "BusEvent",
+    "Subscriber",
     "FaultProxy",
     "Exchange",
     "Phase",

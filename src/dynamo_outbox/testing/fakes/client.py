@@ -17,7 +17,7 @@ from botocore.validate import ParamValidator
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Call", "FakeClient", "RefusedError", "invalid", "refuse_unknown"]
+__all__ = ["Call", "FakeClient", "RefusedError", "invalid", "refuse_unknown", "service_model"]
 
 REGION = "eu-west-1"
 ACCOUNT = "123456789012"
@@ -51,19 +51,20 @@ class _Fault(NamedTuple):
 
 
 @cache
-def _model(service: str) -> ServiceModel:
+def service_model(service: str) -> ServiceModel:
+    """Return botocore's model of a service."""
     return ServiceModel(Loader().load_service_model(service, "service-2"), service)
 
 
 @cache
 def _operations(service: str) -> dict[str, str]:
     """Return the service's operations: AWS's names by boto3's method names."""
-    return {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(): name for name in _model(service).operation_names}
+    return {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(): name for name in service_model(service).operation_names}
 
 
 @cache
 def _exceptions(service: str) -> Any:
-    return ClientExceptionsFactory().create_client_exceptions(_model(service))
+    return ClientExceptionsFactory().create_client_exceptions(service_model(service))
 
 
 class FakeClient:
@@ -145,7 +146,7 @@ class FakeClient:
             return {**deepcopy(answer), "ResponseMetadata": self._metadata(200)}
 
     def _check_parameters(self, operation: str, request: dict[str, Any]) -> None:
-        shape = _model(self.SERVICE).operation_model(_operations(self.SERVICE)[operation]).input_shape
+        shape = service_model(self.SERVICE).operation_model(_operations(self.SERVICE)[operation]).input_shape
         assert shape is not None  # noqa: S101  # each of these operations takes parameters
         report = ParamValidator().validate(request, shape)
         if report.has_errors():

@@ -174,11 +174,13 @@ def test_a_handler_that_fails_writes_nothing_and_may_run_again(inbox: Inbox, fak
 
 
 def test_a_condition_of_the_handlers_own_is_raised_in_its_terms(inbox: Inbox, fake: FakeDynamoDB) -> None:
-    """If the handler's own condition fails, the error has the handler's label and position."""
+    """If the handler's own condition fails, it runs once, and the error has the handler's label and position."""
     open_account(fake, 10)
+    runs = []
 
     @inbox.handler(consumer="accounts")
-    def handler(_event: Event, tx: InboxTransaction) -> None:
+    def handler(event: Event, tx: InboxTransaction) -> None:
+        runs.append(event.id)
         tx.update("accounts", {"id": "b"}, set={"balance": 1})
         tx.put("accounts", {"id": "a"}, must_not_exist=True, label="mine")
 
@@ -187,6 +189,7 @@ def test_a_condition_of_the_handlers_own_is_raised_in_its_terms(inbox: Inbox, fa
     assert caught.value.label == "mine"
     assert caught.value.failed[0].position == 1
     assert records(fake) == []
+    assert len(runs) == 1
 
 
 def test_contention_runs_the_handler_again_from_the_start(inbox: Inbox, fake: FakeDynamoDB) -> None:
@@ -289,7 +292,9 @@ def test_what_a_handler_emits_carries_on_from_what_it_handled(inbox: Inbox, fake
     def handler(_event: Event, tx: InboxTransaction) -> None:
         tx.emit(Event("Plain", {}))
         tx.emit(Event("Own", {}, correlation_id="mine"), causation_id="that")
+        tx.emit(Event("Traced", {}, traceparent=own_trace))
 
+    own_trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     first, second = paid(traceparent=trace), paid(correlation_id="order-1")
     handler(first)
@@ -301,6 +306,8 @@ def test_what_a_handler_emits_carries_on_from_what_it_handled(inbox: Inbox, fake
         ("Own", "mine", "that", trace),
         ("Plain", "order-1", second.id, None),
         ("Own", "mine", "that", None),
+        ("Traced", first.id, first.id, own_trace),
+        ("Traced", "order-1", second.id, own_trace),
     }
 
 
@@ -484,11 +491,12 @@ def test_a_duplicate_is_a_duplicate_before_it_is_stale(inbox: Inbox) -> None:
 
 
 def test_staleness_is_each_aggregates_and_each_consumers_own(inbox: Inbox) -> None:
-    """Staleness is tracked separately for each aggregate and each consumer."""
+    """Staleness is tracked separately for each aggregate, by type and id, and each consumer."""
     names = inbox.handler(consumer="names", on_stale="skip")(rename)
     others = inbox.handler(consumer="others", on_stale="skip")(rename)
     names(numbered(3))
     assert names(numbered(1, aggregate_id="c")) == 1
+    assert names(numbered(1, aggregate_type="Author")) == 1
     assert others(numbered(1)) == 1
 
 

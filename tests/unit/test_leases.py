@@ -123,6 +123,17 @@ def test_the_docs_example_of_a_lease_that_outlives_the_retries(
     assert outcomes_seen == outcomes
 
 
+def test_a_lease_lasts_fifteen_minutes_by_default(dynamodb: FakeDynamoDB, clock: FakeClock) -> None:
+    """A vanished holder's claim refuses others for Lambda's longest timeout, and no longer."""
+    store = IdempotencyStore("handled", client=dynamodb, clock_margin=MARGIN, clock=clock)
+    store.records.claim(Claim(KEY, "a vanished holder's", "payload"))
+    clock.advance(timedelta(minutes=15))
+    with pytest.raises(AlreadyInProgressError):
+        store.records.claim(Claim(KEY, "the next", "payload"))
+    clock.advance(MARGIN)
+    store.records.claim(Claim(KEY, "the next", "payload"))
+
+
 def test_by_default_an_expired_lease_lets_the_next_call_run(store: IdempotencyStore, clock: FakeClock) -> None:
     """With `rerun`, the default, the next call runs once a vanished holder's lease has expired."""
     store.records.claim(Claim(KEY, "a vanished holder's", "payload"))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from dynamo_outbox import Event, IdempotencyStore, idempotent
 from dynamo_outbox.codec.json_text import canonical
+from dynamo_outbox.codec.path_error import PathError
 from dynamo_outbox.consuming.keys import claim_maker, fingerprint_of
 from dynamo_outbox.consuming.payload_content import as_json, payload_content
 from dynamo_outbox.errors import PayloadMismatchError
@@ -460,3 +461,44 @@ def test_an_event_in_any_form_has_one_fingerprint() -> None:
     """An `Event` and its form on the bus have one fingerprint."""
     event = Event("BookAdded", {"title": "a"}, source="Books", id="1")
     assert fingerprint(event) == fingerprint(own("a")) == fingerprint_of(payload_content(sqs(own("a"), 2))[0])  # type: ignore[index]
+
+
+def test_text_that_looks_like_base64_is_text_unless_the_request_says_otherwise() -> None:
+    """A body is decoded from base64 only if the request says so; another body that looks the same is another payload."""
+    plain = {"requestContext": {"http": {"method": "POST", "path": "/book"}}, "rawPath": "/book", "body": "e30="}
+    assert payload_content(plain) != payload_content({**plain, "isBase64Encoded": True})
+    assert payload_content({**plain, "isBase64Encoded": True}) == payload_content({**plain, "body": "{}"})
+    assert payload_content({**plain, "isBase64Encoded": True, "body": None}) == payload_content({**plain, "body": None})
+
+
+def test_a_request_without_a_body_is_known_by_method_and_path() -> None:
+    """A GET request has no body; what differs with a delivery does not count."""
+    first, second = (
+        {"requestContext": {"http": {"method": "GET", "path": "/book"}, "requestId": number}, "rawPath": "/book"}
+        for number in "12"
+    )
+    assert fingerprint(first) == fingerprint(second)
+
+
+def test_a_list_with_an_unknown_member_counts_as_a_whole() -> None:
+    """Messages in a list have their content; with another object among them, each member of the list counts."""
+    assert payload_content([sqs({}), sqs({})]) == payload_content([sqs({}, 2), sqs({}, 2)])
+    assert payload_content([sqs({}), {"amount": 1}]) is None
+
+
+def test_a_sets_order_does_not_count() -> None:
+    """Two equal sets have one fingerprint, whatever the order in which Python has their members."""
+    one, other = {0, 8}, {8, 0}
+    assert list(one) != list(other)
+    assert as_json(one) == as_json(other)
+
+
+@pytest.mark.parametrize("wrap", [lambda value: [value], lambda value: {"a": value}])
+def test_a_payload_has_64_levels_at_most(wrap: Callable[[object], object]) -> None:
+    """64 nested lists or objects are a payload; 65 are refused."""
+    value: object = 1
+    for _ in range(64):
+        value = wrap(value)
+    assert as_json(value) == value
+    with pytest.raises(PathError, match="nested more than 64 levels deep"):
+        as_json(wrap(value))

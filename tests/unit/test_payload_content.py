@@ -464,7 +464,7 @@ def test_an_event_in_any_form_has_one_fingerprint() -> None:
 
 
 def test_text_that_looks_like_base64_is_text_unless_the_request_says_otherwise() -> None:
-    """A body is decoded from base64 only if the request says so; another body that looks the same is another payload."""
+    """A body is decoded from base64 only if the request says so; one that looks the same is another payload."""
     plain = {"requestContext": {"http": {"method": "POST", "path": "/book"}}, "rawPath": "/book", "body": "e30="}
     assert payload_content(plain) != payload_content({**plain, "isBase64Encoded": True})
     assert payload_content({**plain, "isBase64Encoded": True}) == payload_content({**plain, "body": "{}"})

@@ -26,17 +26,19 @@ endef
 
 RELAY ?= pipe
 TOLD = $(if $(ALARM_TOPIC),AlarmTopic=$(ALARM_TOPIC))
+# The SAM CLI looks for the functions' Python on the PATH, where pyenv may have it but not select it.
+PYTHON_3_13 := $(addsuffix :,$(lastword $(wildcard $(HOME)/.pyenv/versions/3.13.*/bin)))
 # $(call sam_build,TEMPLATE,MODE): build the functions with their requirements and the library from this tree, without
 # boto3, which Lambda provides.
 define sam_build
-cd examples/books && PIP_NO_DEPS=1 PIP_FIND_LINKS=$(CURDIR)/build/sam/wheel PIP_CONSTRAINT=$(CURDIR)/constraints/dev.txt \
+cd examples/books && PATH="$(PYTHON_3_13)$$PATH" PIP_NO_DEPS=1 PIP_FIND_LINKS=$(CURDIR)/build/sam/wheel PIP_CONSTRAINT=$(CURDIR)/constraints/dev.txt \
 	$(abspath $(SAM))/bin/sam build --template $(1) --build-dir $(CURDIR)/build/sam/$(2)
 endef
 # $(call sam,COMMAND,MODE): run a SAM CLI command with the settings in examples/books/samconfig.toml.
 sam = cd examples/books && $(abspath $(SAM))/bin/sam $(1) --config-env $(2)
 
 .PHONY: help demo start start-cdc test check properties short-proof end-to-end proof mutants bench fuzz coverage docs reference tutorial lint format
-.PHONY: costs scaling dist test-wheel clean build build-cdc deploy deploy-cdc teardown teardown-cdc check-templates verify-aws
+.PHONY: costs scaling templates dist test-wheel clean build build-cdc deploy deploy-cdc teardown teardown-cdc check-templates verify-aws
 
 help: ## show these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -116,6 +118,9 @@ verify-aws: $(VENV)/.ready ## check the library against your own AWS account; as
 check-templates: build build-cdc ## validate the templates with the SAM CLI and build the functions
 	$(SAM)/bin/sam validate --lint --region eu-central-1 -t examples/books/template.yaml
 	$(SAM)/bin/sam validate --lint --region eu-central-1 -t examples/books/template.cdc.yaml
+
+templates: $(VENV)/.ready-test ## generate the example's templates from its own files and the library's definition
+	PYTHONPATH=src $(VENV)/bin/python examples/books/generate.py
 
 docs: $(VENV)/.ready-docs ## build the site of docs/ in build/docs; warnings and broken links are errors
 	$(VENV)/bin/python -m tests.docs.fastapi_page

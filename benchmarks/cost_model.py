@@ -72,7 +72,7 @@ RELAYS = (OUTBOX_RELAY, PIPE, PROCESSOR, LOOP)
 POWERTOOLS = Consumer("Powertools", 4.0, 3, 1, cancels_all=False, days=POWERTOOLS_DAYS)
 CONSUMERS = (INBOX, IDEMPOTENT, POWERTOOLS)
 
-ALARMS: Mapping[str, int] = {"outbox mode, pipe": 10, "outbox mode, OutboxRelay": 13, "CDC mode": 13}
+ALARMS: Mapping[str, int] = {"outbox mode, pipe": 19, "outbox mode, OutboxRelay": 25, "CDC mode": 25}
 """Alarms in the books example's templates."""
 
 
@@ -167,6 +167,5 @@ def idle_month(stack: str, *, are_pipe_reads_billed: bool = False) -> dict[str, 
         "alarms": ALARMS[stack] * PRICES["alarm"].each,
         "metrics of the event source mapping, at most": 0.0 if has_pipe else MAPPING_METRICS * PRICES["metric"].each,
         "reads of the stream": reads * PRICES["stream read"].each,
-        "AWS managed key": PRICES["key"].each,
         "tables without items, functions, pipe, bus, queues": 0.0,
     }

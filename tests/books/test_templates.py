@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from datetime import timedelta
 from inspect import signature
 from typing import Any
@@ -12,9 +13,12 @@ import yaml
 
 from dynamo_outbox import EventBridgePublisher, TransactionalOutbox
 from dynamo_outbox.aws.clients import CONNECT_TIMEOUT, READ_TIMEOUT
+from dynamo_outbox.operations.definition import Infrastructure
+from dynamo_outbox.operations.template import RUNTIME, to_template
 from dynamo_outbox.pipes import PipeDefinition, outbox_pipe
 from dynamo_outbox.relaying.processors import DEFAULT_PARK_AFTER
 from dynamo_outbox.writing.commit import DOUBT_WAITS
+from generate import CONSUMERS, NAMES, templates
 from local.packaging import EXAMPLE
 from local.stack import _TemplateLoader
 
@@ -75,30 +79,24 @@ def test_each_function_has_a_handler(template: str) -> None:
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_streams_are_read_from_their_beginning_and_fail_somewhere(template: str) -> None:
     """Every stream reader starts at the oldest record and has a failure destination."""
-    for resource in resources_of(template).values():
-        for event in resource["Properties"].get("Events", {}).values():
-            if event["Type"] != "DynamoDB":
-                continue
-            mapping = event["Properties"]
-            assert mapping["StartingPosition"] == "TRIM_HORIZON"
-            assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-            assert mapping["BisectBatchOnFunctionError"] is True
-            assert mapping["MaximumRetryAttempts"] == -1  # the function parks failures; retries must not run out first
-            assert timedelta(seconds=mapping["MaximumRecordAgeInSeconds"]) > DEFAULT_PARK_AFTER
-            assert mapping["DestinationConfig"]["OnFailure"]["Type"] == "S3"
+    ((_, mapping),) = of_type("AWS::Lambda::EventSourceMapping", template)
+    properties = mapping["Properties"]
+    assert properties["StartingPosition"] == "TRIM_HORIZON"
+    assert properties["MaximumRetryAttempts"] == -1  # the function parks failures; retries must not run out first
+    assert timedelta(seconds=properties["MaximumRecordAgeInSeconds"]) > DEFAULT_PARK_AFTER
+    assert properties["DestinationConfig"]["OnFailure"]["Destination"] == "RelayFailures.Arn"
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_no_role_may_do_everything(template: str) -> None:
-    """No statement allows every action. Only ListStreams, which has no resource, allows every resource. No role has a
-    managed policy."""
+    """No statement allows every action, or every resource. No role has a managed policy."""
     roles = dict(of_type("AWS::IAM::Role", template))
     assert roles
     for name, role in roles.items():
         assert "ManagedPolicyArns" not in role["Properties"], name
         for statement in statements_of(role):
             assert not any("*" in action for action in statement["Action"]), name
-            assert statement["Resource"] != ["*"] or statement["Action"] == ["dynamodb:ListStreams"], name
+            assert statement["Resource"] != ["*"], name
 
 
 def test_the_pipe_may_do_what_aws_says_it_needs() -> None:
@@ -112,7 +110,7 @@ def test_the_pipe_may_do_what_aws_says_it_needs() -> None:
             "Action": ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"],
             "Resource": ["EventsTable.StreamArn"],
         },
-        {"Effect": ["Allow"], "Action": ["dynamodb:ListStreams"], "Resource": ["*"]},
+        {"Effect": ["Allow"], "Action": ["dynamodb:ListStreams"], "Resource": ["${EventsTable.Arn}/stream/*"]},
         {"Effect": ["Allow"], "Action": ["events:PutEvents"], "Resource": ["Bus.Arn"]},
         {"Effect": ["Allow"], "Action": ["sqs:SendMessage"], "Resource": ["RelayDeadLetters.Arn"]},
     ]
@@ -154,26 +152,60 @@ def test_each_function_writes_to_its_own_log_which_forgets(template: str) -> Non
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_data_is_encrypted_and_outlives_mistakes(template: str) -> None:
-    """Tables, queues and buckets are encrypted; tables have point-in-time recovery; a replacement retains the data."""
+def test_a_mistake_does_not_cost_the_data(template: str) -> None:
+    """Tables have point-in-time recovery and AWS's own key; a replacement retains the data, a teardown does not."""
     for name, table in of_type("AWS::DynamoDB::Table", template):
-        properties = table["Properties"]
-        assert properties["SSESpecification"] == {"SSEEnabled": True}, name
-        assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}, name
-    for name, queue in of_type("AWS::SQS::Queue", template):
-        assert queue["Properties"] == {"MessageRetentionPeriod": 14 * 86400, "SqsManagedSseEnabled": True}, name
-    for name, bucket in of_type("AWS::S3::Bucket", template):
-        assert "BucketEncryption" in bucket["Properties"], name
-        assert set(bucket["Properties"]["PublicAccessBlockConfiguration"].values()) == {True}, name
+        assert "SSESpecification" not in table["Properties"], name
+        assert table["Properties"]["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], name
     for kind in ("AWS::DynamoDB::Table", "AWS::S3::Bucket"):
         for name, resource in of_type(kind, template):
             assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Delete", "Retain"), name
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_the_api_is_throttled(template: str) -> None:
+    """Nobody can run up a bill through the open API: its requests a second are limited."""
+    ((_, api),) = of_type("AWS::Serverless::HttpApi", template)
+    assert 0 < api["Properties"]["DefaultRouteSettings"]["ThrottlingRateLimit"] <= 10
+    assert 0 < api["Properties"]["DefaultRouteSettings"]["ThrottlingBurstLimit"] <= 20
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_all_functions_run_on_the_definitions_runtime(template: str) -> None:
+    """The example's own functions run on the runtime and architecture of the generated ones."""
+    document = yaml.load((EXAMPLE / template).read_text(), _TemplateLoader)  # noqa: S506
+    default = document["Globals"]["Function"]
+    for name, function in of_type("AWS::Serverless::Function", template):
+        properties = default | function["Properties"]
+        assert (properties["Runtime"], properties["Architectures"]) == (RUNTIME, ["arm64"]), name
 
 
 def test_the_consumers_are_the_same_in_both_modes() -> None:
     """The consumers' resources are identical in both modes."""
     outbox, cdc = (resources_of(template) for template in TEMPLATES)
     shared = [name for name in outbox if name.startswith(("Presentation", "BookAdded", "BookRemoved", "Consumer"))]
-    assert len(shared) == 16
+    assert len(shared) == 28
     for name in shared:
         assert outbox[name] == cdc[name]
+
+
+def test_the_templates_are_generated() -> None:
+    """Each template is what `make templates` makes of the hand-written files and the library's definition."""
+    for name, text in templates().items():
+        assert (EXAMPLE / name).read_text(encoding="utf-8") == text, "run `make templates` and commit the templates"
+    assert sum(len(path.read_text().splitlines()) for path in EXAMPLE.glob("own*.yaml")) <= 450
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_the_infrastructure_is_the_commands(template: str) -> None:
+    """What is not written by hand is what `dynamo-outbox template` prints for the same options, but for its names."""
+    own = {
+        name for path in EXAMPLE.glob("own*.yaml") for name in re.findall(r"^  (\w+):$", path.read_text(), re.MULTILINE)
+    }
+    modes = ("pipe", "relay") if template == "template.yaml" else ("cdc",)
+    printed = {
+        NAMES.get(name, name)
+        for mode in modes
+        for name in to_template(Infrastructure(mode, consumers=CONSUMERS))["Resources"]
+    }
+    assert resources_of(template).keys() - own == printed - own

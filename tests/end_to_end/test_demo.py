@@ -65,6 +65,14 @@ class Break(NamedTuple):
     mode: str = "outbox-pipe"
 
 
+BEFORE_PARKING = """\
+            Resource: !GetAtt 'Bus.Arn'
+          - Effect: Allow
+            Action:
+            - dynamodb:BatchGetItem"""
+"""The template between the relay's right to publish and its rights on the parking table."""
+
+
 @pytest.mark.parametrize(
     "broken",
     [
@@ -88,10 +96,8 @@ class Break(NamedTuple):
         pytest.param(
             Break(
                 "examples/books/template.yaml",
-                "events:PutEvents\n                Resource: !GetAtt Bus.Arn\n              - Effect: Allow\n"
-                "                Action: [dynamodb:BatchGetItem",
-                "events:PutRule\n                Resource: !GetAtt Bus.Arn\n              - Effect: Allow\n"
-                "                Action: [dynamodb:BatchGetItem",
+                f"events:PutEvents\n{BEFORE_PARKING}",
+                f"events:PutRule\n{BEFORE_PARKING}",
                 "OutboxRelay",
                 "outbox-relay",
             ),

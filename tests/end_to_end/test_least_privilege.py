@@ -95,8 +95,6 @@ def as_list(value: Any) -> list[Any]:
 
 
 def logical_id(resource: Any) -> str:
-    if resource == "*":
-        return "*"
     return str(resource["Fn::GetAtt"][0] if "Fn::GetAtt" in resource else resource["Fn::Sub"].split(".")[0].strip("${"))
 
 
@@ -106,9 +104,13 @@ def lambdas_own(stage: Stage, name: str) -> Allowed:
     if f"{name}EventInvokeConfig" in stage.stack.resources:
         own.add(("sqs:SendMessage", "ConsumerDeadLetters"))
     if name == stage.mode.carrier:
-        failures = "RelayFailures" if stage.mode.source_table == "EventsTable" else "ChangeFailures"
-        own |= {("s3:ListBucket", failures), ("s3:PutObject", failures), ("dynamodb:ListStreams", "*")}
-        reading = ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator")
+        own |= {("s3:ListBucket", "RelayFailures"), ("s3:PutObject", "RelayFailures")}
+        reading = (
+            "dynamodb:DescribeStream",
+            "dynamodb:GetRecords",
+            "dynamodb:GetShardIterator",
+            "dynamodb:ListStreams",
+        )
         own |= {(action, stage.mode.source_table) for action in reading}
     return own
 

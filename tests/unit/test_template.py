@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from cfnlint.api import lint
 
 from dynamo_outbox.cli import main
 from dynamo_outbox.operations.definition import NUMBERS, Consumer, Infrastructure
 from dynamo_outbox.operations.template import RUNTIME, to_template, to_yaml
 from dynamo_outbox.pipes import PipeDefinition, outbox_pipe
+from generate import LongForms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,13 +71,15 @@ def statements(variant: str) -> Iterator[dict[str, Any]]:
 @every
 def test_cloudformation_accepts_the_template(variant: str) -> None:
     """cfn-lint has nothing to say about any variant."""
+    from cfnlint.api import lint  # not among the packages of the wheel's tests
+
     assert [str(each) for each in lint(to_yaml(VARIANTS[variant]))] == []
 
 
 @every
 def test_yaml_and_json_are_the_same_template(variant: str) -> None:
     """Read with CloudFormation's tags, the YAML is the JSON."""
-    document = yaml.load(to_yaml(VARIANTS[variant]), _LongForms)  # noqa: S506  # a SafeLoader, with CloudFormation's tags
+    document = yaml.load(to_yaml(VARIANTS[variant]), LongForms)  # noqa: S506  # a SafeLoader, with CloudFormation's tags
     assert document == json.loads(json.dumps(VARIANTS[variant]))
 
 
@@ -231,7 +233,7 @@ def test_the_command_prints_the_template(capsys: pytest.CaptureFixture[str]) -> 
         "queue",
     ]
     assert main(["template", *options]) == 0
-    printed = yaml.load(capsys.readouterr().out, _LongForms)  # noqa: S506  # a SafeLoader, with CloudFormation's tags
+    printed = yaml.load(capsys.readouterr().out, LongForms)  # noqa: S506  # a SafeLoader, with CloudFormation's tags
     consumer = Consumer("Billing", "billing.handler", ("OrderPlaced", "OrderPaid"), delivery="queue")
     assert printed == json.loads(json.dumps(to_template(Infrastructure("pipe", "books", consumers=(consumer,)))))
     assert main(["template", "--no-parking", "--cloudformation", "--delete-data", "--format", "json"]) == 0
@@ -248,21 +250,3 @@ def test_the_command_names_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: py
     with pytest.raises(SystemExit):
         main(["template", "--consumer", "bil-ling"])
     assert "not 'bil-ling'" in capsys.readouterr().err
-
-
-class _LongForms(yaml.SafeLoader):
-    """YAML loader that reads CloudFormation's tags: ``!Ref x`` becomes ``{"Ref": "x"}``."""
-
-
-def _long_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
-    if isinstance(node, yaml.SequenceNode):
-        return {f"Fn::{suffix}": loader.construct_sequence(node, deep=True)}
-    text = str(node.value)
-    return (
-        {"Fn::GetAtt": text.split(".")}
-        if suffix == "GetAtt"
-        else {suffix if suffix == "Ref" else f"Fn::{suffix}": text}
-    )
-
-
-_LongForms.add_multi_constructor("!", _long_form)

@@ -14,6 +14,18 @@ if TYPE_CHECKING:
 
 __all__ = ["add_commands"]
 
+CHOICES = {"mode": ("relay", "pipe", "cdc"), "delivery": ("direct", "queue", "fifo"), "format": ("yaml", "json")}
+"""The default is the first one."""
+VALUES = {
+    "name": ("", "prefix of the tables' names, and the bus's name; default: CloudFormation's names"),
+    "stream-arn": ("", "ARN of the stream of an existing table"),
+    "bus": ("", "name or ARN of an existing bus"),
+    "handler": ("relay.handler", "module and function of the relay or change processor; default: relay.handler"),
+    "redrive": ("relay.redrive", "module and function that publishes parked records; default: relay.redrive"),
+    "redrive-rate": ("rate(1 hour)", 'when it runs; default: "rate(1 hour)"; "" for no schedule'),
+    "alarm-topic": ("", "ARN of the SNS topic that the alarms notify"),
+}
+
 
 def add_commands(commands: Any) -> None:
     """Add ``template``."""
@@ -27,54 +39,26 @@ def add_commands(commands: Any) -> None:
         _template,
         calls_aws=False,
     )
-    parser.add_argument("--mode", choices=("relay", "pipe", "cdc"), default="relay", help="default: relay")
-    parser.add_argument(
-        "--name", default="", help="prefix of the tables' names, and the bus's name; default: the stack's"
-    )
-    parser.add_argument("--stream-arn", default="", metavar="ARN", help="the stream of an existing table")
-    parser.add_argument("--bus", default="", metavar="NAME", help="name or ARN of an existing bus")
-    parser.add_argument(
-        "--consumer",
-        action="append",
-        default=[],
-        metavar="NAME[:TYPE,…]",
-        help="a consumer's function and its event types; by default it gets all events; repeatable",
-    )
-    parser.add_argument(
-        "--delivery",
-        choices=("direct", "queue", "fifo"),
-        default="direct",
-        help="how events reach the consumers; default: direct",
-    )
-    parser.add_argument("--handler", default="relay.handler", help="the relay's or processor's; default: relay.handler")
-    parser.add_argument("--redrive", default="relay.redrive", help="the function that redrives; default: relay.redrive")
-    parser.add_argument(
-        "--redrive-rate",
-        default="rate(1 hour)",
-        metavar="RATE",
-        help='its schedule; default: rate(1 hour); "" for none',
-    )
-    parser.add_argument("--no-parking", action="store_true", help="don't park records that can't be published")
-    parser.add_argument("--alarm-topic", default="", metavar="ARN", help="the SNS topic that the alarms notify")
+    for name, choices in CHOICES.items():
+        parser.add_argument(f"--{name}", choices=choices, default=choices[0], help=f"default: {choices[0]}")
+    for name, (default, text) in VALUES.items():
+        parser.add_argument(f"--{name}", default=default, metavar="TEXT", help=text)
+    what = "a consumer's function and its event types, by default all; repeatable; --delivery is its rule's target"
+    parser.add_argument("--consumer", action="append", default=[], metavar="NAME[:TYPE,…]", help=what)
+    parser.add_argument("--no-parking", dest="redrive", action="store_const", const="", help="don't park records")
     parser.add_argument("--delete-data", action="store_true", help="delete tables and bucket together with the stack")
-    parser.add_argument(
-        "--cloudformation", action="store_true", help="CloudFormation instead of SAM: code as a zip in S3"
-    )
-    parser.add_argument("--format", choices=("yaml", "json"), default="yaml", help="default: yaml")
+    parser.add_argument("--cloudformation", action="store_true", help="CloudFormation, not SAM: code as a zip in S3")
 
 
 @refusing
 def _template(known: argparse.Namespace) -> int:
-    outbox = Infrastructure(
-        mode=known.mode,
-        name=known.name,
-        stream_arn=known.stream_arn,
-        bus=known.bus,
-        consumers=tuple(_consumer(each, known.delivery) for each in known.consumer),
-        handler=known.handler,
-        redrive="" if known.no_parking else known.redrive,
-        redrive_rate=known.redrive_rate,
-    )
+    names = ("mode", "name", "stream_arn", "bus", "handler", "redrive", "redrive_rate")
+    consumers = []
+    for text in known.consumer:
+        name, _, types = text.partition(":")
+        event_types = tuple(filter(None, types.split(",")))
+        consumers.append(Consumer(name, f"{name.lower()}.handler", event_types, delivery=known.delivery))
+    outbox = Infrastructure(**{name: getattr(known, name) for name in names}, consumers=tuple(consumers))
     template = to_template(
         outbox, sam=not known.cloudformation, keep=not known.delete_data, alarm_topic=known.alarm_topic
     )
@@ -88,8 +72,3 @@ def _template(known: argparse.Namespace) -> int:
             f"YAML needs PyYAML: pip install 'dynamo-outbox[cli]', or add --format json ({error})"
         ) from None
     return 0
-
-
-def _consumer(text: str, delivery: Any) -> Consumer:
-    name, _, types = text.partition(":")
-    return Consumer(name, f"{name.lower()}.handler", tuple(filter(None, types.split(","))), delivery=delivery)

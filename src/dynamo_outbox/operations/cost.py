@@ -12,7 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
-    *("AS_OF", "EVENTBRIDGE_PRICES", "PARTS", "PRICES", "Consumer", "Relay", "bus_cost", "chunks", "consumer_units"),
+    *(
+        "AS_OF",
+        "EVENTBRIDGE_PRICES",
+        "MEMORY_MB",
+        "PARTS",
+        "PRICES",
+        "Consumer",
+        "Relay",
+        "bus_cost",
+        "chunks",
+        "consumer_units",
+    ),
     *("invocation_cost", "kept_cost", "list_cost", "parts", "per_gb", "put_events_price", "relay_cost"),
     "write_units",
 ]
@@ -59,7 +70,6 @@ PRICES: Mapping[str, Price] = {
     "logs": Price("CloudWatch Logs, ingestion", 0.50, 1, "GB", _CLOUDWATCH),
     "alarm": Price("CloudWatch, alarms", 0.10, 1, "alarm-month", _CLOUDWATCH),
     "metric": Price("CloudWatch, custom metrics", 0.30, 1, "metric-month", _CLOUDWATCH),
-    "key": Price("KMS, AWS managed key, without requests", 0.00, 1, "month", "https://aws.amazon.com/kms/pricing/"),
 }
 
 CHUNK_KB = 64

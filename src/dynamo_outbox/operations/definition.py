@@ -8,7 +8,7 @@ attribute, and ``RelayFailures.Arn/*`` adds text to it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from ..relaying.processors import DEFAULT_PARK_AFTER
@@ -271,7 +271,6 @@ class Infrastructure:
     handler: str = "relay.handler"
     redrive: str = "relay.redrive"
     redrive_rate: str = "rate(1 hour)"
-    numbers: Numbers = field(default=NUMBERS)
 
     def __post_init__(self) -> None:
         names = [each.name for each in self.consumers]
@@ -340,7 +339,7 @@ class Infrastructure:
                     Right(("events:PutEvents",), "Bus.Arn"),
                     Right(("dynamodb:Query", "dynamodb:UpdateItem", "dynamodb:DeleteItem"), "ParkingTable.Arn"),
                 )
-                found.append(Function("Redrive", self.redrive, rights, variables, self.numbers.redrive_timeout))
+                found.append(Function("Redrive", self.redrive, rights, variables, NUMBERS.redrive_timeout))
         return (*found, *map(self._consumer, self.consumers))
 
     def _consumer(self, consumer: Consumer) -> Function:

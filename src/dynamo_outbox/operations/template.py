@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..options import TableKeys
 from ..pipes import outbox_pipe
-from .definition import Right
+from .cost import MEMORY_MB
+from .definition import NUMBERS, Right
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,7 +20,6 @@ __all__ = ["RUNTIME", "to_template", "to_yaml"]
 RUNTIME = "python3.13"
 """Supported until June 2029: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html"""
 ARCHITECTURE = "arm64"
-MEMORY = 256
 _STACK = "${AWS::StackName}"
 _HERE = "${AWS::Region}:${AWS::AccountId}"
 _KEYS = TableKeys()
@@ -66,7 +66,6 @@ class _Template:
         self.sam = sam
         self.stays = {"DeletionPolicy": "Retain" if keep else "Delete", "UpdateReplacePolicy": "Retain"}
         self.names = names
-        self.numbers = outbox.numbers
         self.resources: dict[str, Any] = {}
 
     def add_all(self) -> None:
@@ -82,7 +81,7 @@ class _Template:
         for consumer in outbox.consumers:
             self._consumer(consumer)
         if rules := [f"{each.name}Rule" for each in outbox.consumers]:
-            self._queue("ConsumerDeadLetters", self.numbers.dead_letter_retention, rules)
+            self._queue("ConsumerDeadLetters", NUMBERS.dead_letter_retention, rules)
         if any(each.dedup != "none" for each in outbox.consumers):
             self._table("DedupTable", "dedup", sort=False, ttl=True)
         for alarm in outbox.alarms():
@@ -108,15 +107,10 @@ class _Template:
         """Return the value of a definition's path: ``EventsTable.StreamArn``, ``RelayFailures.Arn/*``."""
         attribute, slash, suffix = path.partition("/")
         name, _, attribute = attribute.partition(".")
-        existing = ""
         if name == self.outbox.table and self.outbox.stream_arn:
-            existing = self.outbox.stream_arn if attribute == "StreamArn" else self.outbox.table_arn
-        elif name == "Bus" and self.outbox.bus.startswith("arn:"):
-            existing = self.outbox.bus
-        elif name == "Bus" and self.outbox.bus:
-            return _sub(f"arn:${{AWS::Partition}}:events:{_HERE}:event-bus/{self.outbox.bus}")
-        if existing:
-            return f"{existing}{slash}{suffix}"
+            return self.outbox.stream_arn if attribute == "StreamArn" else f"{self.outbox.table_arn}{slash}{suffix}"
+        if name == "Bus" and (bus := self.outbox.bus):
+            return bus if bus.startswith("arn:") else _sub(f"arn:${{AWS::Partition}}:events:{_HERE}:event-bus/{bus}")
         if slash:
             return _sub(f"${{{self._id(name)}.{attribute}}}/{suffix}")
         return {"Fn::GetAtt": [self._id(name), attribute]}
@@ -129,7 +123,7 @@ class _Template:
 
     def _table(self, name: str, suffix: str, *, sort: bool = True, ttl: bool = False, view: str = "") -> None:
         keys = {_KEYS.partition_key: "HASH"} | ({_KEYS.sort_key: "RANGE"} if sort else {})
-        recovery = {"PointInTimeRecoveryEnabled": True, "RecoveryPeriodInDays": self.numbers.recovery_days}
+        recovery = {"PointInTimeRecoveryEnabled": True, "RecoveryPeriodInDays": NUMBERS.recovery_days}
         properties = {
             **self._physical("TableName", suffix),
             "BillingMode": "PAY_PER_REQUEST",
@@ -151,7 +145,7 @@ class _Template:
             self._add("Bus", "Events::EventBus", {"Name": self.outbox.name or _sub(_STACK)})
 
     def _pipe(self) -> None:
-        self._queue("RelayDeadLetters", self.numbers.dead_letter_retention)
+        self._queue("RelayDeadLetters", NUMBERS.dead_letter_retention)
         self._role("PipeRole", "pipes.amazonaws.com", self.outbox.reader_rights())
         pipe = outbox_pipe()
         properties = {
@@ -176,7 +170,7 @@ class _Template:
     def _function(self, function: Function) -> None:
         name = function.name
         logs = Right(("logs:CreateLogStream", "logs:PutLogEvents"), f"{name}Log.Arn", by_service=True)
-        self._add(f"{name}Log", "Logs::LogGroup", {"RetentionInDays": self.numbers.log_days})
+        self._add(f"{name}Log", "Logs::LogGroup", {"RetentionInDays": NUMBERS.log_days})
         self._role(f"{name}Role", "lambda.amazonaws.com", (*function.rights, logs))
         zipped = {"S3Bucket": {"Ref": "CodeBucket"}, "S3Key": {"Ref": "CodeKey"}}
         properties = {
@@ -184,7 +178,7 @@ class _Template:
             "Handler": function.handler,
             "Runtime": RUNTIME,
             "Architectures": [ARCHITECTURE],
-            "MemorySize": MEMORY,
+            "MemorySize": MEMORY_MB,
             "Timeout": function.timeout,
             "Role": self._att(f"{name}Role.Arn"),
             "LoggingConfig": {"LogGroup": self._ref(f"{name}Log")},
@@ -193,17 +187,17 @@ class _Template:
         self._add(name, "Serverless::Function" if self.sam else "Lambda::Function", properties)
 
     def _reader(self) -> None:
-        outbox, numbers = self.outbox, self.numbers
+        outbox = self.outbox
         mapping = {
             "EventSourceArn": self._att(f"{outbox.table}.StreamArn"),
             "FunctionName": self._ref(outbox.reader),
             "StartingPosition": "TRIM_HORIZON",
-            "BatchSize": numbers.batch_size,
+            "BatchSize": NUMBERS.batch_size,
             "FunctionResponseTypes": ["ReportBatchItemFailures"],
             "BisectBatchOnFunctionError": True,
-            "MaximumRetryAttempts": numbers.retry_attempts,
-            "MaximumRecordAgeInSeconds": numbers.record_age,
-            "ParallelizationFactor": numbers.parallelization_factor,
+            "MaximumRetryAttempts": NUMBERS.retry_attempts,
+            "MaximumRecordAgeInSeconds": NUMBERS.record_age,
+            "ParallelizationFactor": NUMBERS.parallelization_factor,
             "MetricsConfig": {"Metrics": ["EventCount"]},
             "DestinationConfig": {"OnFailure": {"Destination": self._att("RelayFailures.Arn")}},
         }
@@ -226,7 +220,7 @@ class _Template:
 
     def _bucket(self, name: str) -> None:
         encryption = [{"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
-        expiry = {"Id": "expire", "Status": "Enabled", "ExpirationInDays": self.numbers.failure_days}
+        expiry = {"Id": "expire", "Status": "Enabled", "ExpirationInDays": NUMBERS.failure_days}
         blocks = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
         properties = {
             "BucketEncryption": {"ServerSideEncryptionConfiguration": encryption},
@@ -254,7 +248,7 @@ class _Template:
         self._add(f"{function}Permission", "Lambda::Permission", {**permission, **source})
 
     def _consumer(self, consumer: Consumer) -> None:
-        name, numbers = consumer.name, self.numbers
+        name = consumer.name
         dead_letters = {"Arn": self._att("ConsumerDeadLetters.Arn")}
         target: dict[str, Any] = {"Id": "consumer", "DeadLetterConfig": dead_letters}
         if consumer.delivery == "direct":
@@ -263,7 +257,7 @@ class _Template:
             invoke = {
                 "FunctionName": self._ref(name),
                 "Qualifier": "$LATEST",
-                "MaximumRetryAttempts": numbers.invoke_attempts,
+                "MaximumRetryAttempts": NUMBERS.invoke_attempts,
                 "DestinationConfig": {"OnFailure": {"Destination": dead_letters["Arn"]}},
             }
             self._add(f"{name}EventInvokeConfig", "Lambda::EventInvokeConfig", invoke)
@@ -274,18 +268,17 @@ class _Template:
             if consumer.delivery == "fifo":
                 fifo = {"FifoQueue": True, "ContentBasedDeduplication": True}
                 target["SqsParameters"] = {"MessageGroupId": name}
-            self._queue(f"{name}DeadLetters", numbers.dead_letter_retention, **fifo)
-            redrive = {
-                "deadLetterTargetArn": self._att(f"{name}DeadLetters.Arn"),
-                "maxReceiveCount": numbers.max_receive_count,
+            self._queue(f"{name}DeadLetters", NUMBERS.dead_letter_retention, **fifo)
+            arn = self._att(f"{name}DeadLetters.Arn")
+            more = {
+                "VisibilityTimeout": NUMBERS.visibility_factor * NUMBERS.function_timeout,
+                "RedrivePolicy": {"deadLetterTargetArn": arn, "maxReceiveCount": NUMBERS.max_receive_count},
             }
-            visibility = numbers.visibility_factor * numbers.function_timeout
-            more = {"VisibilityTimeout": visibility, "RedrivePolicy": redrive, **fifo}
-            self._queue(f"{name}Queue", numbers.queue_retention, [f"{name}Rule"], **more)
+            self._queue(f"{name}Queue", NUMBERS.queue_retention, [f"{name}Rule"], **more, **fifo)
             mapping = {
                 "EventSourceArn": target["Arn"],
                 "FunctionName": self._ref(name),
-                "BatchSize": numbers.queue_batch_size,
+                "BatchSize": NUMBERS.queue_batch_size,
                 "FunctionResponseTypes": ["ReportBatchItemFailures"],
             }
             self._add(f"{name}Messages", "Lambda::EventSourceMapping", mapping)
@@ -298,7 +291,7 @@ class _Template:
     def _alarm(self, alarm: Alarm) -> None:
         namespace: Any = alarm.namespace or {"Ref": "AWS::StackName"}
         watched = _metric(namespace, alarm.metric, self._dimensions(alarm))
-        how = {"Period": self.numbers.period, "Stat": alarm.statistic}
+        how = {"Period": NUMBERS.period, "Stat": alarm.statistic}
         if alarm.unless_idle:
             table = {"TableName": self._ref(alarm.unless_idle)}
             both = (_metric("AWS/DynamoDB", "ConsumedWriteCapacityUnits", table), watched)
@@ -311,7 +304,7 @@ class _Template:
             watched |= {"Period": how["Period"], "Statistic": how["Stat"]}
         stops = alarm.statistic == "SampleCount"
         properties = {
-            "AlarmDescription": f"{alarm.meaning} What to do: {alarm.kind}, on the docs' page of alarms.",
+            "AlarmDescription": f"{alarm.meaning} What to do: docs/operations/alarms.md#{alarm.kind.lower()}.",
             **watched,
             "EvaluationPeriods": alarm.periods,
             "DatapointsToAlarm": alarm.periods,
@@ -338,7 +331,7 @@ class _Template:
         states = {"type": "alarm", "width": 24, "properties": {"title": "Alarms", "alarms": [*arns.values()]}}
         region = {"region": "${AWS::Region}"}
         graphs = [
-            {"type": "metric", "width": 8, "properties": {"title": name, "annotations": {"alarms": [arn]}, **region}}
+            {"type": "metric", "properties": {"title": name, "annotations": {"alarms": [arn]}, **region}}
             for name, arn in arns.items()
         ]
         body = json.dumps({"widgets": [states, *graphs]}, separators=(",", ":"))
@@ -350,9 +343,7 @@ _CODE = {
     "CodeBucket": {"Type": "String", "Description": "The S3 bucket of the functions' zip."},
     "CodeKey": {"Type": "String", "Description": "The zip's key in the bucket."},
 }
-_UNLESS_IDLE = (
-    "IF(FILL(m1, 0) > 0 AND FILL(m2, 0) == 0, 1, 0)"  # 1: the first metric counts something, the second nothing
-)
+_UNLESS_IDLE = "IF(FILL(m1, 0) > 0 AND FILL(m2, 0) == 0, 1, 0)"
 
 
 def _sub(text: str) -> dict[str, str]:

@@ -96,9 +96,13 @@ class LongForms(yaml.SafeLoader):
 
 
 def _long_form(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> dict[str, Any]:
-    value = loader.construct_sequence(node, deep=True) if isinstance(node, yaml.SequenceNode) else node.value
-    name = tag if tag == "Ref" else f"Fn::{tag}"
-    return {name: value.split(".") if tag == "GetAtt" else value}
+    if isinstance(node, yaml.SequenceNode):
+        return {f"Fn::{tag}": loader.construct_sequence(node, deep=True)}
+    return (
+        {"Ref": node.value}
+        if tag == "Ref"
+        else {f"Fn::{tag}": node.value.split(".") if tag == "GetAtt" else node.value}
+    )
 
 
 LongForms.add_multi_constructor("!", _long_form)

@@ -13,7 +13,7 @@ import yaml
 
 from dynamo_outbox import EventBridgePublisher, TransactionalOutbox
 from dynamo_outbox.aws.clients import CONNECT_TIMEOUT, READ_TIMEOUT
-from dynamo_outbox.operations.definition import Infrastructure
+from dynamo_outbox.operations.definition import Infrastructure, Mode
 from dynamo_outbox.operations.template import RUNTIME, to_template
 from dynamo_outbox.pipes import PipeDefinition, outbox_pipe
 from dynamo_outbox.relaying.processors import DEFAULT_PARK_AFTER
@@ -202,7 +202,7 @@ def test_the_infrastructure_is_the_commands(template: str) -> None:
     own = {
         name for path in EXAMPLE.glob("own*.yaml") for name in re.findall(r"^  (\w+):$", path.read_text(), re.MULTILINE)
     }
-    modes = ("pipe", "relay") if template == "template.yaml" else ("cdc",)
+    modes: tuple[Mode, ...] = ("pipe", "relay") if template == "template.yaml" else ("cdc",)
     printed = {
         NAMES.get(name, name)
         for mode in modes

@@ -50,8 +50,8 @@ class Stack:
 def deploy(engine: MiniStack, name: str, template: Path, parameters: Mapping[str, str], package: Path) -> Stack:
     """Deploy a template with the functions' code from the zip.
 
-    The template is changed as ``aws cloudformation package`` does: the code's folder becomes its location in S3. An alarm
-    on metric math, which MiniStack refuses, becomes one on a metric: alarms have no effect there.
+    The template is changed as ``aws cloudformation package`` does: the code's folder becomes its location in S3. An
+    alarm on metric math, which MiniStack refuses, becomes one on a metric: alarms have no effect there.
 
     Raises:
         HopFailedError: The stack was not created; the error contains CloudFormation's reasons.

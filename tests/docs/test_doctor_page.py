@@ -11,7 +11,8 @@ import pytest
 from dynamo_outbox import cli
 from dynamo_outbox.cli import doctor as command
 from dynamo_outbox.operations import deployment
-from dynamo_outbox.operations.definition import Infrastructure
+from dynamo_outbox.operations.definition import Consumer, Infrastructure
+from dynamo_outbox.operations.doctor import with_rights
 from dynamo_outbox.operations.template import to_template
 
 from ..unit import deployed
@@ -19,7 +20,8 @@ from ..unit import deployed
 if TYPE_CHECKING:
     from dynamo_outbox.operations.doctor import Finding
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "operations" / "doctor.md").read_text(encoding="utf-8")
+PROJECT = Path(__file__).resolve().parents[2]
+PAGE = (PROJECT / "docs" / "operations" / "doctor.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -50,3 +52,19 @@ def test_the_pages_code_runs(books: deployed.Aws, monkeypatch: pytest.MonkeyPatc
     exec(code, names)  # noqa: S102  # the page's own code
     findings: list[Finding] = names["findings"]
     assert [each.check for each in findings] == ["gives-up-early"]
+
+
+def test_the_permissions_page_lists_what_doctor_calls() -> None:
+    """The page's actions are those that doctor calls, for stacks and names, relays, pipes and rules."""
+    page = (PROJECT / "docs" / "permissions.md").read_text(encoding="utf-8")
+    [row] = [line for line in page.splitlines() if line.startswith("| `doctor` |")]
+    called: set[str] = set()
+    for mode in ("relay", "pipe"):
+        consumers = (Consumer("Direct"), Consumer("Queued", delivery="queue"))
+        aws = deployed.Aws(to_template(Infrastructure(mode, consumers=consumers), sam=False))
+        aws.resources.append(
+            {"ResourceType": "AWS::Lambda::EventSourceMapping", "PhysicalResourceId": "gone", "ResourceStatus": "X"}
+        )
+        with_rights(deployment.read(deployment.Names([deployed.STACK]), clients=aws), aws)
+        called |= aws.called
+    assert set(re.findall(r"`(\w+:\w+)`", row)) == called

@@ -85,7 +85,7 @@ def _doctor(known: argparse.Namespace) -> int:
         else:
             print(f"not known: {each.subject}: {each.why} (needed: {each.needed})", file=sys.stderr)
     errors = sum(each.severity == "error" for each in findings)
-    counts = f"{errors} errors, {len(findings) - errors} warnings, {len(unknown)} not known"
+    counts = f"errors: {errors}, warnings: {len(findings) - errors}, not known: {len(unknown)}"
     print(f"dynamo-outbox: {counts}", file=sys.stderr)
     return FAILED if errors or (known.strict and (findings or unknown)) else 0
 

@@ -85,7 +85,12 @@ def _check(
 
 
 def _span(time: timedelta) -> str:
-    return f"{time}".removesuffix(", 0:00:00").removesuffix(":00")
+    """Return a duration as its largest whole unit: 12 hours."""
+    for unit in ("days", "hours", "minutes"):
+        count, rest = divmod(time, timedelta(**{unit: 1}))
+        if count and not rest:
+            return f"{count} {unit if count > 1 else unit[:-1]}"
+    return f"{time.total_seconds():.0f} seconds"
 
 
 error, warning = partial(_check, "error"), partial(_check, "warning")
@@ -93,7 +98,8 @@ error, warning = partial(_check, "error"), partial(_check, "warning")
 
 @error("Nothing is known of the deployment.", "Check names, Region, account and permissions.")
 def nothing_examined(d: Deployment) -> Results:
-    if not any(existing(group) for group in (d.tables, d.functions, d.pipes, d.buses, d.queues)):
+    groups = (d.tables, d.functions, d.pipes, d.buses, d.queues)
+    if not any(each is None or each for group in groups for each in group.values()):
         yield "the deployment", "no table, function, pipe, bus or queue could be read"
 
 
@@ -354,7 +360,7 @@ def lease_too_short(d: Deployment) -> Results:
     for name in {*consumers(d), *(each.function for each in queue_readers(d))}:
         timeout = (d.functions.get(name) or {}).get("Timeout", 0)
         if timeout > lease.total_seconds():
-            yield f"function {name}", f"its timeout is {timeout} seconds; {said} is {lease.total_seconds():.0f}"
+            yield f"function {name}", f"its timeout is {_span(timedelta(seconds=timeout))}; {said} is {_span(lease)}"
 
 
 @error("A late delivery is handled again.", "Raise the store's ttl, or lower the queues' retention.")

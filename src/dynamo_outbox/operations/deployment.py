@@ -309,9 +309,17 @@ class _Reader:
         if not found:
             return
         found |= self.ask("lambda", "get_function_concurrency", name, FunctionName=plain) or {}
-        for key, operation in (("EventInvokeConfig", "get_function_event_invoke_config"), ("Policy", "get_policy")):
-            if (answer := self.ask("lambda", operation, name, **of)) != {}:
-                found[key] = _document(answer.get("Policy")) if answer and key == "Policy" else answer or {}
+        invoke, policy = (
+            self.ask("lambda", operation, name, **of)
+            for operation in ("get_function_event_invoke_config", "get_policy")
+        )
+        if invoke is None and not qualifier:  # SAM and CloudFormation set it for $LATEST
+            latest: dict[str, Any] = {"FunctionName": plain, "Qualifier": "$LATEST"}
+            invoke = self.ask("lambda", "get_function_event_invoke_config", name, **latest)
+        if invoke != {}:
+            found["EventInvokeConfig"] = invoke or {}
+        if policy != {}:
+            found["Policy"] = _document((policy or {}).get("Policy"))
         self.mappings_of(name, FunctionName=found.get("FunctionArn", name))
         variables = (found.get("Environment") or {}).get("Variables") or {}
         for variable, kind in VARIABLES.items():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import subprocess
+import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -309,7 +311,7 @@ def denied_put(operation: str) -> Any:
     return error_response("AccessDeniedException") if operation == "PutEvents" else None
 
 
-# --- decode, pipe, cost --------------------------------------------------------------------------------------------
+# --- decode, pipe, template, cost ----------------------------------------------------------------------------------
 
 
 def test_stored_items_are_decoded(engine: MiniStack, outbox: TransactionalOutbox) -> None:
@@ -344,6 +346,34 @@ def test_the_printed_pipe_can_be_created(engine: MiniStack) -> None:
     wrong = run("", "pipe", "--name", "orders", *arguments, "--target", "Bus.Arn")
     assert (wrong.status, wrong.lines) == (2, [])
     assert "not an ARN: Bus.Arn" in wrong.err
+
+
+def test_the_printed_template_can_be_deployed(engine: MiniStack) -> None:
+    """CloudFormation creates every resource of the printed template; a consumer's impossible name exits with 2."""
+    options = ("--cloudformation", "--format", "json", "--name", "printed", "--delivery", "queue", "--delete-data")
+    said = run("", "template", *options, "--consumer", "Billing:OrderPlaced")
+    assert (said.status, said.err) == (0, "")
+    (template,) = said.lines
+    s3, formation = engine.client("s3"), engine.client("cloudformation")
+    s3.create_bucket(Bucket="printed-code", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as package:
+        package.writestr("relay.py", "def handler(event, context): ...")
+    s3.put_object(Bucket="printed-code", Key="code.zip", Body=code.getvalue())
+    parameters = {"CodeBucket": "printed-code", "CodeKey": "code.zip"}
+    formation.create_stack(
+        StackName="printed",
+        TemplateBody=json.dumps(template, separators=(",", ":")),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    formation.get_waiter("stack_create_complete").wait(StackName="printed", WaiterConfig={"Delay": 1})
+    created = formation.describe_stack_resources(StackName="printed")["StackResources"]
+    assert {each["LogicalResourceId"] for each in created} == template["Resources"].keys()
+    assert {each["ResourceStatus"] for each in created} == {"CREATE_COMPLETE"}
+    wrong = run("", "template", "--consumer", "bil-ling")
+    assert (wrong.status, wrong.lines) == (2, [])
+    assert "not 'bil-ling'" in wrong.err
 
 
 def test_costs_are_printed() -> None:

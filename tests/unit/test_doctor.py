@@ -233,10 +233,11 @@ PLANTED: dict[str, tuple[str, Plant]] = {
         ],
     ),
     "few receives": (
-        "queue-without-dead-letters",
+        "few-receives",
         lambda aws: aws.queues[QUEUE].update(RedrivePolicy=aws.queues[QUEUE]["RedrivePolicy"].replace("5}", "1}")),
     ),
     "a short visibility timeout": ("visibility-too-short", of("queues", QUEUE, VisibilityTimeout="20")),
+    "a visibility timeout without room for retries": ("visibility-short", of("queues", QUEUE, VisibilityTimeout="60")),
     "dedup records that expire too early": (
         "dedup-record-expires",
         of("queues", QUEUE, MessageRetentionPeriod="1209600"),
@@ -558,3 +559,38 @@ def test_a_refused_simulation_is_named() -> None:
     aws.refused = {"iam"}
     _, unknown = found_in(aws, roles=True)
     assert "iam:SimulatePrincipalPolicy" in {each.needed for each in unknown}
+
+
+IDENTITIES = {
+    *("TableName", "FunctionName", "FunctionArn", "UUID", "Name", "Arn", "AlarmName", "Value", "PhysicalResourceId"),
+    *("AttributeName", "KeyType", "AttributeType", "EventBusName", "RegionName", "QueueUrl", "Source", "SourceArn"),
+}
+"""Fields that AWS always returns."""
+
+
+def fields_of(value: Any) -> list[tuple[dict[str, Any], str]]:
+    """Return every field of a state, with the object that holds it."""
+    if isinstance(value, list):
+        return [each for member in value for each in fields_of(member)]
+    if not isinstance(value, dict):
+        return []
+    return [(value, key) for key in value] + [each for member in value.values() for each in fields_of(member)]
+
+
+@pytest.mark.parametrize("make", [relay, piped])
+def test_a_missing_field_is_survived(make: Callable[[], Aws]) -> None:
+    """Whichever optional field AWS or an engine leaves out, the other resources are examined."""
+    parts = ("tables", "ttl", "recovery", "functions", "invoke_configs", "policies", "mappings", "pipes", "rules")
+    aws = make()
+    for part in (*parts, "targets", "queues", "alarms"):
+        state = getattr(aws, part)
+        holders = fields_of(state) if isinstance(state, list) else fields_of([*state.values()])
+        for holder, key in holders:
+            if key in IDENTITIES:
+                continue
+            kept = dict(holder)
+            del holder[key]
+            found_in(aws, roles=True)
+            holder.clear()
+            holder.update(kept)
+    assert found_in(aws, roles=True)[0] == []

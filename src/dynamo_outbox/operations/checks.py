@@ -21,7 +21,7 @@ from ..pipes.definition import outbox_pipe
 from ..pipes.patterns import matches
 from ..writing.outbox import SHORTEST_TTL
 from .definition import NUMBERS, Alarm, Consumer, Infrastructure
-from .deployment import Deployment, Unknown, function_name, last_part
+from .deployment import Deployment, Unknown, bus_name, function_name, last_part
 from .topology import (
     SETTINGS,
     allows,
@@ -112,7 +112,7 @@ def missing(d: Deployment) -> Results:
 
 @error("PutEvents to a missing bus answers 200 and drops the event.", "Create the bus, or correct its name.")
 def bus_missing(d: Deployment) -> Results:
-    yield from ((f"bus {last_part(name)}", "does not exist") for name, each in d.buses.items() if each is None)
+    yield from ((f"bus {name}", "does not exist") for name, each in d.buses.items() if each is None)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -254,8 +254,8 @@ def order_broken(d: Deployment) -> Results:
 
 @error("Records are given up before they are parked.", "MaximumRetryAttempts: -1, and an age above park_after.")
 def gives_up_early(d: Deployment) -> Results:
-    park_after, said = setting(d, "park_after")
     for each in readers(d):
+        park_after, said = setting(d, "park_after", each.function)
         attempts, age = (each.parameters.get(f"Maximum{name}") for name in ("RetryAttempts", "RecordAgeInSeconds"))
         if attempts is not None and attempts != NUMBERS.retry_attempts:
             yield each.name, f"gives a record up after {attempts} retries"
@@ -356,9 +356,8 @@ def consumer_drops_failures(d: Deployment) -> Results:
 
 @error("A second call runs while the first one still does.", "Raise the store's lease, or lower the timeout.")
 def lease_too_short(d: Deployment) -> Results:
-    lease, said = setting(d, "lease")
     for name in {*consumers(d), *(each.function for each in queue_readers(d))}:
-        timeout = (d.functions.get(name) or {}).get("Timeout", 0)
+        timeout, (lease, said) = (d.functions.get(name) or {}).get("Timeout", 0), setting(d, "lease", name)
         if timeout > lease.total_seconds():
             yield f"function {name}", f"its timeout is {_span(timedelta(seconds=timeout))}; {said} is {_span(lease)}"
 
@@ -391,7 +390,7 @@ def bus_without_rules(d: Deployment) -> Results:
     with_rules = {rule.get("EventBusName", "default") for _, rule in rules(d)}
     named = [variables_of(each).get("EVENT_BUS") for each in existing(d.functions).values()]
     named += [each.described.get("Target") for each in readers(d) if ":event-bus/" in each.described.get("Target", "")]
-    for name in {last_part(each) for each in named if each and ":event-busv2/" not in each} - with_rules - {"default"}:
+    for name in {bus_name(each) for each in named if each and ":event-busv2/" not in each} - with_rules - {"default"}:
         if d.buses.get(name) and with_rules:
             yield f"bus {name}", f"has no rule; the rules are on {', '.join(sorted(with_rules))}"
 
@@ -441,27 +440,38 @@ def dead_letters_forgotten(d: Deployment) -> Results:
             yield f"queue {name}", f"keeps dead letters for {_span(timedelta(seconds=kept))}"
 
 
-@error("A message that always fails is lost.", f"A RedrivePolicy, maxReceiveCount {NUMBERS.max_receive_count} or more")
+@error("A message that always fails is lost when it expires.", "Give the queue a RedrivePolicy.")
 def queue_without_dead_letters(d: Deployment) -> Results:
     for arn in {each.source for each in queue_readers(d)}:
-        receives = int((queue_of(d, arn).get("RedrivePolicy") or {}).get("maxReceiveCount", 0))
-        if queue_of(d, arn) and receives < NUMBERS.max_receive_count:
-            yield (
-                f"queue {last_part(arn)}",
-                f"maxReceiveCount is {receives}" if receives else "has no dead-letter queue",
-            )
+        if (queue := queue_of(d, arn)) and not queue.get("RedrivePolicy"):
+            yield f"queue {last_part(arn)}", "has no dead-letter queue"
+
+
+@warning("A failure that passes makes a dead letter.", f"maxReceiveCount: {NUMBERS.max_receive_count} or more")
+def few_receives(d: Deployment) -> Results:
+    for arn in {each.source for each in queue_readers(d)}:
+        receives = int((queue_of(d, arn).get("RedrivePolicy") or {}).get("maxReceiveCount", NUMBERS.max_receive_count))
+        if receives < NUMBERS.max_receive_count:
+            yield f"queue {last_part(arn)}", f"maxReceiveCount is {receives}"
 
 
 @error("A message comes again during its first call.", f"VisibilityTimeout: {NUMBERS.visibility_factor} times Timeout")
 def visibility_too_short(d: Deployment) -> Results:
+    return _visible_within(d, 0, 1)
+
+
+@warning("A throttled message becomes a dead letter.", f"VisibilityTimeout: {NUMBERS.visibility_factor} times Timeout")
+def visibility_short(d: Deployment) -> Results:
+    return _visible_within(d, 1, NUMBERS.visibility_factor)
+
+
+def _visible_within(d: Deployment, low: int, high: int) -> Results:
     for each in queue_readers(d):
-        timeout = (d.functions.get(each.function) or {}).get("Timeout", 0)
-        hidden = queue_of(d, each.source).get("VisibilityTimeout")
-        if hidden is not None and int(hidden) < NUMBERS.visibility_factor * timeout:
-            yield (
-                f"queue {last_part(each.source)}",
-                f"hides a message for {hidden} seconds; {each.function} runs {timeout}",
-            )
+        timeout = (d.functions.get(each.function) or {}).get("Timeout")
+        hidden = int(queue_of(d, each.source).get("VisibilityTimeout", -1))
+        if timeout and hidden >= 0 and low * timeout <= hidden < high * timeout:
+            problem = f"hides a message for {hidden} seconds; {each.function} runs for up to {timeout}"
+            yield f"queue {last_part(each.source)}", problem
 
 
 # --- alarms and rights -----------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from .clients import Clients
 
-__all__ = ["Deployment", "Names", "Unknown", "function_name", "last_part", "read", "table_of_stream"]
+__all__ = ["Deployment", "Names", "Unknown", "bus_name", "function_name", "last_part", "read", "table_of_stream"]
 
 VARIABLES = {"EVENTS_TABLE": "events", "PARKING_TABLE": "parking", "DEDUP_TABLE": "dedup"}
 """Environment variables of functions that name a table, and its kind; ``EVENT_BUS`` names a bus."""
@@ -113,6 +113,11 @@ class Deployment:
 def last_part(name: str) -> str:
     """Return the name at the end of an ARN, a URL or a ``bus|rule``."""
     return re.split(r"[:/|]", name)[-1]
+
+
+def bus_name(name: str) -> str:
+    """Return a bus's name from its name or ARN; a partner's has slashes."""
+    return name.rpartition(":event-bus/")[2]
 
 
 def table_of_stream(arn: str | None) -> str:
@@ -321,7 +326,10 @@ class _Reader:
         if policy != {}:
             found["Policy"] = _document((policy or {}).get("Policy"))
         self.mappings_of(name, FunctionName=found.get("FunctionArn", name))
-        variables = (found.get("Environment") or {}).get("Variables") or {}
+        environment = found.get("Environment") or {}
+        if refused := environment.get("Error"):
+            self.unknowable(name, "kms:Decrypt on the key of its environment", refused.get("Message", ""))
+        variables = environment.get("Variables") or {}
         for variable, kind in VARIABLES.items():
             if value := variables.get(variable):
                 self.kinds.setdefault(_table_name(value), kind)
@@ -383,7 +391,7 @@ class _Reader:
             self.queue(arn)
         elif arn and service == ["lambda"]:
             self.function(arn)
-        elif arn and service == ["events"]:
+        elif arn and ":event-bus" in arn:
             self.bus(arn)
 
     def bus(self, name: str) -> None:
@@ -392,7 +400,7 @@ class _Reader:
         if ":event-busv2/" in name:
             self.custom_bus(name)
             return
-        name = last_part(name)
+        name = bus_name(name)
         if name in self.buses:
             return
         self.buses[name] = found = self.ask("events", "describe_event_bus", name, Name=name)
@@ -407,8 +415,7 @@ class _Reader:
 
     def loose_rule(self, name: str) -> None:
         """Read a rule by ``bus|rule``, ARN or name; a name alone is looked for among the rules that were read."""
-        parts = name.split(":rule/")[-1].replace("|", "/").split("/")
-        bus, rule = parts[0] if len(parts) > 1 else "", parts[-1]
+        bus, _, rule = name.split(":rule/")[-1].replace("|", "/").rpartition("/")
         known = [each for each in self.rules.values() if each and each["Name"] == rule]
         if self.is_elsewhere(name) or any(bus in ("", each.get("EventBusName")) for each in known):
             return

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from botocore.exceptions import ClientError
-
 from .checks import CHECKS, settings_not_stated
 from .definition import Consumer, Infrastructure, Right
-from .deployment import Unknown, function_name, last_part
+from .deployment import Unknown, bus_name, function_name, last_part
 from .topology import consumers, existing, on_failure, queue_readers, readers, targets, variables_of
 
 if TYPE_CHECKING:
@@ -71,7 +69,7 @@ def with_rights(deployment: Deployment, clients: Clients) -> Deployment:
         try:
             pages = clients("iam").get_paginator("simulate_principal_policy").paginate(**request)
             results += [{**each, "Role": role} for page in pages for each in page.get("EvaluationResults", ())]
-        except ClientError as error:
+        except Exception as error:  # of IAM, or of an engine without it
             unknown.append(Unknown(f"role {last_part(role)}", "iam:SimulatePrincipalPolicy", f"{error}"))
     return replace(deployment, rights=tuple(results), unknown=tuple(unknown))
 
@@ -96,7 +94,7 @@ def needed_rights(d: Deployment) -> Iterator[tuple[str, Right]]:
     for name, function in existing(d.functions).items():
         variables = variables_of(function)
         bus, table = (
-            (d.buses.get(last_part(variables.get("EVENT_BUS", ""))) or {}).get("Arn", ""),
+            (d.buses.get(bus_name(variables.get("EVENT_BUS", ""))) or {}).get("Arn", ""),
             (d.tables.get(variables.get("PARKING_TABLE", "")) or {}).get("TableArn", ""),
         )
         places, kind = {"Bus.Arn": bus, "ParkingTable.Arn": table}, ""

@@ -94,24 +94,22 @@ def tables(d: Deployment, *kinds: str) -> Iterator[tuple[str, Resource]]:
 
 
 def kind_of(d: Deployment, table: str) -> str:
-    """Return a table's kind: as stated, or by its readers' filters, its keys and its TTL; or ``""``."""
+    """Return a table's kind: as stated, or by its readers' filters, stream, keys and TTL; or ``""``."""
     if table in d.kinds:
         return d.kinds[table]
     found, default, reading = d.tables.get(table) or {}, TableKeys(), list(readers(d, table))
-    keys = {each["AttributeName"]: each["KeyType"] for each in found.get("KeySchema", ())}
-    ttl = (found.get("TimeToLiveDescription") or {}).get("AttributeName")
+    keys = {each["AttributeName"]: each["KeyType"] for each in found.get("KeySchema") or ()}
+    has_ttl = (found.get("TimeToLiveDescription") or {}).get("AttributeName") == default.ttl_attribute
     stream = found.get("StreamSpecification") or {}
+    if not reading and not stream.get("StreamEnabled"):
+        return "dedup" if has_ttl else ""
     has_default_keys = keys == {default.partition_key: "HASH", default.sort_key: "RANGE"}
-    if reading or stream.get("StreamEnabled"):
-        is_events = (
-            any("outboxFormat" in pattern for each in reading for pattern in each.filters)
-            or (ttl == default.ttl_attribute and "RANGE" in keys.values())
-            or (has_default_keys and stream.get("StreamViewType") == "NEW_IMAGE")
-        )
-        return "events" if is_events else "entities"
-    if has_default_keys:
-        return "parking"
-    return "dedup" if ttl or keys == {default.partition_key: "HASH"} else ""
+    is_events = (
+        any("outboxFormat" in pattern for each in reading for pattern in each.filters)
+        or (has_ttl and "RANGE" in keys.values())
+        or (has_default_keys and stream.get("StreamViewType") == "NEW_IMAGE")
+    )
+    return "events" if is_events else "entities"
 
 
 # --- rules, consumers and queues -------------------------------------------------------------------------------------
@@ -210,12 +208,19 @@ def variables_of(function: Resource) -> Mapping[str, str]:
     return (function.get("Environment") or {}).get("Variables") or {}
 
 
-def setting(d: Deployment, name: str) -> tuple[timedelta, str]:
-    """Return a setting and what to call it, "the default …" if nothing states it; the lowest of several functions'."""
+def setting(d: Deployment, name: str, function: str = "") -> tuple[timedelta, str]:
+    """Return a setting and what to call it, "the default …" if nothing states it.
+
+    Arguments:
+        d: The deployment.
+        name: A name in `SETTINGS`.
+        function: The function whose variable states it. Default: the lowest of all functions.
+    """
     variable, unit, default = SETTINGS[name]
     if name in d.stated:
         return d.stated[name], name
-    texts = [variables_of(each).get(variable, "") for each in existing(d.functions).values()]
+    owners = [d.functions.get(function) or {}] if function else existing(d.functions).values()
+    texts = [variables_of(each).get(variable, "") for each in owners]
     if stated := [float(text) for text in texts if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text)]:
         return min(stated) * unit, variable
     return default, f"the default {name}"

@@ -80,7 +80,7 @@ def _verify(known: argparse.Namespace) -> int:
         return FAILED
     try:
         ids = deploy(name, aws())
-        site = Site(aws(), ids, known.patience, alarms=not known.no_alarms, is_local=bool(known.endpoint_url))
+        site = Site(aws(), name, ids, known.patience, alarms=not known.no_alarms, is_local=bool(known.endpoint_url))
         _say("deployed; observing")
         start(site)
         rows = [*conserve(site, known.events), *(fact.row(site) for fact in FACTS)]

@@ -13,11 +13,13 @@ from botocore.exceptions import ClientError
 
 from dynamo_outbox import Event, EventBridgePublisher, TransactionalOutbox, decode_records, parse_events
 from dynamo_outbox.errors import OutboxError
+from dynamo_outbox.operations.deployment import Names, read
+from dynamo_outbox.operations.doctor import examine
 from dynamo_outbox.operations.stored import relay_backlog
 from dynamo_outbox.operations.stream_reader import stream_pages
 from dynamo_outbox.options import Clock
 
-from .stack import PROBE, SOURCE
+from .stack import PROBE, SOURCE, outbox_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,6 +57,7 @@ class Site:
 
     Attributes:
         clients: AWS's clients.
+        stack: The stack's name.
         ids: Physical ids by logical id.
         patience: Seconds to wait for something that may never arrive, from the start of the probes.
         alarms: Whether to stop the relay and wait for its alarm, which takes up to 25 minutes.
@@ -62,6 +65,7 @@ class Site:
     """
 
     clients: Clients
+    stack: str
     ids: Mapping[str, str]
     patience: float
     alarms: bool
@@ -360,6 +364,16 @@ def mapping_result(site: Site) -> tuple[str, bool]:
     return text, True
 
 
+def doctors_errors(site: Site) -> tuple[str, bool]:
+    """Let doctor examine the stack; the probes are wrong on purpose, so only errors of the outbox count."""
+    findings, _ = examine(read(Names([site.stack]), clients=site.clients))
+    own = {site.ids[name] for name in outbox_template()["Resources"] if name in site.ids} - {site.stack}
+    errors = [each for each in findings if each.severity == "error" and any(name in each.subject for name in own)]
+    if errors and site.is_local:
+        raise NotObservedError(f"of this engine doctor says: {'; '.join(each.problem for each in errors)}")
+    return "; ".join(f"{each.subject} {each.problem}" for each in errors) or "none", not errors
+
+
 def stopped_relay(site: Site) -> tuple[str, bool]:
     """Disable the relay's mapping and wait for the alarm."""
     if not site.alarms:
@@ -429,6 +443,7 @@ FACTS = (
         conflicts,
     ),
     Fact("What does a mapping say after a failure?", "free text", "nothing", mapping_result),
+    Fact("Which errors does doctor find in what template makes?", "nothing to find", "none", doctors_errors),
     Fact(
         "Does the alarm of a stopped relay fire?",
         "a disabled mapping sends no PolledEventCount, an idle one sends 0",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from dynamo_outbox.operations.clients import Clients
 
-__all__ = ["PROBE", "SOURCE", "StackError", "delete", "deploy", "stack_template"]
+__all__ = ["PROBE", "SOURCE", "StackError", "delete", "deploy", "outbox_template", "stack_template"]
 
 SOURCE, PROBE = "VerifyAws.Books", "VerifyAws.Probe"
 """The sources of the counted events, and of a single one for the rule with an input transformer."""
@@ -36,14 +36,19 @@ class StackError(Exception):
     """The stack was not created or not deleted."""
 
 
-def stack_template() -> dict[str, Any]:
-    """Return the template: relay, parking, a consumer with an inbox, and the probes."""
+def outbox_template() -> dict[str, Any]:
+    """Return what ``dynamo-outbox template`` prints: relay, parking, a consumer with an inbox."""
     counts = Right(("dynamodb:UpdateItem",), "StateTable.Arn")
     consumer = Consumer("Effects", handler="handlers.effects", sources=(SOURCE,), rights=(counts,))
     outbox = Infrastructure(
         handler="handlers.relay", redrive="handlers.redrive", redrive_rate="", consumers=(consumer,)
     )
-    template = to_template(outbox, sam=False, keep=False)
+    return to_template(outbox, sam=False, keep=False)
+
+
+def stack_template() -> dict[str, Any]:
+    """Return the template of the stack: the outbox, and the probes."""
+    template = outbox_template()
     resources = template["Resources"]
     resources["Effects"]["Properties"]["Environment"]["Variables"]["STATE_TABLE"] = {"Ref": "StateTable"}
     resources |= _probes(resources["Effects"]["Properties"])

@@ -1,4 +1,4 @@
-"""Turn a function of one event into the Lambda handler of a queue or a topic."""
+"""Turn a function of one event into the Lambda handler of a queue, a topic or a Custom Event Bus."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DecodeError
+from ..events.message_shape import is_bus_event
 from ..events.messages import message_names, parse_events, payload_records
 from ..log_lines import fields, logger, named
 from ..writing.callables import refuse_awaitable, refuse_unfit
@@ -21,7 +22,7 @@ log = logger(__name__)
 
 
 def batch_handler(function: Callable[[Event, Any], object]) -> Callable[[Any, Any], dict[str, Any]]:
-    """Let a function of one event handle a batch of SQS or SNS messages.
+    """Let a function of one event handle a batch of SQS or SNS messages, or of a Custom Event Bus.
 
     Args:
         function: Called with each message's `Event` and Lambda's context; make it `idempotent`, because a message may
@@ -36,7 +37,9 @@ def batch_handler(function: Callable[[Event, Any], object]) -> Callable[[Any, An
         TypeError: The decorated function is ``async`` or a generator: its messages would count as done before it ran.
         DecodeError: When called: the payload is not such a batch.
 
-    SNS has no batch response: the function's exception is raised, and SNS delivers the message again.
+    SNS has no batch response, and what a Custom Event Bus makes of one is not documented: the function's exception is
+    raised at the first failure, the whole delivery is repeated, and a duplicate must be harmless. So that an event of a
+    Custom Event Bus fails alone, its subscriber has MaxBatchSize 1.
     """
     refuse_unfit(function, "a batch handler")
     return message_handler(function, getattr(function, "__qualname__", type(function).__name__))
@@ -49,7 +52,8 @@ def message_handler(function: Callable[[Event, Any], object], consumer: str) -> 
     def handler(payload: Any, context: Any = None) -> dict[str, Any]:
         failures: list[dict[str, str]] = []
         blocked: dict[str, list[str | None]] = {}
-        for record, message in zip(payload_records(payload), parse_events(payload, on_error="collect"), strict=True):
+        records = payload_records(payload)
+        for record, message in zip(records, parse_events(payload, on_error="collect"), strict=True):
             identifier, group = message_names(record)
             if group in blocked:
                 blocked[group].append(identifier)
@@ -85,6 +89,6 @@ def message_handler(function: Callable[[Event, Any], object], consumer: str) -> 
                         None, consumer=consumer, message_id=held_back[0], order_key=group, count=len(held_back)
                     ),
                 )
-        return {"batchItemFailures": failures}
+        return {} if any(map(is_bus_event, records)) else {"batchItemFailures": failures}
 
     return handler

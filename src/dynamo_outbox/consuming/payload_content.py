@@ -149,6 +149,7 @@ _BY_MEMBER = (
     ("Sns", _sns),
     ("kinesis", lambda record, _: [record.get("data"), record.get("partitionKey")]),
     ("dynamodb", _stream),
+    ("SystemMetadata", lambda _, event: _content(event.get("Data"))),  # of a Custom Event Bus
     ("requestContext", _api),
     ("rmqMessagesByQueue", _queues),
 )

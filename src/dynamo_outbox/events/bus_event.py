@@ -8,6 +8,7 @@ from ..codec.path_error import PathError
 from ..codec.short_repr import short_repr
 from ..errors import DecodeError
 from .context import CONTEXT_FIELDS, context_fields, context_members, context_text
+from .message_shape import is_bus_event
 from .outbox_item import build_event, decode_event, is_outbox_image, time_of, time_text, version_of
 
 TYPE_CHECKING = False
@@ -65,7 +66,8 @@ def parse_event(event: object) -> Event:
     """Return the event that a consumer received.
 
     Args:
-        event: Lambda's event for an EventBridge rule, also a replayed one, or a CloudEvents object. The event was
+        event: Lambda's event for an EventBridge rule or a Custom Event Bus's subscriber (RAW or WITH_METADATA, alone or
+            in an array of one), also a replayed one, or a CloudEvents object. The event was
             published by the relay, by a pipe with a template (the detail holds the outbox item), by a pipe without one
             (the detail is the stream record), or as CloudEvents. Also read: a detail alone, if it holds the event's
             source; an SNS notification; Lambda's record of an asynchronous call (its requestPayload); the stream
@@ -115,6 +117,8 @@ _MAX_PATH = 200
 
 def _event_or_wrapped(event: object, *, is_inside: bool) -> Event | tuple[object, str]:
     """Return an event; or the content of a message or a record, and its path there."""
+    if isinstance(event, list) and len(event) == 1 and is_bus_event(event[0]):  # of a custom bus
+        return (event[0], "[0]")
     if not isinstance(event, dict):
         raise _unreadable(event, _READS)
     if "specversion" in event:

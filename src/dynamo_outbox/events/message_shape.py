@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["BATCH_INFO", "is_message"]
+__all__ = ["BATCH_INFO", "is_bus_event", "is_message"]
 
 BATCH_INFO = ("DDBStreamBatchInfo", "KinesisBatchInfo")
 """The members by which failure records of Lambda and of a pipe point to the records of a stream."""
 _MESSAGE_NAMES = frozenset({"body", "Body", "Sns", "detail", "specversion", "SystemMetadata"})
+
+
+def is_bus_event(value: object) -> bool:
+    """Return whether a value is one event as a bus delivers it, with or without a Custom Event Bus's metadata."""
+    if not isinstance(value, (dict, Mapping)):
+        return False
+    return ("detail" in value and "detail-type" in value) or ("Data" in value and "SystemMetadata" in value)
 
 
 def is_message(value: object) -> bool:

@@ -1,7 +1,8 @@
-"""Events in SQS and SNS messages, each with the message id that a batch response needs.
+"""Events in batches: in SQS and SNS messages, each with the message id that a batch response needs, or of a bus.
 
 https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
 https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-custom-bus-target-lambda.html
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from ..codec.mappings import as_dicts
 from ..codec.path_error import PathError
 from ..errors import DecodeError
 from .bus_event import event_in, parse_event, required_text
-from .message_shape import is_message
+from .message_shape import is_bus_event, is_message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,12 +57,12 @@ if TYPE_CHECKING:
 
 
 def parse_events(payload: object, *, on_error: str = "raise") -> Sequence[Message | DecodeError]:
-    """Return the events in a batch of SQS or SNS messages, in the batch's order.
+    """Return the events in a batch of SQS or SNS messages or of a Custom Event Bus, in the batch's order.
 
     Args:
-        payload: Lambda's event for a queue or a topic, a pipe's array of a queue's messages, or SQS's response to
-            ReceiveMessage. A message's text is an event in any form that `parse_event` reads, or an SNS notification,
-            a stream record or a record of a failed call that contains one.
+        payload: Lambda's event for a queue, a topic or a Custom Event Bus (an array, or one event), a pipe's array of a
+            queue's messages, or SQS's response to ReceiveMessage. A message's text is an event in any form that
+            `parse_event` reads, or an SNS notification, a stream record or a record of a failed call that contains one.
         on_error: ``raise``, or ``collect`` to get the `DecodeError` of an unreadable message in its place.
 
     Raises:
@@ -84,7 +85,7 @@ def parse_events(payload: object, *, on_error: str = "raise") -> Sequence[Messag
 
 def payload_records(payload: object) -> list[Any]:
     """Return a batch's messages, not decoded but as dicts; raise `DecodeError` if the payload is not a batch."""
-    records: Any = payload
+    records: Any = [payload] if is_bus_event(payload) else payload
     if isinstance(records, Mapping):
         if isinstance(call := records.get("requestPayload"), Mapping):  # of an asynchronous call, by a topic
             records = call

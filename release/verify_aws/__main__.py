@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--delete", metavar="STACK", help="only delete what an earlier run left")
     parser.add_argument("--write", metavar="PAGE", type=Path, help="update the table in this page")
     known = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     try:
         start_session(known)
         if known.delete:
@@ -121,7 +123,8 @@ def _dollars(events: int) -> float:
 
 
 def _say(text: str) -> None:
-    print(f"verify-aws: {text}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # the terminal may be closed; what was deployed is deleted nevertheless
+        print(f"verify-aws: {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

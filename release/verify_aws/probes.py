@@ -129,6 +129,8 @@ class Fact(NamedTuple):
             observed, holds = f"not observed: {error}", True
         except ClientError as error:
             observed, holds = f"not observed: {error}", True
+        except (KeyError, TypeError, ValueError) as error:
+            observed, holds = f"another shape than expected: {type(error).__name__}: {error}", False
         return Row(*self[:3], observed, holds)
 
 

@@ -232,8 +232,11 @@ def _physical_ids(formation: Any, name: str) -> dict[str, str]:
     return {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in found if "PhysicalResourceId" in each}
 
 
-def _settled(formation: Any, name: str) -> str:
-    """Return the stack's status when it is final; empty if the stack is gone."""
+def _settled(formation: Any, name: str, *, is_deleted: bool = False) -> str:
+    """Return the stack's status when it is final; empty if the stack is gone.
+
+    A stack that `is_deleted` may still have its former status.
+    """
     deadline = time.monotonic() + MINUTES * 60
     while True:
         try:
@@ -242,7 +245,8 @@ def _settled(formation: Any, name: str) -> str:
             if "does not exist" not in str(error):
                 raise
             return ""
-        if not status.endswith("IN_PROGRESS") or time.monotonic() > deadline:
+        is_final = status.startswith("DELETE_") if is_deleted else True
+        if (is_final and not status.endswith("IN_PROGRESS")) or time.monotonic() > deadline:
             return "" if status == "DELETE_COMPLETE" else status
         time.sleep(1)
 
@@ -267,7 +271,7 @@ def delete(name: str, clients: Clients) -> None:
             with suppress(ClientError):  # CloudFormation then deletes the rest
                 _empty(s3, bucket)
         formation.delete_stack(StackName=name)
-        if not (status := _settled(formation, name)):
+        if not (status := _settled(formation, name, is_deleted=True)):
             break
     if status:
         raise StackError(f"stack {name} is not deleted: {status}; run `make verify-aws ARGS='--delete {name}'`")

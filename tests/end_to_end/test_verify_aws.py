@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -9,14 +10,18 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from verify_aws.__main__ import page_block
+from verify_aws.probes import FACTS, Row
 
 from dynamo_outbox.testing import MiniStack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from verify_aws.probes import Site
 
 pytestmark = pytest.mark.engine
 
@@ -115,6 +120,58 @@ def test_a_failed_run_deletes_everything(engine: MiniStack) -> None:
     assert "lack the permission for InvokeFunction" in err
     again = start(engine, "--delete", re.findall(r"creates the stack (\S+)", err)[0])
     assert (again.communicate(timeout=60), again.returncode) == (("", ""), 0)
+
+
+class Recorded:
+    """A site whose queues and bucket have what AWS stored elsewhere."""
+
+    def __init__(self, load_event: Callable[[str], dict[str, Any]], name: str) -> None:
+        self.sample, self.ids, self.is_local = load_event(f"failures/{name}"), {"RelayFailures": "failures"}, False
+
+    def message(self, _queue: str) -> dict[str, Any]:
+        return self.sample
+
+    def wait(self, look: Callable[[], str | None]) -> str | None:
+        return look()
+
+    def clients(self, _service: str) -> Recorded:
+        return self
+
+    def list_objects_v2(self, **_: str) -> dict[str, Any]:
+        return {"Contents": [{"Key": "1"}]}
+
+    def get_object(self, **_: str) -> dict[str, Any]:
+        return {"Body": io.BytesIO(json.dumps(self.sample).encode())}
+
+
+POINTER = "members DDBStreamBatchInfo, requestContext, responseContext, timestamp, version"
+
+
+@pytest.mark.parametrize(
+    ("question", "sample", "observed", "holds"),
+    [
+        ("rule's dead letter", "rule_dlq_sqs", "the event; attributes ", True),
+        ("pipe's dead letter", "pipe_dlq_sqs", "condition RetryAttemptsExhausted", True),
+        ("failure bucket", "esm_s3_payload_text", "text; decode_records reads 2 record", True),
+        ("failure bucket", "esm_s3_payload_object", "an object; decode_records reads 2 record", True),
+        ("after batchItemFailures", "esm_sqs_partial_failure_functionError_null", POINTER, True),
+        ("after batchItemFailures", "pipe_dlq_sqs", "another shape than expected: KeyError", False),
+        ("asynchronous call", "async_destination_sqs", "condition RetriesExhausted; ARN with qualifier", True),
+    ],
+)
+def test_a_recorded_shape_is_observed(
+    load_event: Callable[[str], dict[str, Any]], question: str, sample: str, observed: str, *, holds: bool
+) -> None:
+    """What AWS has stored elsewhere is described; a shape that the probe does not know contradicts the assumption."""
+    (fact,) = [each for each in FACTS if question in each.question]
+    row = fact.row(cast("Site", Recorded(load_event, sample)))
+    assert (row.holds, observed in row.observed) == (holds, True), row
+
+
+def test_a_contradiction_is_marked() -> None:
+    """The page marks what is not as assumed, and a cell can't end early."""
+    block = page_block([Row("q", "d", "a", "x | y", holds=False)], "AWS", "2026-11-29")
+    assert block.splitlines()[-1] == "| q | d | a | x \\| y **Not as assumed.** |"
 
 
 def test_it_asks_first(engine: MiniStack) -> None:

@@ -561,6 +561,33 @@ def test_a_refused_simulation_is_named() -> None:
     assert "iam:SimulatePrincipalPolicy" in {each.needed for each in unknown}
 
 
+CUSTOM = f"arn:aws:events:{HERE}:event-busv2/orders/EX1"
+
+
+def test_a_custom_event_bus_is_read_by_its_own_client() -> None:
+    """A relay on a Custom Event Bus is fine if the bus exists; an engine without the service is not fatal."""
+    aws = Aws(to_template(Infrastructure(bus=CUSTOM), sam=False))
+    assert [each.check for each in found_in(aws)[0]] == ["bus-missing"]
+    aws.buses[CUSTOM] = {"State": "ACTIVE"}
+    assert found_in(aws)[0] == []
+    aws.refused = {"eventbridgev2"}
+    findings, unknown = found_in(aws)
+    assert findings == []
+    assert "events:DescribeEventBus" in {each.needed for each in unknown}
+
+
+def test_an_existing_table_and_bus_are_examined() -> None:
+    """A table and a bus that the stack does not have are found by what reads and names them."""
+    made = relay()
+    stack = Infrastructure(stream_arn=STREAM, bus=STACK, consumers=CONSUMERS)
+    aws = Aws(to_template(stack, sam=False))
+    for part in ("tables", "ttl", "recovery", "buses"):
+        getattr(aws, part).update(getattr(made, part))
+    assert found_in(aws)[0] == []
+    aws.tables[EVENTS]["LatestStreamArn"] += "4"
+    assert {each.check for each in found_in(aws)[0]} == {"reads-an-old-stream"}
+
+
 IDENTITIES = {
     *("TableName", "FunctionName", "FunctionArn", "UUID", "Name", "Arn", "AlarmName", "Value", "PhysicalResourceId"),
     *("AttributeName", "KeyType", "AttributeType", "EventBusName", "RegionName", "QueueUrl", "Source", "SourceArn"),

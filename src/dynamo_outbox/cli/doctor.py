@@ -66,6 +66,7 @@ def _doctor(known: argparse.Namespace) -> int:
     from ..operations.deployment import Names, read
     from ..operations.doctor import examine, with_rights
     from ..operations.topology import SETTINGS as UNITS
+    from ..operations.topology import existing, kind_of
 
     tables = {name: kind for option, (kind, _) in TABLES.items() for name in getattr(known, option.strip("-"))}
     names = Names(known.stack, tables, known.function, known.pipe, known.bus, known.queue)
@@ -77,7 +78,10 @@ def _doctor(known: argparse.Namespace) -> int:
     if known.check_roles:
         deployment = with_rights(deployment, aws())
     findings, unknown = examine(deployment)
-    print_rows([each._asdict() for each in findings], as_json=known.json)
+    kinds = ", ".join(f"{name} ({kind_of(deployment, name) or 'of no kind'})" for name in existing(deployment.tables))
+    print(f"dynamo-outbox: examined the tables {kinds or '(none)'}", file=sys.stderr)
+    if findings:
+        print_rows([each._asdict() for each in findings], as_json=known.json)
     for each in unknown:
         row = {"severity": "unknown", "subject": each.subject, "needed": each.needed, "why": each.why}
         if known.json or not sys.stdout.isatty():

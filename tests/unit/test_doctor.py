@@ -127,7 +127,6 @@ def deny(queue: str) -> str:
 
 HOUR = timedelta(hours=1)
 STREAM_PARAMETERS = {"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"}
-TARGET = {"EventBridgeEventBusParameters": {"DetailType": "Event", "Source": "$.dynamodb.NewImage.source.S"}}
 
 PLANTED: dict[str, tuple[str, Plant]] = {
     "the stream is off": ("stream-off", of("tables", EVENTS, StreamSpecification={"StreamEnabled": False})),
@@ -237,7 +236,7 @@ PLANTED: dict[str, tuple[str, Plant]] = {
         lambda aws: aws.queues[QUEUE].update(RedrivePolicy=aws.queues[QUEUE]["RedrivePolicy"].replace("5}", "1}")),
     ),
     "a short visibility timeout": ("visibility-too-short", of("queues", QUEUE, VisibilityTimeout="20")),
-    "a visibility timeout without room for retries": ("visibility-short", of("queues", QUEUE, VisibilityTimeout="60")),
+    "a visibility timeout that allows no retries": ("visibility-short", of("queues", QUEUE, VisibilityTimeout="60")),
     "dedup records that expire too early": (
         "dedup-record-expires",
         of("queues", QUEUE, MessageRetentionPeriod="1209600"),
@@ -283,10 +282,15 @@ PLANTED_PIPE: dict[str, tuple[str, Plant]] = {
         ),
     ),
     "the pipe has another template": (
-        "pipe-differs",
+        "pipe-changes-events",
         lambda aws: aws.pipes[PIPE]["TargetParameters"].update(InputTemplate="<$.dynamodb>"),
     ),
-    "the pipe has a fixed type": ("pipe-differs", lambda aws: aws.pipes[PIPE]["TargetParameters"].update(TARGET)),
+    "the pipe inserts the data as text": (
+        "pipe-changes-events",
+        lambda aws: aws.pipes[PIPE]["TargetParameters"].update(
+            InputTemplate='{"metadata":{"id":<$.dynamodb.NewImage.eventId.S>},"data":<$.dynamodb.NewImage.eventData.S>}'
+        ),
+    ),
     "no alarm on the pipe": ("alarm-missing", without("EventsPipeNotRunning")),
 }
 """Mistakes in what the template with a pipe deploys."""
@@ -621,3 +625,23 @@ def test_a_missing_field_is_survived(make: Callable[[], Aws]) -> None:
             holder.clear()
             holder.update(kept)
     assert found_in(aws, roles=True)[0] == []
+
+
+def test_a_pipe_may_differ_in_what_consumers_need_not() -> None:
+    """A pipe with a time of its own, or without a template, still delivers the events."""
+    aws = piped()
+    target = aws.pipes[PIPE]["TargetParameters"]
+    target["EventBridgeEventBusParameters"]["Time"] = "$.dynamodb.NewImage.eventTime.S"
+    assert found_in(aws)[0] == []
+    aws.pipes[PIPE]["TargetParameters"] = {"EventBridgeEventBusParameters": {"DetailType": "Change", "Source": "shop"}}
+    assert found_in(aws)[0] == []
+
+
+def test_a_pipe_that_is_not_returned_is_not_known() -> None:
+    """An engine that keeps a pipe's parameters to itself is named; a parameter that is new is not evaluated."""
+    aws = piped()
+    parameters = aws.pipes[PIPE].pop("TargetParameters")
+    assert "pipes:DescribePipe" in {each.needed for each in found_in(aws)[1]}
+    aws.pipes[PIPE]["TargetParameters"] = {**parameters, "NewIn2027": {}}
+    findings, unknown = found_in(aws)
+    assert (findings, "a pipe that can be evaluated" in {each.needed for each in unknown}) == ([], True)

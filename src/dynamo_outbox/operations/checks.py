@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache, partial
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from ..errors import InvalidPatternError
+from ..errors import InvalidPatternError, OutboxError
+from ..events.bus_event import parse_event
 from ..events.event import Event
 from ..events.outbox_item import encode_event
 from ..options import TableKeys
-from ..pipes.definition import outbox_pipe
+from ..pipes.definition import RESERVED_VARIABLES, PipeDefinition, render
 from ..pipes.patterns import matches
 from ..writing.outbox import SHORTEST_TTL
 from .definition import NUMBERS, Alarm, Consumer, Infrastructure
@@ -297,12 +299,14 @@ def filter_drops_events(d: Deployment) -> Results:
 
 
 def _record(d: Deployment, table: str) -> dict[str, Any]:
-    """Return the stream record of a new outbox item."""
+    """Return the stream record of the sample event's item in a table."""
     schema = {each["KeyType"]: each["AttributeName"] for each in (d.tables.get(table) or {}).get("KeySchema", ())}
-    event = Event("dynamo-outbox.doctor", {}, source="dynamo-outbox.doctor")
-    item = encode_event(event, expires_at=0, keys=TableKeys(schema.get("HASH", "pk"), schema.get("RANGE", "sk")))
+    item = encode_event(_SAMPLE, expires_at=0, keys=TableKeys(schema.get("HASH", "pk"), schema.get("RANGE", "sk")))
     change = {"Keys": {name: item[name] for name in schema.values()}, "NewImage": item, "StreamViewType": "NEW_IMAGE"}
     return {"eventName": "INSERT", "eventSource": "aws:dynamodb", "eventVersion": "1.1", "dynamodb": change}
+
+
+_SAMPLE = Event("dynamo-outbox.doctor", {"text": 'a "quoted" \\ text'}, source="dynamo-outbox.doctor")
 
 
 @warning("No alarm can tell that the relay has stopped.", "MetricsConfig: {Metrics: [EventCount]}")
@@ -312,20 +316,28 @@ def no_event_count(d: Deployment) -> Results:
             yield each.name, "does not send its EventCount metrics"
 
 
-@error("Consumers can't read the events.", "Deploy the pipe that `dynamo-outbox pipe` prints.")
-def pipe_differs(d: Deployment) -> Results:
+@error("parse_event can't read the pipe's events.", "Deploy the pipe that `dynamo-outbox pipe` prints.")
+def pipe_changes_events(d: Deployment) -> Results:
     for each in readers(d):
         if ":event-bus/" in each.described.get("Target", "") and kind_of(d, each.table) == "events":
-            if not (found := each.described.get("TargetParameters")):
+            source, target = (each.described.get(f"{name}Parameters") for name in ("Source", "Target"))
+            if not (source and target):
                 yield Unknown(each.name, "pipes:DescribePipe", "the service does not return the pipe's parameters")
                 continue
-            for field, wanted in outbox_pipe().target_parameters().items():
-                if _without_spaces(found.get(field)) != _without_spaces(wanted):
-                    yield each.name, f"its {field} is {json.dumps(found.get(field))}"
+            try:
+                definition = replace(PipeDefinition.from_parameters(source, target), patterns=())
+                if not all(_read_back(definition, _record(d, each.table), escapes) for escapes in (True, False)):
+                    yield each.name, "its events are not those that were written"
+            except InvalidPatternError as problem:
+                yield Unknown(each.name, "a pipe that can be evaluated", f"{problem}")
+            except OutboxError as problem:
+                yield each.name, f"its events can't be read: {problem}"
 
 
-def _without_spaces(value: Any) -> str:
-    return re.sub(r"\s|\\n", "", json.dumps(value, sort_keys=True))
+def _read_back(pipe: PipeDefinition, record: Mapping[str, Any], escapes: bool) -> bool:
+    entry = render(record, pipe, dict.fromkeys(RESERVED_VARIABLES, ""), escapes=escapes) or {}
+    event = {"source": entry["Source"], "detail-type": entry["DetailType"], "detail": json.loads(entry["Detail"])}
+    return parse_event(event) == _SAMPLE
 
 
 # --- functions -------------------------------------------------------------------------------------------------------

@@ -190,7 +190,7 @@ class _Reader:
     def ask(self, service: str, operation: str, subject: str, *, clients: Clients | None = None, **request: Any) -> Any:
         """Return the response; None if the resource does not exist; ``{}`` if that can't be known."""
         action = _action(service, operation)
-        if service in self.unreachable:
+        if clients is None and service in self.unreachable:
             return self.unknowable(subject, action, self.unreachable[service])
         try:
             client = (clients or self.clients)(service)
@@ -213,11 +213,9 @@ class _Reader:
     def pages(self, service: str, operation: str, member: str, subject: str, **request: Any) -> list[Any] | None:
         """Return all pages' members; None if they are unknown."""
         response = self.ask(service, operation, subject, **request)
-        return (
-            None
-            if response == {} and (subject, _action(service, operation)) in self.unknown
-            else list((response or {}).get(member, ()))
-        )
+        if response == {} and (subject, _action(service, operation)) in self.unknown:
+            return None
+        return list((response or {}).get(member, ()))
 
     def unknowable(self, subject: str, needed: str, why: str) -> dict[str, Any]:
         self.unknown[subject, needed] = Unknown(subject, needed, why)

@@ -28,7 +28,7 @@ BUSY: Mapping[str, Sequence[float]] = {
     **dict.fromkeys(("ExecutionFailed", "ExecutionPartiallyFailed", "ExecutionTimeout"), (0,)),
     **dict.fromkeys(("DestinationDeliveryFailures", "FailedInvocations", "InvocationsFailedToBeSentToDlq"), ()),
     "IteratorAge": (700, 1200),
-    "AsyncEventAge": (40,),
+    "AsyncEventAge": (40, 180_000),
     "Invocations": (1, 1),
     "ConsumedWriteCapacityUnits": (9,),
     "ApproximateAgeOfOldestMessage": (2,),

@@ -212,6 +212,41 @@ def test_queues_fit_their_functions(variant: str) -> None:
             assert dead_letters.get("FifoQueue") == queue.get("FifoQueue")
 
 
+@pytest.mark.parametrize("variant", ["existing table and bus", "existing bus by ARN"])
+def test_what_exists_is_used(variant: str) -> None:
+    """An existing table and bus are not created; rules, roles and alarms name them as AWS does."""
+    assert not {"EventsTable", "EntityTable", "Bus"} & VARIANTS[variant]["Resources"].keys()
+    for alarm in of_type(variant, "CloudWatch::Alarm").values():
+        named = {each["Name"]: each["Value"] for each in alarm.get("Dimensions", ())}
+        assert named.get("EventBusName", "orders") == "orders"  # the name, also of a bus that is given by its ARN
+    sources = {each["Source"] for each in of_type(variant, "Pipes::Pipe").values()} | {
+        each["EventSourceArn"]
+        for each in of_type(variant, "Lambda::EventSourceMapping").values()
+        if "StartingPosition" in each
+    }
+    assert sources == {STREAM}
+    assert any(each["Resource"] == STREAM.partition("/stream")[0] + "/stream/*" for each in statements(variant))
+
+
+@every
+def test_the_dashboard_shows_all_alarms(variant: str) -> None:
+    """The dashboard has the state of each alarm, and a graph of each alarm's metric."""
+    (dashboard,) = of_type(variant, "CloudWatch::Dashboard").values()
+    states, *graphs = json.loads(dashboard["DashboardBody"]["Fn::Sub"])["widgets"]
+    arns = [f"${{{name}.Arn}}" for name in of_type(variant, "CloudWatch::Alarm")]
+    assert states["properties"]["alarms"] == arns
+    assert [arn for each in graphs for arn in each["properties"]["annotations"]["alarms"]] == arns
+
+
+def test_parked_records_are_redriven_on_a_schedule() -> None:
+    """A schedule calls the redrive, unless the user wants none; without parking there is nothing to call."""
+    schedule = VARIANTS["relay"]["Resources"]["RedriveRule"]["Properties"]
+    assert schedule["ScheduleExpression"] == "rate(1 hour)"
+    assert schedule["Targets"] == [{"Id": "redrive", "Arn": {"Fn::GetAtt": ["Redrive", "Arn"]}}]
+    assert "RedriveRule" not in VARIANTS["without a schedule"]["Resources"]
+    assert not [name for name in VARIANTS["without parking and consumers"]["Resources"] if "Redrive" in name]
+
+
 def test_names_can_be_given() -> None:
     """Physical names have the prefix, and logical ids can be replaced, wherever they are used."""
     template = to_template(Infrastructure("cdc", "books"), names={"EntityTable": "BooksTable"})

@@ -373,9 +373,7 @@ def to_yaml(template: Mapping[str, Any]) -> str:
     """
     import yaml
 
-    class Dumper(yaml.SafeDumper):
-        def ignore_aliases(self, _data: Any) -> bool:
-            return True
+    class Dumper(yaml.SafeDumper): ...
 
     def node(dumper: Dumper, value: dict[str, Any]) -> yaml.Node:
         name, inner = next(iter(value.items()), ("", ""))
@@ -387,4 +385,5 @@ def to_yaml(template: Mapping[str, Any]) -> str:
         return dumper.represent_scalar(tag, inner) if isinstance(inner, str) else dumper.represent_sequence(tag, inner)
 
     Dumper.add_representer(dict, node)
-    return yaml.dump(template, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
+    copied = json.loads(json.dumps(template))  # two references to one object would become an anchor and an alias
+    return yaml.dump(copied, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)

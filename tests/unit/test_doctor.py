@@ -621,7 +621,7 @@ def test_a_missing_field_is_survived(make: Callable[[], Aws]) -> None:
                 continue
             kept = dict(holder)
             del holder[key]
-            found_in(aws, roles=True)
+            found_in(aws)
             holder.clear()
             holder.update(kept)
     assert found_in(aws, roles=True)[0] == []
@@ -645,3 +645,99 @@ def test_a_pipe_that_is_not_returned_is_not_known() -> None:
     aws.pipes[PIPE]["TargetParameters"] = {**parameters, "NewIn2027": {}}
     findings, unknown = found_in(aws)
     assert (findings, "a pipe that can be evaluated" in {each.needed for each in unknown}) == ([], True)
+
+
+@pytest.mark.parametrize(
+    ("plant", "needed"),
+    [
+        (of("queues", DEAD, KmsMasterKeyId="alias/own"), "the key's policy"),
+        (of_mapping(FilterCriteriaError={"ErrorCode": "KMSAccessDenied"}), "kms:Decrypt on the filter's key"),
+        (of_mapping(FilterCriteria={"Filters": [{"Pattern": "{"}]}), "a filter that can be evaluated"),
+        (
+            of("functions", RELAY, Environment={"Error": {"ErrorCode": "AccessDeniedException", "Message": "no"}}),
+            "kms:Decrypt on the key of its environment",
+        ),
+    ],
+)
+def test_what_a_key_or_a_new_operator_hides_is_not_known(plant: Plant, needed: str) -> None:
+    """What is encrypted with a key that doctor may not use, or can't be evaluated, is unknown and not a finding."""
+    aws = relay()
+    plant(aws)
+    findings, unknown = found_in(aws)
+    assert "error" not in {each.severity for each in findings}
+    assert needed in {each.needed for each in unknown}
+
+
+def test_an_alarm_may_ring_through_a_composite_alarm() -> None:
+    """An alarm without an action is fine if a composite alarm with an action has it in its rule."""
+    aws = relay()
+    silent = alarm(aws, "DirectLate")
+    silent.pop("AlarmActions")
+    rule = {
+        "AlarmName": "any",
+        "AlarmRule": f'ALARM("{silent["AlarmName"]}") OR ALARM(other)',
+        "AlarmActions": ["topic"],
+    }
+    aws.alarms.append(rule)
+    assert found_in(aws)[0] == []
+    rule["AlarmRule"] = "ALARM(other)"
+    assert {each.check for each in found_in(aws)[0]} == {"alarm-silent"}
+
+
+def test_an_action_on_recovery_only_is_silent() -> None:
+    """An alarm that tells of recoveries only notifies nobody of the failure."""
+    aws = relay()
+    watching = alarm(aws, "DirectLate")
+    watching["OKActions"] = watching.pop("AlarmActions")
+    assert {each.check for each in found_in(aws)[0]} == {"alarm-silent"}
+
+
+def test_nested_stacks_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A nested stack's resources are examined; one that can't be read is named."""
+    aws = relay()
+    inner = aws.resources
+    aws.resources = [
+        {"ResourceType": "AWS::CloudFormation::Stack", "PhysicalResourceId": name, "ResourceStatus": "CREATE_COMPLETE"}
+        for name in ("inner", "refused")
+    ]
+    listed = aws._list_stack_resources
+    monkeypatch.setattr(
+        aws,
+        "_list_stack_resources",
+        lambda StackName: {"StackResourceSummaries": inner} if StackName == "inner" else listed(StackName),  # noqa: N803
+    )
+    findings, unknown = found_in(aws)
+    assert findings == []
+    assert ("refused", "cloudformation:ListStackResources") in {(each.subject, each.needed) for each in unknown}
+
+
+def test_a_deleted_resource_is_not_asked_for() -> None:
+    """A resource that the stack has deleted is none of its resources."""
+    aws = relay()
+    queue = {"ResourceType": "AWS::SQS::Queue"}
+    aws.resources.append({**queue, "ResourceStatus": "DELETE_COMPLETE", "PhysicalResourceId": "https://sqs/1/gone"})
+    aws.resources.append({**queue, "ResourceStatus": "CREATE_FAILED"})
+    assert found_in(aws)[0] == []
+
+
+def test_an_api_destination_is_no_bus() -> None:
+    """A rule's target that is neither queue, function nor bus is left alone."""
+    aws = relay()
+    aws.targets[f"{STACK}-Direct"][0]["Arn"] = f"arn:aws:events:{HERE}:api-destination/hook/1a2b"
+    assert "bus-missing" not in {each.check for each in found_in(aws)[0]}
+
+
+def test_a_partners_bus_keeps_its_slashes() -> None:
+    """A bus and its rules are found by names with slashes too."""
+    bus = "aws.partner/example.com/1/shop"
+    aws = Aws(to_template(Infrastructure(bus=bus, consumers=CONSUMERS), sam=False))
+    aws.buses[bus] = {"Name": bus, "Arn": f"arn:aws:events:{HERE}:event-bus/{bus}"}
+    deployment = read(Names([STACK]), clients=aws)
+    assert (bus in deployment.buses, len(deployment.rules)) == (True, 4)
+
+
+def test_a_setting_is_each_functions_own() -> None:
+    """A function's variable is compared with its own mapping, not with another function's."""
+    aws = relay()
+    aws.functions[DIRECT]["Environment"]["Variables"]["PARK_AFTER_HOURS"] = "23"
+    assert found_in(aws)[0] == []

@@ -4,6 +4,7 @@
 SHELL := /bin/sh
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 3000
+CHROMIUM ?= chromium
 
 VENV := .venv
 ENGINE := .venv-ministack
@@ -37,7 +38,7 @@ endef
 # $(call sam,COMMAND,MODE): run a SAM CLI command with the settings in examples/books/samconfig.toml.
 sam = cd examples/books && $(abspath $(SAM))/bin/sam $(1) --config-env $(2)
 
-.PHONY: help demo start start-cdc test check properties short-proof end-to-end proof mutants bench fuzz coverage docs reference tutorial lint format
+.PHONY: help demo start start-cdc test check properties short-proof end-to-end browser proof mutants bench fuzz coverage docs reference tutorial lint format
 .PHONY: costs scaling templates dist test-wheel clean build build-cdc deploy deploy-cdc teardown teardown-cdc check-templates verify-aws
 
 help: ## show these commands
@@ -46,17 +47,17 @@ help: ## show these commands
 demo: $(TEST) ## send a book through every mode on a local engine and show each hop
 	@$(LOCAL) demo $(MODES)
 
-start: $(TEST) ## serve the books API in outbox mode at localhost:3000 until Ctrl-C
-	@$(LOCAL) start outbox-pipe --port $(PORT)
+start: $(TEST) ## serve the books API, and a page that follows its events, at localhost:3000; RELAY=lambda for the relay
+	@$(LOCAL) start outbox-$(if $(filter lambda,$(RELAY)),relay,pipe) --port $(PORT)
 
-start-cdc: $(TEST) ## serve the books API in CDC mode at localhost:3000 until Ctrl-C
+start-cdc: $(TEST) ## serve the same in CDC mode
 	@$(LOCAL) start cdc --port $(PORT)
 
 test: $(TEST) ## run the unit, contract, books and docs tests, and the cases
 	$(PYTEST) $(or $(ARGS),tests/unit tests/contract tests/books tests/docs tests/cases)
 
 check: ## run all other checks that must pass before a merge
-	@for each in properties short-proof end-to-end lint docs tutorial dist test-wheel demo check-templates; \
+	@for each in properties short-proof end-to-end browser lint docs tutorial dist test-wheel demo check-templates; \
 	do echo "== make $$each" && $(MAKE) --no-print-directory $$each || exit 1; done
 
 properties: $(TEST) ## run the property tests with all their examples, record decoding first
@@ -67,6 +68,12 @@ short-proof: $(TEST) ## run a shortened proof of the guarantees
 
 end-to-end: $(TEST) ## test the example's commands end to end
 	$(PYTEST) tests/end_to_end $(ARGS)
+
+browser: $(TEST) $(VENV)/.ready-browser ## test the example's page in headless Chromium and take the docs' pictures of it
+	@command -v $(CHROMIUM) >/dev/null || { echo "installing Debian's package chromium; usually takes a minute"; \
+		apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || { \
+		echo "make browser needs Chromium: install it (Debian: apt-get install chromium), or make browser CHROMIUM=/path/to/it" >&2; exit 1; }
+	CHROMIUM=$(CHROMIUM) $(PYTEST) tests/browser $(ARGS)
 
 proof: $(TEST) $(VENV)/.ready-proof ## prove the guarantees under faults and print a table of the outcomes; takes 15 minutes
 	@$(VENV)/bin/python -m tests.proof $(ARGS)

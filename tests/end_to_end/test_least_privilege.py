@@ -115,14 +115,6 @@ def lambdas_own(stage: Stage, name: str) -> Allowed:
     return own
 
 
-def send_through(engine: MiniStack, function: str, proxy: FaultProxy) -> None:
-    """Set the proxy as the AWS endpoint of a deployed function."""
-    client = engine.client("lambda")
-    variables = client.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
-    variables["AWS_ENDPOINT_URL"] = proxy.endpoint_url
-    client.update_function_configuration(FunctionName=function, Environment={"Variables": variables})
-
-
 def what_fails(stage: Stage, recorders: Mapping[str, Recorder]) -> None:
     """Exercise what the demo leaves out: reads, uncertain commits, handlers that raise, parked and redriven events."""
     book = {"name": "Domain-Driven Design", "authors": ["Eric Evans"], "year": 2003}
@@ -181,7 +173,7 @@ def test_each_function_may_do_what_it_does_and_nothing_else(name: str, tmp_path:
         recorders = {name: Recorder(engine) for name in stage.stack.functions()}
         for function, recorder in recorders.items():
             proxies.enter_context(recorder.proxy)
-            send_through(engine, stage.stack.physical_ids[function], recorder.proxy)
+            stage.send_through(function, recorder.proxy)
         Journey(stage, lambda *_: None).run()
         what_fails(stage, recorders)
         logical_ids = {physical: logical for logical, physical in stage.stack.physical_ids.items()}

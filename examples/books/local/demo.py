@@ -14,6 +14,7 @@ from dynamo_outbox.errors import InvalidPatternError, RenderError
 from dynamo_outbox.testing import EngineError, MiniStack
 
 from .failure import HopFailedError, hop
+from .hops import Hop, HopReader
 from .http_api import HttpApi
 from .packaging import EXAMPLE, build_zip, check_imports
 from .stack import functions_in
@@ -39,6 +40,8 @@ class Journey:
         self.source_is_outbox = stage.mode.source_table == "EventsTable"
         self.body = INPUT.read_bytes()
         self.book = json.loads(self.body)
+        self.reader = HopReader(stage)
+        self.piped: list[Hop] = []
         self.runs = 0
 
     def run(self) -> None:
@@ -83,14 +86,12 @@ class Journey:
         """Check that an unreadable record is parked and that a redrive reports why it still can't be published."""
         aggregate = self.stage.write_unreadable_item()
 
-        def arrived() -> dict[str, Any] | None:
-            return next((item for item in self.stage.items("ParkingTable") if "reasonCode" in item), None)
-
-        item = eventually("parking", "the unreadable outbox item", arrived)
+        parked = self.await_hops("parking", 1, "parking", "the unreadable outbox item")[0]
+        item = parked.found
         found = (item["orderKey"]["S"], item["reasonPath"]["S"])
         if found != (aggregate, "dynamodb.NewImage.outboxFormat.N"):
             raise HopFailedError("parking", f"unexpected order key and reason path of the parked record: {found}")
-        self.show("parking", f"{aggregate}: {item['reasonMessage']['S']}")
+        self.show("parking", parked.text)
         answer = self.stage.invoke("Redrive", {})
         if (answer.get("sent"), [each["order_key"] for each in answer.get("failures", ())]) != (0, [aggregate]):
             raise HopFailedError("parking", f"unexpected result of Redrive: {answer}")
@@ -139,17 +140,13 @@ class Journey:
     def stream(self, count: int, event_name: str) -> dict[str, Any]:
         """Wait until the stream has this number of records; return the newest one."""
 
-        def arrived() -> list[dict[str, Any]] | None:
-            records = self.stage.stream_records()
-            return records if len(records) >= count else None
-
-        records = eventually("stream", f"record {count}", arrived)
-        names = [record["eventName"] for record in records]
-        if len(records) != count or names[-1] != event_name:
+        hops = self.await_hops("stream", count, "stream", f"record {count}")
+        names = [hop.found["eventName"] for hop in hops]
+        if len(hops) != count or names[-1] != event_name:
             raise HopFailedError("stream", f"the stream contains {names}, expected {count}, the last {event_name}")
-        number = records[-1]["dynamodb"]["SequenceNumber"]
-        self.show("stream", f"{event_name}, sequence number {number}, eventID {records[-1]['eventID']}")
-        return records[-1]
+        self.show("stream", hops[-1].text)
+        record: dict[str, Any] = hops[-1].found
+        return record
 
     @hop(lambda self, *_: self.carrier)
     def carry_again(self, record: dict[str, Any]) -> None:
@@ -163,19 +160,24 @@ class Journey:
         if again is None:
             self.carried(is_event=True)
 
-        def arrived() -> list[dict[str, Any]] | None:
-            events = self.stage.bus_events()
-            return events if len(events) >= count else None
-
-        events = eventually("bus", f"event {count} from the {self.carrier}", arrived)
-        event = events[-1]
+        hops = self.await_hops("bus", count, "bus", f"event {count} from the {self.carrier}")
+        event = hops[-1].found
         metadata = event["detail"].get("metadata", {})
-        if len(events) != count or event["detail-type"] != event_type or "id" not in metadata:
-            raise HopFailedError("bus", f"{len(events)} events, expected {count}; the last: {json.dumps(event)}")
+        if len(hops) != count or event["detail-type"] != event_type or "id" not in metadata:
+            raise HopFailedError("bus", f"{len(hops)} events, expected {count}; the last: {json.dumps(event)}")
         if again is not None and metadata["id"] != again:
             raise HopFailedError("bus", f"the redelivered record became event {metadata['id']}, not {again}")
-        self.show("bus", f"{event['detail-type']} from {event['source']}, event id {metadata['id']}")
+        self.show("bus", hops[-1].text)
         return str(metadata["id"])
+
+    def await_hops(self, part: str, count: int, name: str, what: str) -> list[Hop]:
+        """Wait until a part of the stage has shown this number of hops; return all of them."""
+
+        def arrived() -> list[Hop] | None:
+            hops = self.reader.read(part)
+            return hops if len(hops) >= count else None
+
+        return eventually(name, what, arrived)
 
     def carried(self, *, is_event: bool) -> None:
         """Wait until the pipe or the function has processed the newest record of the stream."""
@@ -189,69 +191,67 @@ class Journey:
         """Wait until the function that reads the stream has run again; check that it logged nothing."""
         name = self.carrier
         self.runs += 1
-        eventually(name, f"run {self.runs}", lambda: self.stage.invocations(name) >= self.runs or None)
-        if complaints := self.stage.printed(name):
+        hop = self.await_hops("carrier", self.runs, name, f"run {self.runs}")[self.runs - 1]
+        if complaints := hop.found["log"]:
             raise HopFailedError(name, f"unexpected log line: {complaints[-1]}")
-        self.show(name, f"run {self.runs} has finished and logged nothing")
+        self.show(name, f"{hop.text} and logged nothing")
 
     @hop("bus")
     def no_event(self, count: int) -> None:
         """Check that the pipe or the function publishes nothing for a change that is not an event."""
         self.carried(is_event=False)
-        events = self.stage.bus_events()
+        events = self.reader.read("bus")
         if len(events) != count:
-            raise HopFailedError(self.carrier, f"a change that is not an event became {json.dumps(events[-1])}")
+            raise HopFailedError(self.carrier, f"a change that is not an event became {json.dumps(events[-1].found)}")
         self.show("bus", f"no new event: still {count} events")
 
     @hop("pipe")
     def pipe(self, *, is_event: bool) -> None:
         """Run the pipe on the newest record; a broken filter or template fails here."""
         try:
-            passed = eventually("stream", "the record for the pipe", lambda: self.stage.run_pipe() or None)[-1]
+            hops = self.await_hops("pipe", len(self.piped) + 1, "stream", "the record for the pipe")
         except InvalidPatternError as error:
             raise HopFailedError("pipe filter", str(error)) from error
         except RenderError as error:
             raise HopFailedError("pipe template" if is_event else "pipe filter", str(error)) from error
-        if (passed.event_id is not None) is not is_event:
+        new, self.piped = hops[len(self.piped) :], hops
+        record = new[0].found["record"]
+        if (len(new) > 1) is not is_event:
             verb = "dropped" if is_event else "passed"
-            raise HopFailedError(
-                "pipe filter", f"the filter {verb} the {passed.record['eventName']} {passed.record['eventID']}"
-            )
-        if not is_event:
-            self.show("pipe filter", f"dropped the {passed.record['eventName']} (a stand-in runs the deployed pipe)")
-            return
-        self.show("pipe filter", f"passed the {passed.record['eventName']} (a stand-in runs the deployed pipe)")
-        self.show("pipe template", f"rendered, and accepted by the bus as {passed.event_id}")
+            raise HopFailedError("pipe filter", f"the filter {verb} the {record['eventName']} {record['eventID']}")
+        for each in new:
+            self.show(each.name, each.text)
 
     @hop("consumer")
     def consumer(self, function: str, lines: list[str]) -> None:
         """Check all lines that the function has printed so far."""
 
-        def arrived() -> list[str] | None:
-            printed = self.stage.printed(function)
-            return printed if len(printed) >= len(lines) else None
+        def arrived() -> list[Hop] | None:
+            hops = [hop for hop in self.reader.read("consumer") if hop.found["function"] == function]
+            return hops if len(hops) >= len(lines) else None
 
-        printed = eventually("consumer", f"{function}'s line {lines[-1]!r}", arrived)
+        hops = eventually("consumer", f"{function}'s line {lines[-1]!r}", arrived)
+        printed = [hop.found["line"] for hop in hops]
         if len(printed) > 1 and printed[-1] == printed[0]:
             raise HopFailedError("dedup", f"{function} acted on one event twice: {printed}")
         if printed != lines:
             found = "\n".join(printed)
             raise HopFailedError("consumer", f"{function} should have printed {lines}, but printed:\n{found}")
-        self.show("consumer", f"{function} printed: {printed[-1]}")
+        self.show("consumer", hops[-1].text)
 
     @hop("dedup")
     def dedup(self, keys: list[str]) -> None:
         """Check that the presentation table has one completed record per handled event."""
 
-        def settled() -> list[str] | None:
-            items = [item for item in self.stage.items("PresentationTable") if "status" in item]
-            done = all(item["status"] == {"S": "COMPLETED"} for item in items) and len(items) >= len(keys)
-            return sorted(item["pk"]["S"] for item in items) if done else None
+        def settled() -> dict[str, Hop] | None:
+            newest = {hop.found["pk"]["S"]: hop for hop in self.reader.read("dedup")}
+            done = all(hop.found["status"] == {"S": "COMPLETED"} for hop in newest.values())
+            return newest if done and len(newest) >= len(keys) else None
 
         found = eventually("dedup", f"the record {keys[-1]}", settled)
-        if found != sorted(keys):
-            raise HopFailedError("dedup", f"the presentation table contains {found}, expected {sorted(keys)}")
-        self.show("dedup", f"COMPLETED: {keys[-1]}; {len(found)} in all")
+        if found.keys() != set(keys):
+            raise HopFailedError("dedup", f"the presentation table contains {sorted(found)}, expected {sorted(keys)}")
+        self.show("dedup", f"{found[keys[-1]].text}; {len(found)} in all")
 
     @hop("effect")
     def count(self, books: int) -> None:

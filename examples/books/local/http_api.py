@@ -13,7 +13,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 Invoke = Callable[[str, dict[str, Any]], dict[str, Any]]
@@ -70,13 +70,7 @@ class HttpApi:
             protocol_version = "HTTP/1.1"
 
             def do_request(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                status, headers, content = api.respond(self.command, self.path, dict(self.headers), body)
-                self.send_response(status)
-                for name, value in {**headers, "Content-Length": str(len(content))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(content)
+                api.handle(self)
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_request  # noqa: N815  # http.server's names
 
@@ -96,6 +90,16 @@ class HttpApi:
         """
         self._routes, self._invoke = routes, invoke
 
+    def handle(self, request: BaseHTTPRequestHandler) -> None:
+        """Read a request's body and send the response."""
+        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        status, headers, content = self.respond(request.command, request.path, dict(request.headers), body)
+        request.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(content))}.items():
+            request.send_header(name, value)
+        request.end_headers()
+        request.wfile.write(content)
+
     def respond(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
@@ -105,9 +109,9 @@ class HttpApi:
             if parameters is not None:
                 event = payload(route, method, target, headers, body, parameters)
                 return _http_answer(self._invoke(route.function, event))
-        return _json_answer(404, {"message": "Not Found"})
+        return json_answer(404, {"message": "Not Found"})
 
-    def __enter__(self) -> "HttpApi":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -172,13 +176,14 @@ def payload(
 
 def _http_answer(answer: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
     if "errorType" in answer:
-        return _json_answer(500, {"message": "Internal Server Error"})
+        return json_answer(500, {"message": "Internal Server Error"})
     if "statusCode" not in answer:
-        return _json_answer(200, answer)
+        return json_answer(200, answer)
     content = answer.get("body") or ""
     encoded = b64decode(content) if answer.get("isBase64Encoded") else content.encode()
     return answer["statusCode"], dict(answer.get("headers") or {}), encoded
 
 
-def _json_answer(status: int, document: object) -> tuple[int, dict[str, str], bytes]:
+def json_answer(status: int, document: object) -> tuple[int, dict[str, str], bytes]:
+    """Return a response with a JSON body."""
     return status, {"content-type": "application/json"}, json.dumps(document).encode()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dynamo_outbox.pipes import PipeDefinition
-from dynamo_outbox.testing import MiniStack, PassedRecord, PipeRunner, wire_record
+from dynamo_outbox.testing import FaultProxy, MiniStack, PassedRecord, PipeRunner, wire_record
 
 from .failure import HopFailedError
 from .http_api import HttpApi, Route, routes_of
@@ -58,21 +58,25 @@ class Stage:
         mode: The deployed mode.
         stack: The deployed stack.
         url: The API's URL.
+        pipe: What runs the deployed pipe; None if a function reads the stream.
     """
 
-    def __init__(self, engine: MiniStack, mode: Mode, stack: Stack, url: str) -> None:
+    def __init__(self, engine: MiniStack, mode: Mode, stack: Stack, url: str, proxy: FaultProxy | None = None) -> None:
         self.mode = mode
         self.stack = stack
         self.url = url
         self._dynamodb = engine.client("dynamodb")
         self._streams = engine.client("dynamodbstreams")
-        self._events = engine.client("events")
+        self._events = (proxy or engine).client("events")
         self._lambda = engine.client("lambda")
         self._logs = engine.client("logs")
         self._sqs = engine.client("sqs")
         self._tap = self._tap_the_bus()
         self._tapped: list[dict[str, Any]] = []
-        self._pipe = self._pipe_runner() if mode.carrier is None else None
+        self.pipe = self._pipe_runner() if mode.carrier is None else None
+        if proxy is not None:
+            for function in stack.functions():
+                self.send_through(function, proxy)
 
     def routes(self) -> list[Route]:
         """Return the API's routes, from the deployed template."""
@@ -83,6 +87,13 @@ class Stage:
         answer = self._lambda.invoke(FunctionName=self.stack.physical_ids[function], Payload=json.dumps(event))
         document = json.loads(answer["Payload"].read() or b"null")
         return document if isinstance(document, dict) else {"body": json.dumps(document)}
+
+    def send_through(self, function: str, proxy: FaultProxy) -> None:
+        """Set a proxy as the AWS endpoint of a function, named by its logical id."""
+        name = self.stack.physical_ids[function]
+        variables = self._lambda.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        variables["AWS_ENDPOINT_URL"] = proxy.endpoint_url
+        self._lambda.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
 
     def items(self, table: str) -> list[dict[str, Any]]:
         """Return all items of a table, named by its logical id, in DynamoDB's typed values."""
@@ -104,12 +115,12 @@ class Stage:
 
     def run_pipe(self) -> list[PassedRecord]:
         """Pass new stream records through the pipe and return them; an empty list if a function reads the stream."""
-        return [] if self._pipe is None else self._pipe.poll()
+        return [] if self.pipe is None else self.pipe.poll()
 
     def carry_again(self, record: dict[str, Any]) -> None:
         """Send a stream record through the pipe or the function again, as after a lost response."""
-        if self._pipe is not None:
-            self._pipe.send(record)
+        if self.pipe is not None:
+            self.pipe.send(record)
             return
         carrier = str(self.mode.carrier)
         answer = self.invoke(carrier, {"Records": [record]})
@@ -195,7 +206,7 @@ class Stage:
         return url
 
 
-def standing(engine: MiniStack, mode: Mode, package: Path, api: HttpApi) -> Stage:
+def standing(engine: MiniStack, mode: Mode, package: Path, api: HttpApi, proxy: FaultProxy | None = None) -> Stage:
     """Deploy a mode and serve its API.
 
     Args:
@@ -203,23 +214,24 @@ def standing(engine: MiniStack, mode: Mode, package: Path, api: HttpApi) -> Stag
         mode: The mode to deploy.
         package: The functions' zip.
         api: The server for the API.
+        proxy: A proxy in front of the engine, for the functions and the pipe.
     """
     stack = deploy(engine, f"books-{mode.name}", EXAMPLE / mode.template, mode.parameters, package)
-    stage = Stage(engine, mode, stack, api.url)
+    stage = Stage(engine, mode, stack, api.url, proxy)
     api.serve(stage.routes(), stage.invoke)
     return stage
 
 
-def eventually(hop: str, what: str, look: Callable[[], Found | None]) -> Found:
+def eventually(hop: str, what: str, look: Callable[[], Found | None], patience: float = PATIENCE) -> Found:
     """Call `look` until its result is not None, and return the result.
 
     Raises:
-        HopFailedError: `look` returned None for `PATIENCE` seconds.
+        HopFailedError: `look` returned None for `patience` seconds.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while True:
         if (found := look()) is not None:
             return found
         if time.monotonic() > deadline:
-            raise HopFailedError(hop, f"{what} did not appear within {PATIENCE:.0f} seconds")
+            raise HopFailedError(hop, f"{what} did not appear within {patience:.0f} seconds")
         time.sleep(0.02)  # ok: polling

@@ -1,4 +1,4 @@
-"""Serve the books' API on a port and print the consumers' output, until Ctrl-C."""
+"""Serve the books' API and the page on a port and print the consumers' output, until Ctrl-C."""
 
 import sys
 import tempfile
@@ -7,51 +7,57 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from dynamo_outbox.errors import OutboxError
-from dynamo_outbox.testing import EngineError, MiniStack
+from dynamo_outbox.errors import OutboxError, RenderError
+from dynamo_outbox.testing import EngineError, FaultProxy, MiniStack
 
 from .failure import HopFailedError
-from .http_api import HttpApi
+from .hops import HopReader
 from .packaging import EXAMPLE, build_zip, check_imports
+from .site import Site
 from .stack import functions_in
-from .stage import Mode, Stage, standing
+from .stage import Mode, standing
+from .trouble import Faults, Trouble
+from .watch import Watch
 
 INPUT = "examples/books/input.json"
-CONSUMERS = ("BookAdded", "BookRemoved")
 
 
 def run(mode: Mode, port: int) -> int:
     """Serve a mode until it is interrupted; return 1 if it can't start or can't continue."""
     try:
-        api = HttpApi(port)
+        site = Site(port)
     except OSError as error:
         print(f"Can't serve the API at port {port}: {error.strerror}. Choose another one: PORT=3001", file=sys.stderr)
         return 1
     doing = "start"
     try:
-        with api, tempfile.TemporaryDirectory(prefix="books-start-") as folder:
+        with site, tempfile.TemporaryDirectory(prefix="books-start-") as folder:
             package = build_zip(Path(folder) / "books.zip")
             check_imports(package, functions_in(EXAMPLE / mode.template))
-            with MiniStack() as engine:
-                stage = standing(engine, mode, package, api)
-                print(f"{mode.title}: the books' API is at {stage.url}. Press Ctrl-C to stop.")
+            faults = Faults()
+            with MiniStack() as engine, FaultProxy(engine.endpoint_url, on_phase=faults.on_phase) as proxy:
+                stage = standing(engine, mode, package, site, proxy)
+                watch = Watch(HopReader(stage))
+                site.show(Trouble(stage, watch, proxy, faults, site.call))
+                print(f"{mode.title}: the page is at {stage.url}/, the books' API at {stage.url}/book.")
                 print(f"  curl -X POST -d @{INPUT} -H 'Content-Type: application/json' {stage.url}/book")
-                print(f"""  curl -X DELETE -d '{{"name": "Team Topologies"}}' {stage.url}/book""", flush=True)
+                print(f"""  curl -X DELETE -d '{{"name": "Team Topologies"}}' {stage.url}/book""")
+                print("Press Ctrl-C to stop.", flush=True)
                 doing = "continue"
-                _follow(stage)
+                _follow(watch, faults)
     except (HopFailedError, EngineError, OutboxError, BotoCoreError, ClientError) as failure:
         print(f"Can't {doing}: {failure}", file=sys.stderr)
     return 1
 
 
-def _follow(stage: Stage) -> None:
-    """Run the pipe, if there is one, and print the consumers' output."""
-    shown = dict.fromkeys(CONSUMERS, 0)
+def _follow(watch: Watch, faults: Faults) -> None:
+    """Read the hops, which runs the pipe if there is one, and print the consumers' output."""
     while True:
-        stage.run_pipe()
-        for function in CONSUMERS:
-            lines = stage.printed(function)
-            for line in lines[shown[function] :]:
-                print(f"{function}: {line}", flush=True)
-            shown[function] = len(lines)
-        time.sleep(0.2)  # ok: polling
+        try:
+            for hop in watch.look():
+                if hop.node == "consumer":
+                    print(f"{hop.found['function']}: {hop.found['line']}", flush=True)
+        except RenderError:
+            if not faults.refused:  # the pipe sends the record again
+                raise
+        time.sleep(0.05 if watch.busy else 0.2)  # ok: polling

@@ -1,0 +1,1 @@
+"""The books example's page in a browser."""

@@ -143,6 +143,7 @@ def test_a_missing_permission_is_named(engine: MiniStack, shop: Stack) -> None:
     [
         ([], 2, "name a stack, or at least one --table, --function, --pipe, --bus or --queue"),
         (["shop", "--lease", "0"], 2, "must be a whole number of at least 1"),
+        (["shop", "--region", "no region"], 2, "region"),
         (["no-such-stack"], 1, "does not exist"),
         (["--bus", "nowhere"], 1, "errors: 1"),
     ],

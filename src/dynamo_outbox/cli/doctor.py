@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .frame import FAILED, UsageError, add_command, aws, print_line, print_rows, whole_number
+from .frame import FAILED, UsageError, add_command, aws, print_line, print_rows, refusing, whole_number
 
 if TYPE_CHECKING:
     import argparse
@@ -62,6 +62,7 @@ def add_commands(commands: Any) -> None:
     doctor.add_argument("--json", action="store_true", help="print JSON lines in a terminal too, unknowns among them")
 
 
+@refusing
 def _doctor(known: argparse.Namespace) -> int:
     from ..operations.deployment import Names, read
     from ..operations.doctor import examine, with_rights

@@ -409,7 +409,7 @@ class _Reader:
     def custom_bus(self, arn: str) -> None:
         if arn in self.buses:
             return
-        self.buses[arn] = self.ask("eventbridgev2", "describe_event_bus", last_part(arn), EventBusArn=arn)
+        self.buses[arn] = self.ask("eventbridgev2", "describe_event_bus", arn, EventBusArn=arn)
 
     def loose_rule(self, name: str) -> None:
         """Read a rule by ``bus|rule``, ARN or name; a name alone is looked for among the rules that were read."""

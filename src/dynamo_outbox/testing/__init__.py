@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..aws.clients import forget_shared_clients
+from .custom_bus_server import CustomBusServer, lambda_target, queue_target
 from .fake_clock import FakeClock
 from .fakes.custom_bus import BusEvent, FakeCustomBus, Subscriber
 from .fakes.dynamodb import FakeDynamoDB
@@ -36,6 +37,9 @@ __all__ = [
     "FakeCustomBus",
     "BusEvent",
     "Subscriber",
+    "CustomBusServer",
+    "lambda_target",
+    "queue_target",
     "FaultProxy",
     "Exchange",
     "Phase",

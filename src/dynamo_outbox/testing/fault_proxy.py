@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import struct
 from collections import Counter
@@ -43,7 +44,7 @@ class Exchange:
     """A request to the proxy, and its progress.
 
     Attributes:
-        operation: The AWS operation; empty if the request does not use AWS's JSON protocol.
+        operation: The AWS operation; empty if the request uses neither AWS's JSON protocol nor RPC v2.
         count: The request's number among those of its operation, from 0.
         number: The request's number among all, from 0.
         fault: The fault that the script gives the request, or None.
@@ -91,7 +92,8 @@ class FaultProxy:
         upstream: The engine's URL.
         script: The faults: each operation's faults in the order of its requests, ``{"PutItem": [LOST_ANSWER]}``; or a
             function of a request's operation and its number in that operation, such as `random_faults` returns.
-            Requests that don't use AWS's JSON protocol pass unchanged.
+            Requests that use neither AWS's JSON protocol nor RPC v2 pass unchanged. A client of a `CustomBusServer`
+            can't read the JSON of `error_response`; script its errors with `FakeCustomBus.fail_next`.
         on_phase: Called at each `Phase` of each request, before the request proceeds, in the thread that serves it.
         region: The Region of the proxy's clients.
 
@@ -226,7 +228,7 @@ class FaultProxy:
         exchange = self._received(request)
         fault = exchange.fault
         if fault is not None and (
-            (fault.failed_entries and exchange.operation != "PutEvents")
+            (fault.failed_entries and (exchange.operation != "PutEvents" or _RPC.fullmatch(request.path)))
             or (fault.error and fault.error.reason and exchange.operation != "TransactWriteItems")
         ):
             exchange.fault = fault = MISUSED
@@ -323,9 +325,14 @@ class FaultProxy:
 
 
 def _operation(request: HttpRequest) -> str:
-    """Return ``TransactWriteItems`` for ``X-Amz-Target: DynamoDB_20120810.TransactWriteItems``."""
+    """Return ``TransactWriteItems`` for ``X-Amz-Target: DynamoDB_20120810.TransactWriteItems``, or that of RPC v2."""
+    rpc = _RPC.fullmatch(request.path)
     targets = [value for name, value in request.headers if name.lower() == "x-amz-target"]
-    return targets[0].rpartition(".")[2] if targets else ""
+    return rpc[1] if rpc else targets[0].rpartition(".")[2] if targets else ""
+
+
+_RPC = re.compile("/service/[^/]+/operation/([A-Za-z]+)")
+"""The path of Smithy RPC v2, which the Custom Event Bus speaks."""
 
 
 def _parameters(fault: Fault, exchange: Exchange) -> dict[str, Any]:

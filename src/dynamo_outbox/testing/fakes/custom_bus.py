@@ -13,6 +13,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from botocore.utils import parse_to_aware_datetime
@@ -109,10 +110,13 @@ class Subscriber:
     dead_letters: list[dict[str, Any]] = field(default_factory=list)
     _waiting: list[tuple[BusEvent, bool]] = field(default_factory=list)
     _failures: dict[str, int] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
 
     def deliver(self, bus_arn: str) -> bool:
         """Make one attempt for each waiting event, FIFO groups as far as they go; return whether any is left."""
-        waiting, self._waiting = self._waiting, []
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        left: list[tuple[BusEvent, bool]] = []
         blocked: set[str | None] = set()
         while waiting:
             batch = [each for each in waiting if not (self.fifo and each[0].group in blocked)][: self.max_batch]
@@ -128,15 +132,17 @@ class Subscriber:
                 if self._failures[first] > self.retries:
                     self.dead_letters.append(_dead_letter(bus_arn, [event for event, _ in batch], error, self.retries))
                 else:
-                    self._waiting += batch
+                    left += batch
                     blocked |= {event.group for event, _ in batch}
-        self._waiting += waiting
-        self._waiting.sort(key=lambda each: int(each[0].sequence_number))
-        return bool(self._waiting)
+        with self._lock:
+            self._waiting += [*left, *waiting]
+            self._waiting.sort(key=lambda each: int(each[0].sequence_number))
+            return bool(self._waiting)
 
     def add(self, events: Sequence[BusEvent], *, replay: bool = False) -> None:
         """Let events wait for delivery."""
-        self._waiting += [(event, replay) for event in events]
+        with self._lock:
+            self._waiting += [(event, replay) for event in events]
 
 
 def _dead_letter(bus_arn: str, events: Sequence[BusEvent], error: Exception, retries: int) -> dict[str, Any]:

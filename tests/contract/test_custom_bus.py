@@ -1,0 +1,232 @@
+"""The Custom Event Bus of the kit, called by a real boto3 client, against botocore's model of the service."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.request import Request, build_opener
+
+import botocore.serialize
+import pytest
+from botocore.exceptions import BotoCoreError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynamo_outbox import Event, EventBridgePublisher, parse_event
+from dynamo_outbox.testing import (
+    LOST_ANSWER,
+    RESET_IN_ANSWER,
+    TRUNCATED,
+    CustomBusServer,
+    FakeClock,
+    FakeCustomBus,
+    FaultProxy,
+    error_response,
+)
+from dynamo_outbox.testing.cbor import CborError, dumps, loads
+from dynamo_outbox.testing.clients import loopback_client
+from dynamo_outbox.testing.fakes.client import service_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dynamo_outbox.testing import Fault
+
+ENTRY: dict[str, Any] = {
+    "Source": "Books",
+    "DetailType": "BookAdded",
+    "Detail": '{"n": 1}',
+    "Resources": ["arn:aws:s3:::covers"],
+    "Time": datetime(2026, 11, 28, 12, 0, 0, 250_000, UTC),
+    "SystemMetadata": {"EventGroupId": "Book#1", "DeduplicationId": "Books#1"},
+}
+
+
+@pytest.fixture
+def server() -> Iterator[CustomBusServer]:
+    with CustomBusServer(FakeCustomBus(clock=FakeClock())) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: CustomBusServer) -> Any:
+    return server.client(retries={"total_max_attempts": 1})
+
+
+def test_a_request_arrives_with_every_field_of_the_model(server: CustomBusServer, client: Any) -> None:
+    """All members of botocore's request but the content-based deduplication arrive as they were given."""
+    client.put_events(EventBusArn=server.bus.arn, Entries=[ENTRY])
+    ((_, request),) = server.bus.calls
+    assert request == {"EventBusArn": server.bus.arn, "Entries": [ENTRY]}
+    shape: Any = service_model("eventbridgev2").operation_model("PutEvents").input_shape
+    assert set(shape.members) - set(request) == {"DeduplicationConfiguration"}
+    entry = shape.members["Entries"].member
+    assert set(entry.members) == set(ENTRY)
+    assert set(entry.members["SystemMetadata"].members) == set(ENTRY["SystemMetadata"])
+
+
+def test_a_response_has_every_field_of_the_model(server: CustomBusServer, client: Any) -> None:
+    """boto3 reads from the wire what the fake returns, and each member of the model appears."""
+    server.bus.fail_next_entry("VALIDATION_ERROR", "no", detail_type="Bad")
+    entries = [ENTRY, {**ENTRY, "DetailType": "Bad"}, ENTRY]
+    answer = client.put_events(EventBusArn=server.bus.arn, Entries=entries)
+    direct = FakeCustomBus(clock=FakeClock())
+    direct.fail_next_entry("VALIDATION_ERROR", "no", detail_type="Bad")
+    expected = direct.put_events(EventBusArn=direct.arn, Entries=entries)
+    for each in (answer, expected):
+        del each["ResponseMetadata"]
+    assert answer == expected
+    shape: Any = service_model("eventbridgev2").operation_model("PutEvents").output_shape
+    assert set(answer) == set(shape.members)
+    assert {name for result in answer["Entries"] for name in result} == set(shape.members["Entries"].member.members)
+
+
+@given(
+    value=st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**63), 2**63 - 1)
+        | st.text()
+        | st.binary()
+        | st.floats(allow_nan=False),
+        lambda parts: st.lists(parts) | st.dictionaries(st.text(), parts),
+        max_leaves=10,
+    )
+)
+def test_the_codec_reads_what_it_writes(value: Any) -> None:
+    """A value survives, and no prefix of its bytes is read."""
+    data = dumps(value)
+    assert loads(data) == value
+    for end in range(len(data)):
+        with pytest.raises(CborError):
+            loads(data[:end])
+
+
+@given(seconds=st.integers(0, 2**32), text=st.text(max_size=50))
+def test_the_codec_reads_botocores_requests(seconds: int, text: str) -> None:
+    """A request that botocore serialises is read with all its values."""
+    entry = {**ENTRY, "Detail": text, "Time": datetime.fromtimestamp(seconds, UTC)}
+    serializer = botocore.serialize.create_serializer("smithy-rpc-v2-cbor")
+    model = service_model("eventbridgev2").operation_model("PutEvents")
+    request = serializer.serialize_to_request({"EventBusArn": "a", "Entries": [entry]}, model)
+    assert loads(request["body"]) == {"EventBusArn": "a", "Entries": [entry]}
+
+
+ERRORS = sorted(shape.name for shape in service_model("eventbridgev2").operation_model("PutEvents").error_shapes)
+
+
+@pytest.mark.parametrize("code", ERRORS)
+def test_every_modelled_error_arrives_as_its_class(server: CustomBusServer, client: Any, code: str) -> None:
+    """An error has its code, its class and its status on the wire."""
+    server.bus.fail_next("put_events", code)
+    with pytest.raises(getattr(client.exceptions, code)) as raised:
+        client.put_events(EventBusArn=server.bus.arn, Entries=[ENTRY])
+    error = raised.value.response
+    model = service_model("eventbridgev2").shape_for(code)
+    assert error["Error"]["Code"] == code
+    assert error["ResponseMetadata"]["HTTPStatusCode"] == model.metadata["error"]["httpStatusCode"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"Source": "s" * 257}, "length less than or equal to 256"),
+        ({"DetailType": "t" * 129}, "length less than or equal to 128"),
+        ({"SystemMetadata": {"EventGroupId": "g" * 129}}, "length less than or equal to 128"),
+        ({"SystemMetadata": {"DeduplicationId": " \t"}}, "regular expression pattern"),
+        ({"Detail": '"' + "x" * 1_048_576 + '"'}, "Total size of the entries"),
+    ],
+)
+def test_what_the_model_forbids_is_refused(
+    server: CustomBusServer, client: Any, changes: dict[str, Any], problem: str
+) -> None:
+    """The server enforces the model's limits, which botocore does not."""
+    with pytest.raises(client.exceptions.InvalidInputException, match=problem):
+        client.put_events(EventBusArn=server.bus.arn, Entries=[{**ENTRY, **changes}])
+    assert not server.bus.events
+
+
+def test_a_hundred_and_one_entries_are_refused(server: CustomBusServer, client: Any) -> None:
+    """A call has at most 100 entries."""
+    entries = [{**ENTRY, "SystemMetadata": {}}] * 101
+    with pytest.raises(client.exceptions.InvalidInputException, match="less than or equal to 100"):
+        client.put_events(EventBusArn=server.bus.arn, Entries=entries)
+    assert client.put_events(EventBusArn=server.bus.arn, Entries=entries[:100])["FailedEntryCount"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"Smithy-protocol": "rpc-v1"}, b"SerializationException"),
+        ({"Content-type": "application/json"}, b"SerializationException"),
+        ({"Authorization": "AWS4-HMAC-SHA256 Credential=A/20261128/eu-west-1/eventsv2/aws4_request, "}, b"Signature"),
+        ({}, b"SerializationException"),
+    ],
+)
+def test_a_request_of_another_protocol_is_refused(server: CustomBusServer, change: dict[str, str], code: bytes) -> None:
+    """Protocol, content type, the signature's scope and the body are checked."""
+    headers = {
+        "smithy-protocol": "rpc-v2-cbor",
+        "content-type": "application/cbor",
+        "accept": "application/cbor",
+        "authorization": "AWS4-HMAC-SHA256 Credential=A/20261128/eu-west-1/events/aws4_request, SignedHeaders=host",
+    }
+    merged = {name.capitalize(): value for name, value in headers.items()} | change
+    request = Request(f"{server.url}/service/AWSEventsV2/operation/PutEvents", b"no CBOR", merged)  # noqa: S310
+    opener = build_opener()
+    with pytest.raises(OSError, match="400") as refused:
+        opener.open(request)
+    assert code in refused.value.read()  # type: ignore[attr-defined]  # an HTTPError
+
+
+def test_the_publisher_speaks_to_the_server(server: CustomBusServer, client: Any) -> None:
+    """Events arrive through boto3, the wire and a subscriber as they were published."""
+    seen: list[Any] = []
+    subscriber = server.bus.subscribe(seen.append, transformer="WITH_METADATA")
+    sent = [Event("Told", {"n": n}, source="Books", aggregate_type="A", aggregate_id=str(n % 7)) for n in range(30)]
+    result = EventBridgePublisher(server.bus.arn, client=client).publish(sent, in_order=True)
+    server.bus.deliver()
+    server.__exit__(None, None, None)
+    assert not result.failed
+    assert not subscriber.dead_letters
+    for aggregate in range(7):
+        assert [event for event in map(parse_event, seen) if event.aggregate_id == str(aggregate)] == sent[aggregate::7]
+
+
+@pytest.mark.parametrize(
+    "fault", [LOST_ANSWER, RESET_IN_ANSWER, TRUNCATED], ids=["lost", "reset in the answer", "truncated"]
+)
+def test_a_lost_response_publishes_nothing_twice(server: CustomBusServer, fault: Fault) -> None:
+    """The publisher sends again, and the bus recognises the duplicates."""
+    with FaultProxy(server.url, script={"PutEvents": [fault]}, region="eu-west-1") as proxy:
+        client = loopback_client(
+            "eventbridgev2", proxy.endpoint_url, region="eu-west-1", retries={"total_max_attempts": 1}
+        )
+        sent = [Event("Told", {"n": n}, source="Books", aggregate_type="A", aggregate_id=str(n)) for n in range(5)]
+        result = EventBridgePublisher(server.bus.arn, client=client, clock=FakeClock()).publish(sent)
+    assert len(result.published) == 5
+    assert [each.deduplicated for each in result.published] == [True] * 5
+    assert len(server.bus.events) == 5
+
+
+@pytest.mark.parametrize("status", [200, 403, 429, 500, 503])
+def test_a_response_that_is_not_cbor_is_a_lost_response(server: CustomBusServer, status: int) -> None:
+    """JSON from a proxy or an emulator, whatever its status, is never raised and never counts as published."""
+    fault = error_response("InternalException", status=status)
+    with FaultProxy(server.url, script={"PutEvents": [fault] * 4}, region="eu-west-1") as proxy:
+        client = loopback_client(
+            "eventbridgev2", proxy.endpoint_url, region="eu-west-1", retries={"total_max_attempts": 1}
+        )
+        publisher = EventBridgePublisher(server.bus.arn, client=client, clock=FakeClock())
+        result = publisher.publish([Event("Told", {}, source="Books")], on_failure="return")
+    assert [each.retryable for each in result.failed] == [True]
+    assert not server.bus.events
+
+
+def test_a_closed_server_refuses_connections() -> None:
+    """The server ends with its context."""
+    with CustomBusServer(FakeCustomBus(clock=FakeClock())) as server:
+        client = server.client(retries={"total_max_attempts": 1})
+        client.describe_event_bus(EventBusArn=server.bus.arn)
+    with pytest.raises(BotoCoreError):
+        client.describe_event_bus(EventBusArn=server.bus.arn)

@@ -72,23 +72,21 @@ def _either(variants: dict[str, dict[str, Any]]) -> dict[str, Any]:
     merged = {**first}
     for section in ("Resources", "Outputs"):
         one, other = first[section], second[section]
-        merged[section] = {
-            name: one[name]
-            if one.get(name) == other.get(name)
-            else _if(yes, one[name], other[name])
-            if name in one and name in other
-            else {**one.get(name, {}), **other.get(name, {}), "Condition": yes if name in one else no}
-            for name in {**one, **other}
-        }
+        only_one = {name: {**each, "Condition": yes} for name, each in one.items() if name not in other}
+        only_other = {name: {**each, "Condition": no} for name, each in other.items() if name not in one}
+        both = {name: _if(yes, one[name], other[name]) for name in one if name in other}
+        merged[section] = {name: both.get(name) or only_one[name] for name in one} | only_other
     return merged
 
 
-def _if(condition: str, one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    properties = {
-        name: value if value == other["Properties"][name] else {"Fn::If": [condition, value, other["Properties"][name]]}
-        for name, value in one["Properties"].items()
-    }
-    return {**one, "Properties": properties}
+def _if(condition: str, one: Any, other: Any) -> Any:
+    """Return what two values have in common, with CloudFormation's choice between properties that differ."""
+    if one == other:
+        return one
+    if "Properties" in one:
+        properties = {name: _if(condition, each, other["Properties"][name]) for name, each in one["Properties"].items()}
+        return {**one, "Properties": properties}
+    return {"Fn::If": [condition, one, other]}
 
 
 class LongForms(yaml.SafeLoader):
@@ -98,11 +96,10 @@ class LongForms(yaml.SafeLoader):
 def _long_form(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> dict[str, Any]:
     if isinstance(node, yaml.SequenceNode):
         return {f"Fn::{tag}": loader.construct_sequence(node, deep=True)}
-    return (
-        {"Ref": node.value}
-        if tag == "Ref"
-        else {f"Fn::{tag}": node.value.split(".") if tag == "GetAtt" else node.value}
-    )
+    text = str(node.value)
+    if tag == "Ref":
+        return {"Ref": text}
+    return {f"Fn::{tag}": text.split(".") if tag == "GetAtt" else text}
 
 
 LongForms.add_multi_constructor("!", _long_form)

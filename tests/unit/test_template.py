@@ -264,12 +264,11 @@ def test_the_command_prints_the_template(capsys: pytest.CaptureFixture[str]) -> 
         "books",
         "--consumer",
         "Billing:OrderPlaced,OrderPaid",
-        "--delivery",
-        "queue",
+        *("--delivery", "queue", "--dedup", "idempotent"),
     ]
     assert main(["template", *options]) == 0
     printed = yaml.load(capsys.readouterr().out, LongForms)  # noqa: S506  # a SafeLoader, with CloudFormation's tags
-    consumer = Consumer("Billing", "billing.handler", ("OrderPlaced", "OrderPaid"), delivery="queue")
+    consumer = Consumer("Billing", "billing.handler", ("OrderPlaced", "OrderPaid"), (), "queue", "idempotent")
     assert printed == json.loads(json.dumps(to_template(Infrastructure("pipe", "books", consumers=(consumer,)))))
     assert main(["template", "--no-parking", "--cloudformation", "--delete-data", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == to_template(Infrastructure(redrive=""), sam=False, keep=False)

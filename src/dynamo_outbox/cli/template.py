@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 __all__ = ["add_commands"]
 
-CHOICES = {"mode": ("relay", "pipe", "cdc"), "delivery": ("direct", "queue", "fifo"), "format": ("yaml", "json")}
+CHOICES = {
+    "mode": ("relay", "pipe", "cdc"),
+    "delivery": ("direct", "queue", "fifo"),
+    "dedup": ("inbox", "idempotent", "none"),
+    "format": ("yaml", "json"),
+}
 """The default is the first one."""
 VALUES = {
     "name": ("", "prefix of the tables' names, and the bus's name; default: CloudFormation's names"),
@@ -43,7 +48,7 @@ def add_commands(commands: Any) -> None:
         parser.add_argument(f"--{name}", choices=choices, default=choices[0], help=f"default: {choices[0]}")
     for name, (default, text) in VALUES.items():
         parser.add_argument(f"--{name}", default=default, metavar="TEXT", help=text)
-    what = "a consumer's function and its event types, by default all; repeatable; --delivery is its rule's target"
+    what = "a consumer's function and its event types, by default all; repeatable"
     parser.add_argument("--consumer", action="append", default=[], metavar="NAME[:TYPE,…]", help=what)
     parser.add_argument("--no-parking", dest="redrive", action="store_const", const="", help="don't park records")
     parser.add_argument("--delete-data", action="store_true", help="delete tables and bucket together with the stack")
@@ -57,7 +62,8 @@ def _template(known: argparse.Namespace) -> int:
     for text in known.consumer:
         name, _, types = text.partition(":")
         event_types = tuple(filter(None, types.split(",")))
-        consumers.append(Consumer(name, f"{name.lower()}.handler", event_types, delivery=known.delivery))
+        how = {"delivery": known.delivery, "dedup": known.dedup}
+        consumers.append(Consumer(name, f"{name.lower()}.handler", event_types, **how))
     outbox = Infrastructure(**{name: getattr(known, name) for name in names}, consumers=tuple(consumers))
     template = to_template(
         outbox, sam=not known.cloudformation, keep=not known.delete_data, alarm_topic=known.alarm_topic

@@ -621,7 +621,7 @@ def test_a_missing_field_is_survived(make: Callable[[], Aws]) -> None:
                 continue
             kept = dict(holder)
             del holder[key]
-            found_in(aws)
+            assert "responses as documented" not in {each.needed for each in found_in(aws)[1]}, key
             holder.clear()
             holder.update(kept)
     assert found_in(aws, roles=True)[0] == []
@@ -741,3 +741,20 @@ def test_a_setting_is_each_functions_own() -> None:
     aws = relay()
     aws.functions[DIRECT]["Environment"]["Variables"]["PARK_AFTER_HOURS"] = "23"
     assert found_in(aws)[0] == []
+
+
+def test_a_queues_name_leads_to_its_consumer() -> None:
+    """From a queue, doctor goes on to the function that reads it and to the dead letters."""
+    deployment = read(Names(queues=[QUEUE]), clients=relay())
+    assert f"{STACK}-Standard" in deployment.functions
+    assert f"{STACK}-StandardDeadLetters" in deployment.queues
+
+
+def test_a_response_that_is_not_as_documented_stops_one_check_only() -> None:
+    """A value that a check can't read makes that check unknown; the others still find their mistakes."""
+    aws = relay()
+    aws.queues[QUEUE]["VisibilityTimeout"] = "soon"
+    mapping(aws)["StartingPosition"] = "LATEST"
+    findings, unknown = found_in(aws)
+    assert {each.check for each in findings} == {"starts-at-latest"}
+    assert "check visibility-too-short" in {each.subject for each in unknown}

@@ -169,7 +169,7 @@ class _Reader:
     def read(self, names: Names) -> Deployment:
         reads: tuple[tuple[Callable[[str], None], Iterable[str]], ...] = (
             *((self.stack, names.stacks), (self.table, names.tables), (self.function, names.functions)),
-            *((self.pipe, names.pipes), (self.bus, names.buses), (self.queue, names.queues)),
+            *((self.pipe, names.pipes), (self.bus, names.buses), (self.source_queue, names.queues)),
             (self.loose_rule, self.loose_rules),  # after the buses with the same rules
         )
         for read, found in reads:
@@ -437,10 +437,15 @@ class _Reader:
             return
         found["Targets"] = targets
         for each in targets:
-            self.target(each.get("Arn"))
             self.target((each.get("DeadLetterConfig") or {}).get("Arn"))
-            if ":sqs:" in each.get("Arn", "") and not self.is_elsewhere(each["Arn"]):
-                self.mappings_of(last_part(each["Arn"]), EventSourceArn=each["Arn"])
+            (self.source_queue if ":sqs:" in each["Arn"] else self.target)(each["Arn"])
+
+    def source_queue(self, name: str) -> None:
+        """Read a queue and the functions that read it."""
+        self.queue(name)
+        arn = name if name.startswith("arn:") else (self.queues.get(last_part(name)) or {}).get("QueueArn")
+        if arn and not self.is_elsewhere(arn):
+            self.mappings_of(last_part(name), EventSourceArn=arn)
 
     def queue(self, name: str) -> None:
         if self.is_elsewhere(name) or last_part(name) in self.queues:

@@ -49,11 +49,16 @@ def examine(deployment: Deployment) -> tuple[list[Finding], list[Unknown]]:
     """
     findings, unknown = [], [*deployment.unknown, *settings_not_stated(deployment)]
     for check in CHECKS:
-        for found in check.find(deployment):
-            if isinstance(found, Unknown):
-                unknown.append(found)
-            else:
-                findings.append(Finding(check.severity, check.name, *found, check.cost, check.fix))
+        try:
+            for found in check.find(deployment):
+                if isinstance(found, Unknown):
+                    unknown.append(found)
+                else:
+                    findings.append(Finding(check.severity, check.name, *found, check.cost, check.fix))
+        except Exception as error:  # at a response that is not as documented; the other checks go on
+            unknown.append(
+                Unknown(f"check {check.name}", "responses as documented", f"{type(error).__name__}: {error}")
+            )
     return sorted(dict.fromkeys(findings), key=lambda each: each.severity), [*dict.fromkeys(unknown)]
 
 

@@ -17,8 +17,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 __all__ = [
-    *("FAILED", "INTERRUPTED", "UsageError", "add_command", "aws", "confirm", "explained", "print_line"),
-    *("print_rows", "refusing", "start_session", "whole_number"),
+    "FAILED",
+    "INTERRUPTED",
+    "UsageError",
+    "add_command",
+    "aws",
+    "confirm",
+    "explained",
+    "print_line",
+    "print_rows",
+    "refusing",
+    "start_session",
+    "whole_number",
 ]
 
 FAILED = 1

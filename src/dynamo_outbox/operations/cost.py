@@ -12,19 +12,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
-    *(
-        "AS_OF",
-        "EVENTBRIDGE_PRICES",
-        "MEMORY_MB",
-        "PARTS",
-        "PRICES",
-        "Consumer",
-        "Relay",
-        "bus_cost",
-        "chunks",
-        "consumer_units",
-    ),
-    *("invocation_cost", "kept_cost", "list_cost", "parts", "per_gb", "put_events_price", "relay_cost"),
+    "AS_OF",
+    "EVENTBRIDGE_PRICES",
+    "MEMORY_MB",
+    "PARTS",
+    "PRICES",
+    "Consumer",
+    "Relay",
+    "bus_cost",
+    "chunks",
+    "consumer_units",
+    "invocation_cost",
+    "kept_cost",
+    "list_cost",
+    "parts",
+    "per_gb",
+    "put_events_price",
+    "relay_cost",
     "write_units",
 ]
 

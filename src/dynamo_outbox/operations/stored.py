@@ -25,8 +25,15 @@ if TYPE_CHECKING:
     from .clients import Clients
 
 __all__ = [
-    *("Backlog", "dedup_records", "event_items", "parked_records", "parking_backlog", "parking_table"),
-    *("queue_backlog", "relay_backlog", "table_options"),
+    "Backlog",
+    "dedup_records",
+    "event_items",
+    "parked_records",
+    "parking_backlog",
+    "parking_table",
+    "queue_backlog",
+    "relay_backlog",
+    "table_options",
 ]
 
 

@@ -22,8 +22,22 @@ if TYPE_CHECKING:
     Resource: TypeAlias = Mapping[str, Any]
 
 __all__ = [
-    *("SETTINGS", "Reader", "allows", "consumers", "dead_letters", "existing", "kind_of", "on_failure", "queue_of"),
-    *("queue_readers", "readers", "rules", "setting", "tables", "targets", "variables_of"),
+    "SETTINGS",
+    "Reader",
+    "allows",
+    "consumers",
+    "dead_letters",
+    "existing",
+    "kind_of",
+    "on_failure",
+    "queue_of",
+    "queue_readers",
+    "readers",
+    "rules",
+    "setting",
+    "tables",
+    "targets",
+    "variables_of",
 ]
 
 

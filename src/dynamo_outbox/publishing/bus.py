@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from .classic_bus import ClassicBus
 
@@ -18,49 +18,38 @@ __all__ = ["Bus", "choose_bus"]
 class Bus(Protocol):
     """Differences between the buses; batching, retries, order and results are the publisher's."""
 
-    @property
-    def service(self) -> str:
-        """botocore's name of the service."""
-
-    @property
-    def max_entries(self) -> int:
-        """Entries in one call."""
-
-    @property
-    def max_bytes(self) -> int:
-        """The sizes of a call's entries stay below this."""
-
-    @property
-    def has_groups(self) -> bool:
-        """Whether the bus orders events by groups: one event of an aggregate per call, and limits for each group."""
-
-    @property
-    def final_call_codes(self) -> frozenset[str]:
-        """Codes of a call with one entry that would fail again."""
-
-    @property
-    def final_entry_codes(self) -> frozenset[str]:
-        """Codes of an entry, in the response of an accepted call, that would fail again."""
-
-    @property
-    def entry_denials(self) -> frozenset[str]:
-        """Codes of a call that a denied entry may have caused."""
-
-    @property
-    def unreadable(self) -> tuple[type[Exception], ...]:
-        """Exceptions of botocore's parser for a response that is not one of the service."""
+    service: ClassVar[str]
+    """botocore's name of the service."""
+    max_entries: ClassVar[int]
+    """Entries in one call."""
+    max_bytes: ClassVar[int]
+    """The sizes of a call's entries stay below this."""
+    has_groups: ClassVar[bool]
+    """Whether the bus orders events by groups: one event of an aggregate per call, and limits for each group."""
+    final_call_codes: ClassVar[frozenset[str]]
+    """Codes of a call with one entry that would fail again."""
+    final_entry_codes: ClassVar[frozenset[str]]
+    """Codes of an entry, in the response of an accepted call, that would fail again."""
+    entry_denials: ClassVar[frozenset[str]]
+    """Codes of a call that a denied entry may have caused."""
+    unreadable: ClassVar[tuple[type[Exception], ...]]
+    """Exceptions of botocore's parser for a response that is not one of the service."""
 
     def entry(self, event: Event, source: str, detail: str, trace: str | None, /) -> dict[str, Any]:
         """Return an event's entry; raise `InvalidEventError` if the bus would refuse it. `trace` is X-Ray's header."""
+        ...
 
     def size(self, entry: Mapping[str, Any], /) -> int:
         """Return an entry's size in bytes."""
+        ...
 
     def request(self, entries: Sequence[Mapping[str, Any]], /) -> dict[str, Any]:
         """Return the parameters of PutEvents."""
+        ...
 
     def outcome(self, result: Mapping[str, Any], /) -> Outcome:
         """Return an entry's outcome; only a confirmed entry is accepted."""
+        ...
 
 
 def choose_bus(bus: str, endpoint_id: str | None, *, has_client: bool) -> Bus:

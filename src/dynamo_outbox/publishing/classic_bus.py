@@ -47,14 +47,14 @@ class ClassicBus:
         endpoint_id: The id of a global endpoint, or None.
     """
 
-    service: ClassVar = "events"
-    max_entries: ClassVar = MAX_ENTRIES
-    max_bytes: ClassVar = MAX_REQUEST_BYTES
-    final_call_codes: ClassVar = _FINAL_CODES
-    final_entry_codes: ClassVar = _FINAL_CODES
+    service: ClassVar[str] = "events"
+    max_entries: ClassVar[int] = MAX_ENTRIES
+    max_bytes: ClassVar[int] = MAX_REQUEST_BYTES
+    final_call_codes: ClassVar[frozenset[str]] = _FINAL_CODES
+    final_entry_codes: ClassVar[frozenset[str]] = _FINAL_CODES
     entry_denials: ClassVar[frozenset[str]] = frozenset()
     unreadable: ClassVar[tuple[type[Exception], ...]] = ()
-    has_groups: ClassVar = False
+    has_groups: ClassVar[bool] = False
 
     def __init__(self, name: str, endpoint_id: str | None) -> None:
         self._name = name

@@ -57,14 +57,14 @@ class CustomBus:
         ImportError: The library has to create a client, and botocore is too old.
     """
 
-    service: ClassVar = "eventbridgev2"
-    max_entries: ClassVar = 100
-    max_bytes: ClassVar = MAX_REQUEST_BYTES
-    entry_denials: ClassVar = frozenset({"AccessDeniedException"})
-    final_call_codes: ClassVar = frozenset(
+    service: ClassVar[str] = "eventbridgev2"
+    max_entries: ClassVar[int] = 100
+    max_bytes: ClassVar[int] = MAX_REQUEST_BYTES
+    entry_denials: ClassVar[frozenset[str]] = frozenset({"AccessDeniedException"})
+    final_call_codes: ClassVar[frozenset[str]] = frozenset(
         {"AccessDeniedException", "InvalidInputException", "SerializationException", "ValidationException"}
     )
-    final_entry_codes: ClassVar = frozenset({"VALIDATION_ERROR"})
+    final_entry_codes: ClassVar[frozenset[str]] = frozenset({"VALIDATION_ERROR"})
     unreadable: ClassVar[tuple[type[Exception], ...]] = (
         ArithmeticError,
         AttributeError,
@@ -75,7 +75,7 @@ class CustomBus:
         ValueError,
         struct.error,
     )
-    has_groups: ClassVar = True
+    has_groups: ClassVar[bool] = True
 
     def __init__(self, arn: str, endpoint_id: str | None, *, has_client: bool) -> None:
         if endpoint_id is not None:

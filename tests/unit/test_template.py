@@ -165,6 +165,7 @@ def test_stored_data_expires_or_can_be_recovered(variant: str) -> None:
         assert [*bucket["PublicAccessBlockConfiguration"].values()] == [True] * 4
     for name, table in of_type(variant, "DynamoDB::Table").items():
         assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"]
+        assert table.get("DeletionProtectionEnabled", False) == (variant != "cdc")
         expires = {"AttributeName": "expiresAt", "Enabled": True} if name in ("EventsTable", "DedupTable") else None
         assert table.get("TimeToLiveSpecification") == expires
     for each in VARIANTS[variant]["Resources"].values():

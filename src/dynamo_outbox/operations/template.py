@@ -39,7 +39,7 @@ def to_template(
         outbox: The infrastructure.
         sam: Whether functions are SAM's, with their code in the folder ``src/``. If not, they are CloudFormation's,
             with their code in S3: parameters ``CodeBucket`` and ``CodeKey``.
-        keep: Whether tables and the failure bucket stay when the stack is deleted.
+        keep: Whether tables and the failure bucket stay when the stack is deleted, and tables are protected.
         alarm_topic: Default of the parameter ``AlarmTopic``.
         names: Logical ids to use instead of the definition's.
 
@@ -64,6 +64,7 @@ class _Template:
     def __init__(self, outbox: Infrastructure, sam: bool, keep: bool, names: Mapping[str, str]) -> None:
         self.outbox = outbox
         self.sam = sam
+        self.keep = keep
         self.stays = {"DeletionPolicy": "Retain" if keep else "Delete", "UpdateReplacePolicy": "Retain"}
         self.names = names
         self.resources: dict[str, Any] = {}
@@ -132,6 +133,7 @@ class _Template:
             **({"StreamSpecification": {"StreamViewType": view}} if view else {}),
             **({"TimeToLiveSpecification": {"AttributeName": _KEYS.ttl_attribute, "Enabled": True}} if ttl else {}),
             "PointInTimeRecoverySpecification": recovery,
+            **({"DeletionProtectionEnabled": True} if self.keep else {}),
         }
         self._add(name, "DynamoDB::Table", properties, **self.stays)
 

@@ -27,7 +27,7 @@ PURE = (
     *("publishing.batches", "publishing.results"),
     *("relaying.parked_record", "relaying.rules"),
     *("consuming.claims", "consuming.inbox_records"),
-    *("pipes.patterns", "operations.cost"),
+    *("pipes.patterns", "operations.checks", "operations.cost", "operations.topology"),
     *("aws.backoff", "aws.lambda_context", "aws.limits", "aws.throttling"),
 )
 """Pure modules: they take data, the time, tokens and random numbers, and return data."""

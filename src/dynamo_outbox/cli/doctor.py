@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -82,11 +82,10 @@ def _doctor(known: argparse.Namespace) -> int:
     kinds = ", ".join(f"{name} ({kind_of(deployment, name) or 'of no kind'})" for name in existing(deployment.tables))
     print(f"dynamo-outbox: examined the tables {kinds or '(none)'}", file=sys.stderr)
     if findings:
-        print_rows([each._asdict() for each in findings], as_json=known.json)
+        print_rows(map(asdict, findings), as_json=known.json)
     for each in unknown:
-        row = {"severity": "unknown", "subject": each.subject, "needed": each.needed, "why": each.why}
         if known.json or not sys.stdout.isatty():
-            print_line(**row)
+            print_line(severity="unknown", **asdict(each))
         else:
             print(f"not known: {each.subject}: {each.why} (needed: {each.needed})", file=sys.stderr)
     errors = sum(each.severity == "error" for each in findings)

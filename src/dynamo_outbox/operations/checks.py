@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -306,7 +306,8 @@ def _record(d: Deployment, table: str) -> dict[str, Any]:
     return {"eventName": "INSERT", "eventSource": "aws:dynamodb", "eventVersion": "1.1", "dynamodb": change}
 
 
-_SAMPLE = Event("dynamo-outbox.doctor", {"text": 'a "quoted" \\ text'}, source="dynamo-outbox.doctor")
+_NAME = "dynamo-outbox.doctor"
+_SAMPLE = Event(_NAME, {"text": 'a "quoted" \\'}, source=_NAME, id=_NAME, time=datetime(2026, 1, 1, tzinfo=UTC))
 
 
 @warning("No alarm can tell that the relay has stopped.", "MetricsConfig: {Metrics: [EventCount]}")

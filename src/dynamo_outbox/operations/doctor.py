@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from .checks import CHECKS, settings_not_stated
 from .definition import Consumer, Infrastructure, Right
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "examine", "needed_rights", "with_rights"]
 
 
-class Finding(NamedTuple):
+@dataclass(frozen=True)
+class Finding:
     """What is wrong with a deployment.
 
     Attributes:

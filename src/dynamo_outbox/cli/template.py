@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["add_commands"]
 
 CHOICES = {
-    "mode": ("relay", "pipe", "cdc"),
-    "delivery": ("direct", "queue", "fifo"),
-    "dedup": ("inbox", "idempotent", "none"),
-    "format": ("yaml", "json"),
+    "mode": (("relay", "pipe", "cdc"), "what reads the stream"),
+    "delivery": (("direct", "queue", "fifo"), "whether a consumer's rule calls its function or fills its queue"),
+    "dedup": (("inbox", "idempotent", "none"), "how consumers recognise duplicates, for their roles"),
+    "format": (("yaml", "json"), "the output's"),
 }
 """The default is the first one."""
 VALUES = {
@@ -44,8 +44,8 @@ def add_commands(commands: Any) -> None:
         _template,
         calls_aws=False,
     )
-    for name, choices in CHOICES.items():
-        parser.add_argument(f"--{name}", choices=choices, default=choices[0], help=f"default: {choices[0]}")
+    for name, (choices, text) in CHOICES.items():
+        parser.add_argument(f"--{name}", choices=choices, default=choices[0], help=f"{text}; default: {choices[0]}")
     for name, (default, text) in VALUES.items():
         parser.add_argument(f"--{name}", default=default, metavar="TEXT", help=text)
     what = "a consumer's function and its event types, by default all; repeatable"

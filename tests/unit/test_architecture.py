@@ -176,6 +176,10 @@ def test_the_check_for_cycles_finds_them() -> None:
     assert cycles(graph) == [["dynamo_outbox.a.b", "dynamo_outbox.a.d", "dynamo_outbox.c"]]
 
 
+OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
+"""Public methods of `typing.NamedTuple`, which have an underscore to leave the names to fields."""
+
+
 def private_accesses(tree: ast.AST) -> Iterator[str]:
     """Return accesses to private members other than through self, cls or super()."""
     for node in ast.walk(tree):
@@ -183,7 +187,7 @@ def private_accesses(tree: ast.AST) -> Iterator[str]:
             owner = node.value
             is_own = isinstance(owner, ast.Name) and owner.id in ("self", "cls")
             is_super = isinstance(owner, ast.Call) and isinstance(owner.func, ast.Name) and owner.func.id == "super"
-            if not is_own and not is_super:
+            if not is_own and not is_super and node.attr not in OF_NAMED_TUPLES:
                 yield f"{node.lineno}: {ast.unparse(node)}"
 
 

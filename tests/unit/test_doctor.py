@@ -93,13 +93,6 @@ def unread(aws: Aws) -> None:
     drop_resource(aws, "RelayStream")
 
 
-def dead_letters_in_fifo(aws: Aws) -> None:
-    aws.queues["dead.fifo"] = aws.queues[DEAD]
-    aws.invoke_configs[DIRECT]["DestinationConfig"] = on_failure(f"arn:aws:sqs:{HERE}:dead.fifo")
-    watched = [{"Name": "QueueName", "Value": "dead.fifo"}]
-    aws.alarms.append({**alarm(aws, "ConsumerDeadLettersArrived"), "AlarmName": "dead", "Dimensions": watched})
-
-
 def without(name: str) -> Plant:
     return lambda aws: aws.alarms.remove(alarm(aws, name))
 
@@ -221,7 +214,6 @@ PLANTED: dict[str, tuple[str, Plant]] = {
         lambda aws: aws.concurrency.update({RELAY: {"ReservedConcurrentExecutions": 0}}),
     ),
     "a relay with a short timeout": ("timeout-too-short", of("functions", RELAY, Timeout=3)),
-    "a FIFO queue for dead letters": ("dead-letters-fifo", dead_letters_in_fifo),
     "dead letters that are forgotten": ("dead-letters-forgotten", of("queues", DEAD, MessageRetentionPeriod="345600")),
     "a queue without dead letters": (
         "queue-without-dead-letters",
@@ -758,3 +750,33 @@ def test_a_response_that_is_not_as_documented_stops_one_check_only() -> None:
     findings, unknown = found_in(aws)
     assert {each.check for each in findings} == {"starts-at-latest"}
     assert "check visibility-too-short" in {each.subject for each in unknown}
+
+
+def test_a_service_that_can_not_be_reached_is_asked_once() -> None:
+    """After a failed connection, a service is not asked again: each attempt may take a minute."""
+    aws, asked = relay(), list[str]()
+
+    class Unreachable:
+        def __call__(self, service: str) -> Any:
+            if service == "lambda":
+                asked.append(service)
+                raise EndpointConnectionError(endpoint_url="https://lambda")
+            return aws(service)
+
+    findings, unknown = examine(read(Names([STACK]), clients=Unreachable()))
+    assert (findings, asked) == ([], ["lambda"])
+    assert {"lambda:GetFunctionConfiguration", "lambda:ListEventSourceMappings"} <= {each.needed for each in unknown}
+
+
+def test_rules_of_aws_are_left_alone() -> None:
+    """A rule that an AWS service manages, for example an archive's, is not examined."""
+    aws = relay()
+    archive = {"Name": "Events-Archive", "Arn": f"arn:aws:events:{HERE}:rule/{STACK}/Events-Archive"}
+    aws.rules["Events-Archive"] = {
+        **archive,
+        "EventBusName": STACK,
+        "State": "ENABLED",
+        "EventPattern": "{}",
+        "ManagedBy": "x",
+    }
+    assert found_in(aws)[0] == []

@@ -438,13 +438,6 @@ def queue_refuses_eventbridge(d: Deployment) -> Results:
                 yield Unknown(f"queue {last_part(arn)}", "the key's policy", f"whether EventBridge may use {key}")
 
 
-@error("EventBridge, Lambda and Pipes can't send failures to it.", "Use a standard queue.")
-def dead_letters_fifo(d: Deployment) -> Results:
-    for name, by in dead_letters(d).items():
-        if name.endswith(".fifo") and (senders := by - {"SQS"}):
-            yield f"queue {name}", f"is a FIFO queue for failures of {', '.join(sorted(senders))}"
-
-
 @warning("Dead letters are gone before somebody looks.", f"MessageRetentionPeriod: {NUMBERS.dead_letter_retention}")
 def dead_letters_forgotten(d: Deployment) -> Results:
     for name in dead_letters(d):

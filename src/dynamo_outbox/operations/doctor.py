@@ -51,7 +51,7 @@ def examine(deployment: Deployment) -> tuple[list[Finding], list[Unknown]]:
     findings, unknown = [], [*deployment.unknown, *settings_not_stated(deployment)]
     for check in CHECKS:
         try:
-            for found in check.find(deployment):
+            for found in sorted(check.find(deployment), key=str):  # the same order each time
                 if isinstance(found, Unknown):
                     unknown.append(found)
                 else:

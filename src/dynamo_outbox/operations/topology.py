@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -154,19 +153,14 @@ def queue_of(d: Deployment, arn: str) -> Resource:
     return (d.queues.get(last_part(arn)) if ":sqs:" in arn else None) or {}
 
 
-def dead_letters(d: Deployment) -> dict[str, set[str]]:
-    """Return the queues that take what failed, each with the services that send to it."""
-    uses: dict[str, set[str]] = defaultdict(set)
-    for reader in readers(d):
-        uses[reader.destination].add("Lambda" if reader.function else "Pipes")
+def dead_letters(d: Deployment) -> set[str]:
+    """Return the names of the queues that take what failed."""
+    arns: set[str | None] = {each.destination for each in readers(d)} | {arn for *_, arn in targets(d)}
     for each in existing(d.functions).values():
-        uses[on_failure(each.get("EventInvokeConfig") or {})].add("Lambda")
-        uses[(each.get("DeadLetterConfig") or {}).get("TargetArn") or ""].add("Lambda")
-    for *_, arn in targets(d):
-        uses[arn].add("EventBridge")
+        arns |= {on_failure(each.get("EventInvokeConfig") or {}), (each.get("DeadLetterConfig") or {}).get("TargetArn")}
     for each in existing(d.queues).values():
-        uses[(each.get("RedrivePolicy") or {}).get("deadLetterTargetArn") or ""].add("SQS")
-    return {last_part(arn): by for arn, by in uses.items() if ":sqs:" in arn}
+        arns.add((each.get("RedrivePolicy") or {}).get("deadLetterTargetArn"))
+    return {last_part(arn) for arn in arns if arn and ":sqs:" in arn}
 
 
 def allows(policy: Resource, action: str, source: str) -> bool:

@@ -155,12 +155,15 @@ def queue_of(d: Deployment, arn: str) -> Resource:
 
 def dead_letters(d: Deployment) -> set[str]:
     """Return the names of the queues that take what failed."""
-    arns: set[str | None] = {each.destination for each in readers(d)} | {arn for *_, arn in targets(d)}
+    arns = {each.destination for each in readers(d)} | {arn for *_, arn in targets(d)}
     for each in existing(d.functions).values():
-        arns |= {on_failure(each.get("EventInvokeConfig") or {}), (each.get("DeadLetterConfig") or {}).get("TargetArn")}
+        arns |= {
+            on_failure(each.get("EventInvokeConfig") or {}),
+            (each.get("DeadLetterConfig") or {}).get("TargetArn", ""),
+        }
     for each in existing(d.queues).values():
-        arns.add((each.get("RedrivePolicy") or {}).get("deadLetterTargetArn"))
-    return {last_part(arn) for arn in arns if arn and ":sqs:" in arn}
+        arns.add((each.get("RedrivePolicy") or {}).get("deadLetterTargetArn", ""))
+    return {last_part(arn) for arn in arns if ":sqs:" in arn}
 
 
 def allows(policy: Resource, action: str, source: str) -> bool:

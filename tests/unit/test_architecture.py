@@ -202,7 +202,7 @@ def test_no_code_reaches_into_another_object(module: str) -> None:
     [
         ("event._drawn", ["1: event._drawn"]),
         ("x = 1\nself._outbox._settings", ["2: self._outbox._settings"]),
-        ("type(self)._made()", ["1: type(self)._make"]),
+        ("type(self)._made()", ["1: type(self)._made"]),
         ("from .event import Event\nself._a = cls._b = super()._c", []),
         ("event.__class__", []),
     ],

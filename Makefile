@@ -28,7 +28,7 @@ endef
 RELAY ?= pipe
 TOLD = $(if $(ALARM_TOPIC),AlarmTopic=$(ALARM_TOPIC))
 # The SAM CLI looks for the functions' Python on the PATH, where pyenv may have it but not select it.
-PYTHON_3_13 := $(addsuffix :,$(lastword $(wildcard $(HOME)/.pyenv/versions/3.13.*/bin)))
+PYTHON_3_13 := $(addsuffix :,$(lastword $(wildcard $(shell pyenv root 2>/dev/null || echo ~/.pyenv)/versions/3.13.*/bin)))
 # $(call sam_build,TEMPLATE,MODE): build the functions with their requirements and the library from this tree, without
 # boto3, which Lambda provides.
 define sam_build

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import pytest
 from verify_aws.__main__ import page_block
@@ -47,19 +47,33 @@ def engine() -> Iterator[MiniStack]:
         yield running
 
 
-def start(engine: MiniStack, *arguments: str, key: tuple[str, str] = ("test", "test")) -> subprocess.Popen[str]:
-    """Start the command, with few events and little patience."""
-    paths = os.pathsep.join([str(PROJECT / "src"), str(PROJECT / "release")])
-    user = {"AWS_ACCESS_KEY_ID": key[0], "AWS_SECRET_ACCESS_KEY": key[1], "AWS_DEFAULT_REGION": engine.region}
+Start: TypeAlias = "Callable[..., subprocess.Popen[str]]"
+
+
+@pytest.fixture
+def start(engine: MiniStack) -> Iterator[Start]:
+    """Return a function that starts the command, with few events and little patience; what still runs is ended."""
     options = ["--endpoint-url", engine.endpoint_url, "--events", "50", "--patience", "20", "--no-alarms"]
-    return subprocess.Popen(  # noqa: S603  # our own command
-        [sys.executable, "-m", "verify_aws", *options, *arguments],
-        env={**os.environ, **user, "PYTHONPATH": paths},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    paths = os.pathsep.join([str(PROJECT / "src"), str(PROJECT / "release")])
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str, key: tuple[str, str] = ("test", "test")) -> subprocess.Popen[str]:
+        user = {"AWS_ACCESS_KEY_ID": key[0], "AWS_SECRET_ACCESS_KEY": key[1], "AWS_DEFAULT_REGION": engine.region}
+        process = subprocess.Popen(  # noqa: S603  # our own command
+            [sys.executable, "-m", "verify_aws", *options, *arguments],
+            env={**os.environ, **user, "PYTHONPATH": paths},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def left(engine: MiniStack) -> list[object]:
@@ -73,12 +87,12 @@ def left(engine: MiniStack) -> list[object]:
     return [each for each in kept if isinstance(each, str) or each.get("Name") != "default"]
 
 
-def test_the_page_is_what_the_command_observes(engine: MiniStack, tmp_path: Path) -> None:
+def test_the_page_is_what_the_command_observes(engine: MiniStack, start: Start, tmp_path: Path) -> None:
     """Every event is counted; the page has the observations of a run; everything is deleted."""
     copy = tmp_path / "verified.md"
     page = PAGE.read_text(encoding="utf-8")
     copy.write_text(page, encoding="utf-8")
-    process = start(engine, "--yes", "--write", str(copy))
+    process = start("--yes", "--write", str(copy))
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert re.search(r"creates the stack dynamo-outbox-verify-\w+ .* in account 000000000000, eu-central-1", err)
@@ -90,9 +104,9 @@ def test_the_page_is_what_the_command_observes(engine: MiniStack, tmp_path: Path
     assert left(engine) == []
 
 
-def test_an_interrupted_run_deletes_everything(engine: MiniStack) -> None:
+def test_an_interrupted_run_deletes_everything(engine: MiniStack, start: Start) -> None:
     """After Ctrl-C the stack and its bucket are deleted."""
-    process = start(engine, "--yes")
+    process = start("--yes")
     assert process.stderr is not None
     for line in process.stderr:
         if "deployed" in line:
@@ -103,7 +117,7 @@ def test_an_interrupted_run_deletes_everything(engine: MiniStack) -> None:
     assert (process.returncode, "verify-aws: deleted" in err, left(engine)) == (130, True, [])
 
 
-def test_a_failed_run_deletes_everything(engine: MiniStack) -> None:
+def test_a_failed_run_deletes_everything(engine: MiniStack, start: Start) -> None:
     """A missing permission is named, and what was created is deleted; --delete of a stack that is gone does nothing."""
     iam = engine.client("iam")
     iam.create_user(UserName="verifier")
@@ -114,11 +128,11 @@ def test_a_failed_run_deletes_everything(engine: MiniStack) -> None:
     policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
     iam.put_user_policy(UserName="verifier", PolicyName="most", PolicyDocument=policy)
     made = iam.create_access_key(UserName="verifier")["AccessKey"]
-    process = start(engine, "--yes", key=(made["AccessKeyId"], made["SecretAccessKey"]))
+    process = start("--yes", key=(made["AccessKeyId"], made["SecretAccessKey"]))
     _, err = process.communicate(timeout=120)
     assert (process.returncode, left(engine)) == (1, []), err
     assert "lack the permission for InvokeFunction" in err
-    again = start(engine, "--delete", re.findall(r"creates the stack (\S+)", err)[0])
+    again = start("--delete", re.findall(r"creates the stack (\S+)", err)[0])
     assert (again.communicate(timeout=60), again.returncode) == (("", ""), 0)
 
 
@@ -174,9 +188,9 @@ def test_a_contradiction_is_marked() -> None:
     assert block.splitlines()[-1] == "| q | d | a | x \\| y **Not as assumed.** |"
 
 
-def test_it_asks_first(engine: MiniStack) -> None:
+def test_it_asks_first(engine: MiniStack, start: Start) -> None:
     """Without a terminal and without --yes nothing is created."""
-    process = start(engine)
+    process = start()
     _, err = process.communicate(timeout=60)
     assert (process.returncode, left(engine)) == (2, [])
     assert "Go on? Add --yes: there is no terminal to answer in" in err

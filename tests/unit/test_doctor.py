@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import EndpointConnectionError, NoCredentialsError, UnknownServiceError
 
+from dynamo_outbox import IdempotencyStore, OutboxRelay, TransactionalOutbox
 from dynamo_outbox.operations.checks import CHECKS
 from dynamo_outbox.operations.definition import Consumer, Infrastructure
 from dynamo_outbox.operations.deployment import Deployment, Names, function_name, last_part, read
 from dynamo_outbox.operations.doctor import Finding, examine, needed_rights, with_rights
 from dynamo_outbox.operations.template import to_template
-from dynamo_outbox.operations.topology import kind_of
+from dynamo_outbox.operations.topology import SETTINGS, kind_of
 
 from .deployed import ACCOUNT, HERE, STACK, Aws, refusal
 
@@ -780,3 +783,27 @@ def test_rules_of_aws_are_left_alone() -> None:
         "ManagedBy": "x",
     }
     assert found_in(aws)[0] == []
+
+
+def test_the_assumed_defaults_are_the_librarys() -> None:
+    """What is assumed of settings in code are the constructors' defaults."""
+
+    def default(of: Any, name: str) -> Any:
+        return inspect.signature(of).parameters[name].default
+
+    assert {name: each.default for name, each in SETTINGS.items()} == {
+        "park_after": default(OutboxRelay, "park_after"),
+        "event_ttl": default(TransactionalOutbox, "ttl"),
+        "dedup_ttl": default(IdempotencyStore, "ttl"),
+        "lease": default(IdempotencyStore, "lease"),
+    }
+
+
+@pytest.mark.parametrize("make", [relay, piped])
+def test_only_reading_actions_are_called(make: Callable[[], Aws]) -> None:
+    """Doctor calls nothing that changes anything or reads items, records or messages."""
+    aws = make()
+    found_in(aws, roles=True)
+    verbs = {verb for each in aws.called for verb in re.findall(":([A-Z][a-z]+)", each)}
+    assert verbs == {"Describe", "Get", "List", "Simulate"}
+    assert aws.called.isdisjoint({"dynamodb:GetItem", "dynamodb:GetRecords", "s3:GetObject"})

@@ -9,6 +9,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 RUN_BY = {
     "README.md": "test_readme",
     "docs/commits.md": "test_how_to",
+    "docs/custom-event-bus.md": "test_custom_bus_page",
     "docs/how-to/async.md": "test_async_page",
     "docs/how-to/consumers.md": "test_how_to",
     "docs/how-to/existing-service.md": "test_how_to",

@@ -20,7 +20,11 @@ STREAM = "arn:aws:dynamodb:eu-central-1:123456789012:table/orders/stream/2026-11
         ({"name": "1st"}, "name='1st' must have 1 to 40 letters, digits and hyphens"),
         ({"stream_arn": "orders"}, "stream_arn='orders' is not the ARN of a table's stream"),
         ({"consumers": (Consumer("A"), Consumer("A"))}, "consumers need different names"),
-        ({"mode": "pipe", "bus": "arn:aws:events:eu-central-1:1:event-busv2/books/EX1"}, "is a Custom Event Bus"),
+        (
+            {"mode": "pipe", "bus": "arn:aws:events:eu-central-1:1:event-busv2/books/EX1"},
+            "a pipe can't publish to a Custom Event Bus",
+        ),
+        ({"custom_bus": True, "bus": "books"}, "bus='books' is not the ARN of a Custom Event Bus"),
     ],
 )
 def test_values_that_do_not_fit_together_are_refused(wrong: dict[str, Any], text: str) -> None:

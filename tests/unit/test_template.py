@@ -12,6 +12,7 @@ import yaml
 
 from dynamo_outbox.cli import main
 from dynamo_outbox.operations.definition import NUMBERS, Consumer, Infrastructure
+from dynamo_outbox.operations.replay import DEDUP_TTL
 from dynamo_outbox.operations.template import RUNTIME, to_template, to_yaml
 from dynamo_outbox.pipes import PipeDefinition, outbox_pipe
 from generate import LongForms
@@ -42,6 +43,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
             bus="arn:aws:events:eu-central-1:123456789012:event-bus/orders",
             consumers=CONSUMERS,
         )
+    ),
+    "new Custom Event Bus": to_template(Infrastructure(name="books", custom_bus=True, consumers=CONSUMERS)),
+    "new Custom Event Bus in CDC mode": to_template(
+        Infrastructure("cdc", custom_bus=True, consumers=CONSUMERS), sam=False
     ),
     "Custom Event Bus": to_template(
         Infrastructure(bus="arn:aws:events:eu-central-1:123456789012:event-busv2/orders/EX1")
@@ -285,3 +290,26 @@ def test_the_command_names_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: py
     with pytest.raises(SystemExit):
         main(["template", "--consumer", "bil-ling"])
     assert "not 'bil-ling'" in capsys.readouterr().err
+
+
+def test_subscribers_keep_order_and_fit_what_they_call() -> None:
+    """Each consumer has a subscriber that waits for it, one event a call, with dead letters that keep the order."""
+    variant = "new Custom Event Bus"
+    subscribers = of_type(variant, "EventsV2::Subscriber")
+    assert [each["Type"] for each in subscribers.values()] == ["FIFO", "UNORDERED", "FIFO"]
+    direct, standard, fifo = (each["InvokeConfiguration"] for each in subscribers.values())
+    assert direct["LambdaParameters"] == {"InvocationType": "REQUEST_RESPONSE", "InvocationTimeoutSeconds": "30"}
+    assert functions(variant)["Direct"]["Timeout"] < 30
+    assert "SqsParameters" not in standard
+    assert fifo["SqsParameters"]["MessageGroupId"] == "{% $events.SystemMetadata.EventGroupId %}"
+    queues = of_type(variant, "SQS::Queue")
+    (bus,) = of_type(variant, "EventsV2::EventBus").values()
+    days = bus["StorageConfiguration"]["RetentionPeriodInDays"]
+    for name, each in subscribers.items():
+        queue = queues[each["OnFailureConfiguration"]["Arn"]["Fn::GetAtt"][0]]
+        assert queue.get("FifoQueue", False) == (each["Type"] == "FIFO")
+        assert queue["MessageRetentionPeriod"] == days * 86_400 < DEDUP_TTL.total_seconds()
+        assert each["BatchConfiguration"]["MaxBatchSize"] == 1
+        after = VARIANTS[variant]["Resources"][name].get("DependsOn")
+        assert after == {"StandardSubscriber": "DirectSubscriber", "FifoSubscriber": "StandardSubscriber"}.get(name)
+    assert not of_type(variant, "Events::Rule").keys() - {"RedriveRule"}

@@ -59,7 +59,8 @@ def add_commands(commands: Any) -> None:
         if name == "bucket":
             option("--delete", action="store_true", help="delete an object after its events were accepted")
         target = place.add_mutually_exclusive_group()
-        target.add_argument("--bus", help="the bus to send to: a name or an ARN")
+        again = "a Custom Event Bus takes an event again after 300 s, for every subscriber"
+        target.add_argument("--bus", help=f"the bus to send to: a name or an ARN; {again}")
         target.add_argument("--function", help="the Lambda function to call with each event, as a rule does")
         reads = "the code that reads stream records, as in `parked redrive`; its bus is the target if no other is given"
         option("--processor", metavar="module:attribute", help=reads)
@@ -115,6 +116,7 @@ def _run(known: argparse.Namespace) -> int:
 def _ends(known: argparse.Namespace) -> tuple[Place, Target]:
     from ..operations import places
     from ..operations.replay import to_bus, to_function
+    from ..publishing.bus import service_of
     from ..publishing.publisher import EventBridgePublisher
 
     def wants(event: Event) -> bool:
@@ -127,7 +129,7 @@ def _ends(known: argparse.Namespace) -> tuple[Place, Target]:
         raise UsageError(f"{known.name} must be s3://bucket/prefix")
     processor = None if known.processor is None else processor_named(known.processor)
     if known.bus is not None:
-        target = to_bus(EventBridgePublisher(known.bus, client=aws()("events")))
+        target = to_bus(EventBridgePublisher(known.bus, client=aws()(service_of(known.bus))))
     elif known.function is not None:
         target = to_function(known.function, aws())
     elif processor is not None:

@@ -50,6 +50,8 @@ def add_commands(commands: Any) -> None:
         parser.add_argument(f"--{name}", default=default, metavar="TEXT", help=text)
     what = "a consumer's function and its event types, by default all; repeatable"
     parser.add_argument("--consumer", action="append", default=[], metavar="NAME[:TYPE,…]", help=what)
+    custom = "a Custom Event Bus with a subscriber for each consumer: in order, unless --delivery is queue"
+    parser.add_argument("--custom-bus", action="store_true", help=custom)
     parser.add_argument("--no-parking", dest="redrive", action="store_const", const="", help="don't park records")
     parser.add_argument("--delete-data", action="store_true", help="delete tables and bucket together with the stack")
     parser.add_argument("--cloudformation", action="store_true", help="CloudFormation, not SAM: code as a zip in S3")
@@ -57,7 +59,7 @@ def add_commands(commands: Any) -> None:
 
 @refusing
 def _template(known: argparse.Namespace) -> int:
-    names = ("mode", "name", "stream_arn", "bus", "handler", "redrive", "redrive_rate")
+    names = ("mode", "name", "stream_arn", "bus", "handler", "redrive", "redrive_rate", "custom_bus")
     consumers = []
     for text in known.consumer:
         name, _, types = text.partition(":")

@@ -44,6 +44,9 @@ class Numbers:
         visibility_factor: Visibility timeout over the function's timeout:
             https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
         max_receive_count: Receives before a message is a dead letter; the same page asks for at least 5.
+        subscriber_timeout: Timeout of a function that a subscriber calls: the subscriber waits for 30 s at most.
+        subscriber_retention: Retention of a Custom Event Bus and of what its subscribers could not deliver, which is
+            read again from the bus: shorter than the 8 days of dedup records, so that a replay finds them.
         queue_retention: Retention of a consumer's queue.
         dead_letter_retention: SQS's longest retention.
         period: The period of all alarms.
@@ -63,6 +66,8 @@ class Numbers:
     queue_batch_size: int = 10
     visibility_factor: int = 6
     max_receive_count: int = 5
+    subscriber_timeout: int = 25
+    subscriber_retention: int = 7 * _DAY
     queue_retention: int = 4 * _DAY
     dead_letter_retention: int = 14 * _DAY
     period: int = 300
@@ -258,6 +263,8 @@ class Infrastructure:
         handler: Module and function of the relay or change processor.
         redrive: Module and function that publishes parked records, on a schedule. Empty: records are not parked.
         redrive_rate: The schedule's expression. Empty: the function is called by hand.
+        custom_bus: Whether the bus is a Custom Event Bus; always if `bus` is the ARN of one. A consumer is a
+            subscriber: ``direct`` and ``fifo`` are in order, ``queue`` is not.
 
     Raises:
         ValueError: Values that don't fit together; the error names them.
@@ -271,6 +278,7 @@ class Infrastructure:
     handler: str = "relay.handler"
     redrive: str = "relay.redrive"
     redrive_rate: str = "rate(1 hour)"
+    custom_bus: bool = False
 
     def __post_init__(self) -> None:
         names = [each.name for each in self.consumers]
@@ -280,10 +288,15 @@ class Infrastructure:
             raise ValueError(f"name={self.name!r} must have 1 to 40 letters, digits and hyphens, a letter first")
         if self.stream_arn and not _STREAM.fullmatch(self.stream_arn):
             raise ValueError(f"stream_arn={self.stream_arn!r} is not the ARN of a table's stream: see LatestStreamArn")
-        if ":event-busv2/" in self.bus and (self.consumers or self.mode == "pipe"):
-            raise ValueError(
-                f"bus={self.bus!r} is a Custom Event Bus: a pipe can't publish to it, and its consumers have no rules"
-            )
+        if self.has_custom_bus and self.mode == "pipe":
+            raise ValueError("a pipe can't publish to a Custom Event Bus; use mode='relay'")
+        if self.custom_bus and self.bus and ":event-busv2/" not in self.bus:
+            raise ValueError(f"bus={self.bus!r} is not the ARN of a Custom Event Bus, which has :event-busv2/ in it")
+
+    @property
+    def has_custom_bus(self) -> bool:
+        """Whether the bus is a Custom Event Bus."""
+        return self.custom_bus or ":event-busv2/" in self.bus
 
     @property
     def table(self) -> str:
@@ -343,11 +356,12 @@ class Infrastructure:
         return (*found, *map(self._consumer, self.consumers))
 
     def _consumer(self, consumer: Consumer) -> Function:
-        if consumer.delivery == "direct":
-            own = Right(("sqs:SendMessage",), "ConsumerDeadLetters.Arn", by_service=True)
-        else:
+        own: tuple[Right, ...] = ()
+        if consumer.delivery != "direct":
             receive = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
-            own = Right(receive, f"{consumer.name}Queue.Arn", by_service=True)
+            own = (Right(receive, f"{consumer.name}Queue.Arn", by_service=True),)
+        elif not self.has_custom_bus:
+            own = (Right(("sqs:SendMessage",), "ConsumerDeadLetters.Arn", by_service=True),)
         dedup = {
             "inbox": (Right(("dynamodb:GetItem", "dynamodb:PutItem"), "DedupTable.Arn"),),
             "idempotent": (Right(("dynamodb:UpdateItem",), "DedupTable.Arn"),),
@@ -356,7 +370,17 @@ class Infrastructure:
         variables = consumer.variables
         if variables is None:
             variables = {"DEDUP_TABLE": "DedupTable"} if dedup else {}
-        return Function(consumer.name, consumer.handler, (own, *dedup, *consumer.rights), variables)
+        waits = self.has_custom_bus and consumer.delivery == "direct"
+        timeout = NUMBERS.subscriber_timeout if waits else NUMBERS.function_timeout
+        return Function(consumer.name, consumer.handler, (*own, *dedup, *consumer.rights), variables, timeout)
+
+    def delivery_rights(self, consumer: Consumer) -> tuple[Right, ...]:
+        """Return what the role of a consumer's subscriber allows."""
+        if consumer.delivery == "direct":
+            deliver = Right(("lambda:InvokeFunction",), f"{consumer.name}.Arn", by_service=True)
+        else:
+            deliver = Right(("sqs:SendMessage",), f"{consumer.name}Queue.Arn", by_service=True)
+        return (deliver, Right(("sqs:SendMessage",), f"{consumer.name}Undelivered.Arn", by_service=True))
 
     def alarms(self) -> tuple[Alarm, ...]:
         """Return the alarms, from the stream to the consumers."""
@@ -367,7 +391,11 @@ class Infrastructure:
         if self.parks:
             found += [_PARKED, *_alarms("Redrive", *_FUNCTION)]
         for name, delivery in ((each.name, each.delivery) for each in self.consumers):
-            found += _alarms(name, *(_DIRECT if delivery == "direct" else _FUNCTION)) + _alarms(f"{name}Rule", *_RULE)
+            if self.has_custom_bus:  # the dimensions of AWS/EventsV2's metrics are not documented consistently
+                found += _alarms(name, *_FUNCTION) + _alarms(f"{name}Undelivered", _DEAD)
+            else:
+                found += _alarms(name, *(_DIRECT if delivery == "direct" else _FUNCTION))
+                found += _alarms(f"{name}Rule", *_RULE)
             if delivery != "direct":
                 found += _alarms(f"{name}Queue", _AGE) + _alarms(f"{name}DeadLetters", _DEAD)
-        return (*found, *(_alarms("ConsumerDeadLetters", _DEAD) if self.consumers else ()))
+        return (*found, *(_alarms("ConsumerDeadLetters", _DEAD) if self.consumers and not self.has_custom_bus else ()))

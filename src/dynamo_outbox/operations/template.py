@@ -81,7 +81,9 @@ class _Template:
             self._reader()
         for consumer in outbox.consumers:
             self._consumer(consumer)
-        if rules := [f"{each.name}Rule" for each in outbox.consumers]:
+        if outbox.has_custom_bus:
+            self._subscribers()
+        elif rules := [f"{each.name}Rule" for each in outbox.consumers]:
             self._queue("ConsumerDeadLetters", NUMBERS.dead_letter_retention, rules)
         if any(each.dedup != "none" for each in outbox.consumers):
             self._table("DedupTable", "dedup", sort=False, ttl=True)
@@ -110,6 +112,8 @@ class _Template:
         name, _, attribute = attribute.partition(".")
         if name == self.outbox.table and self.outbox.stream_arn:
             return self.outbox.stream_arn if attribute == "StreamArn" else f"{self.outbox.table_arn}{slash}{suffix}"
+        if name == "Bus" and self.outbox.has_custom_bus:
+            return self._ref("Bus")
         if name == "Bus" and (bus := self.outbox.bus):
             return bus if bus.startswith("arn:") else _sub(f"arn:${{AWS::Partition}}:events:{_HERE}:event-bus/{bus}")
         if slash:
@@ -143,7 +147,11 @@ class _Template:
                 self._table(self.outbox.table, "entities", view="NEW_AND_OLD_IMAGES")
             else:
                 self._table(self.outbox.table, "events", ttl=True, view="NEW_IMAGE")
-        if not self.outbox.bus:
+        if not self.outbox.bus and self.outbox.has_custom_bus:
+            days = {"RetentionPeriodInDays": NUMBERS.subscriber_retention // DAY}
+            named = {"Name": self.outbox.name or _sub(_STACK), "StorageConfiguration": days}
+            self._add("Bus", "EventsV2::EventBus", named)
+        elif not self.outbox.bus:
             self._add("Bus", "Events::EventBus", {"Name": self.outbox.name or _sub(_STACK)})
 
     def _pipe(self) -> None:
@@ -164,8 +172,11 @@ class _Template:
             {"Effect": "Allow", "Action": [*right.actions], "Resource": self._att(right.on)} for right in rights
         ]
         trust: dict[str, Any] = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
-        if service.startswith("pipes"):
+        if not service.startswith("lambda"):
             trust["Condition"] = {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+        if service.startswith("events"):
+            source = _sub(f"arn:${{AWS::Partition}}:events:{_HERE}:subscriber/*")
+            trust["Condition"]["ArnLike"] = {"aws:SourceArn": source}
         policy = {"PolicyName": "what-it-needs", "PolicyDocument": _policy(*statements)}
         self._add(name, "IAM::Role", {"AssumeRolePolicyDocument": _policy(trust), "Policies": [policy]})
 
@@ -250,9 +261,11 @@ class _Template:
         self._add(f"{function}Permission", "Lambda::Permission", {**permission, **source})
 
     def _consumer(self, consumer: Consumer) -> None:
-        name = consumer.name
+        name, is_custom = consumer.name, self.outbox.has_custom_bus
         dead_letters = {"Arn": self._att("ConsumerDeadLetters.Arn")}
         target: dict[str, Any] = {"Id": "consumer", "DeadLetterConfig": dead_letters}
+        if consumer.delivery == "direct" and is_custom:
+            return
         if consumer.delivery == "direct":
             target["Arn"] = self._att(f"{name}.Arn")
             self._permission(name, f"{name}Rule")
@@ -276,7 +289,8 @@ class _Template:
                 "VisibilityTimeout": NUMBERS.visibility_factor * NUMBERS.function_timeout,
                 "RedrivePolicy": {"deadLetterTargetArn": arn, "maxReceiveCount": NUMBERS.max_receive_count},
             }
-            self._queue(f"{name}Queue", NUMBERS.queue_retention, [f"{name}Rule"], **more, **fifo)
+            senders = [] if is_custom else [f"{name}Rule"]  # a subscriber sends with a role
+            self._queue(f"{name}Queue", NUMBERS.queue_retention, senders, **more, **fifo)
             mapping = {
                 "EventSourceArn": target["Arn"],
                 "FunctionName": self._ref(name),
@@ -284,11 +298,40 @@ class _Template:
                 "FunctionResponseTypes": ["ReportBatchItemFailures"],
             }
             self._add(f"{name}Messages", "Lambda::EventSourceMapping", mapping)
-        pattern: dict[str, Any] = {"source": [*consumer.sources] or [{"prefix": ""}]}
-        if consumer.event_types:
-            pattern["detail-type"] = [*consumer.event_types]
+        if is_custom:
+            return
+        pattern = _pattern(consumer)
         rule = {"Name": _sub(f"{_STACK}-{name}"), "EventBusName": self._ref("Bus"), "EventPattern": pattern}
         self._add(f"{name}Rule", "Events::Rule", {**rule, "Targets": [target]})
+
+    def _subscribers(self) -> None:
+        """Add the subscribers of a Custom Event Bus, one after the other: it takes one change at a time."""
+        previous = ""
+        for consumer in self.outbox.consumers:
+            name, in_order = consumer.name, consumer.delivery != "queue"
+            fifo: dict[str, Any] = {"FifoQueue": True, "ContentBasedDeduplication": True} if in_order else {}
+            self._queue(f"{name}Undelivered", NUMBERS.subscriber_retention, **fifo)
+            self._role(f"{name}DeliveryRole", "events.amazonaws.com", self.outbox.delivery_rights(consumer))
+            target = name if consumer.delivery == "direct" else f"{name}Queue"
+            invoke = {"TargetArn": self._att(f"{target}.Arn"), "RoleArn": self._att(f"{name}DeliveryRole.Arn")}
+            if consumer.delivery == "direct":
+                invoke["LambdaParameters"] = _WAITS
+            elif consumer.delivery == "fifo":
+                invoke["SqsParameters"] = _GROUPED
+            properties = {
+                "Name": f"{self.outbox.name}-{name}" if self.outbox.name else _sub(f"{_STACK}-{name}"),
+                "EventBusArn": self._ref("Bus"),
+                "Type": "FIFO" if in_order else "UNORDERED",
+                "FilterConfiguration": {"Filters": [{"Scope": "DATA", "Pattern": json.dumps(_pattern(consumer))}]},
+                "InvokeConfiguration": invoke,
+                # What more than one event in a call means for a partial failure is not documented.
+                "BatchConfiguration": {"MaxBatchSize": 1, "MaxBatchWindowInSeconds": 0},
+                "RetryPolicy": {"MaxRetryAttempts": 185, "MaxEventAgeInSeconds": DAY, "RetryStrategy": "ALL"},
+                "OnFailureConfiguration": {"Arn": self._att(f"{name}Undelivered.Arn")},
+            }
+            after = {"DependsOn": self._id(previous)} if previous else {}
+            previous = f"{name}Subscriber"
+            self._add(previous, "EventsV2::Subscriber", properties, **after)
 
     def _alarm(self, alarm: Alarm) -> None:
         namespace: Any = alarm.namespace or {"Ref": "AWS::StackName"}
@@ -338,6 +381,24 @@ class _Template:
         ]
         body = json.dumps({"widgets": [states, *graphs]}, separators=(",", ":"))
         self._add("Dashboard", "CloudWatch::Dashboard", {"DashboardBody": _sub(body)})
+
+
+DAY = 86_400
+_WAITS = {"InvocationType": "REQUEST_RESPONSE", "InvocationTimeoutSeconds": "30"}
+"""The next event of a group follows the function's success. The longest timeout, as text.
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-custom-bus-target-lambda.html"""
+_GROUPED = {
+    "MessageGroupId": "{% $events.SystemMetadata.EventGroupId %}",
+    "MessageDeduplicationId": '{% $events.SystemMetadata."aws:EventId" %}',
+}
+"""SQS deduplicates by the bus's id in the whole queue; a DeduplicationId is unique only in its group."""
+
+
+def _pattern(consumer: Consumer) -> dict[str, Any]:
+    pattern: dict[str, Any] = {"source": [*consumer.sources] or [{"prefix": ""}]}
+    if consumer.event_types:
+        pattern["detail-type"] = [*consumer.event_types]
+    return pattern
 
 
 _TOPIC = {"Type": "String", "Description": "ARN of an SNS topic that the alarms notify; empty: none."}

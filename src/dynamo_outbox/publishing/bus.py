@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..events.event import Event
     from .results import Outcome
 
-__all__ = ["Bus", "choose_bus"]
+__all__ = ["Bus", "choose_bus", "service_of"]
 
 
 class Bus(Protocol):
@@ -52,9 +52,14 @@ class Bus(Protocol):
         ...
 
 
+def service_of(bus: str) -> str:
+    """Return botocore's name of the service of a bus, by its name or ARN."""
+    return "eventbridgev2" if ":event-busv2/" in bus else ClassicBus.service
+
+
 def choose_bus(bus: str, endpoint_id: str | None, *, has_client: bool) -> Bus:
     """Return the kind of bus that a name or an ARN means: a Custom Event Bus has only an ARN."""
-    if ":event-busv2/" in bus:
+    if service_of(bus) != ClassicBus.service:
         from .custom_bus import CustomBus
 
         return CustomBus(bus, endpoint_id, has_client=has_client)

@@ -435,3 +435,43 @@ def test_what_must_exist_is_not_created(outbox: TransactionalOutbox, dynamodb: F
         run(outbox.transaction(), act, lambda tx: tx.emit(Event("BookChanged", {})))
     assert caught.value.item is None
     assert (count(dynamodb, "books"), count(dynamodb, "books-events")) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        {},
+        {"Get": {"TableName": "books", "Key": TYPED_KEY}},
+        {"Put": {"Item": TYPED_BOOK}},
+        {
+            "Put": {"TableName": "books", "Item": TYPED_BOOK},
+            "Delete": {"TableName": "books", "Key": TYPED_KEY},
+        },
+    ],
+)
+def test_an_action_is_one_of_dynamodbs(action: dict[str, Any]) -> None:
+    """`add` refuses a map without exactly one of the four actions, and one without a table."""
+    with outbox_of(StubDynamoDB()).transaction() as tx:
+        tx.put("books", BOOK)
+        with pytest.raises(ValueError, match="an action is a map with one of Put, Update, Delete, ConditionCheck"):
+            tx.add(action)
+
+
+def test_a_put_must_exist_by_its_tables_key() -> None:
+    """`must_exist` on a put names the partition key of the table, because the item alone does not tell its key."""
+    stub = StubDynamoDB()
+    with outbox_of(stub).transaction() as tx:
+        tx.put("books", {"year": 2019, **KEY}, condition="must_exist")
+    condition = conditioned("attribute_exists(#outbox_key)", {"#outbox_key": "name"})
+    assert stub.calls[0][1]["TransactItems"][0]["Put"].items() >= condition.items()
+
+
+@pytest.mark.parametrize("length", [0, 1, 36, 37])
+def test_a_token_has_1_to_36_characters(length: int) -> None:
+    """DynamoDB's API takes 1 to 36 characters as ClientRequestToken; other tokens are refused before the block."""
+    outbox, token = outbox_of(StubDynamoDB()), "t" * length
+    if 1 <= length <= 36:
+        outbox.transaction(token=token)
+    else:
+        with pytest.raises(ValueError, match="must have 1 to 36 characters"):
+            outbox.transaction(token=token)

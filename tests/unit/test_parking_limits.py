@@ -223,7 +223,7 @@ def test_a_limit_counts_what_is_published() -> None:
     assert all(len({failure.order_key for failure in result.failures}) == len(result.failures) for result in results)
 
 
-@pytest.mark.parametrize("limit", [1, 2, 3, 7, 8, 9])
+@pytest.mark.parametrize("limit", [0, 1, 2, 3, 7, 8, 9])
 def test_a_limit_is_reached_and_not_passed(limit: int) -> None:
     """A redrive publishes exactly `limit` records if as many can be published."""
     lot = Lot(StubBus({"A": "MalformedDetail"}))

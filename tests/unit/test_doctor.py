@@ -807,3 +807,25 @@ def test_only_reading_actions_are_called(make: Callable[[], Aws]) -> None:
     verbs = {verb for each in aws.called for verb in re.findall(":([A-Z][a-z]+)", each)}
     assert verbs == {"Describe", "Get", "List", "Simulate"}
     assert aws.called.isdisjoint({"dynamodb:GetItem", "dynamodb:GetRecords", "s3:GetObject"})
+
+
+@pytest.mark.parametrize(
+    ("table", "kind"),
+    [
+        ({"KeySchema": [("a", "HASH"), ("b", "RANGE")], "view": "NEW_IMAGE", "ttl": "expiresAt"}, "events"),
+        ({"KeySchema": [("a", "HASH"), ("b", "RANGE")], "view": "NEW_IMAGE", "ttl": "ttl"}, "entities"),
+        ({"KeySchema": [("a", "HASH")], "view": "NEW_IMAGE", "ttl": "expiresAt"}, "entities"),
+        ({"KeySchema": [("pk", "HASH"), ("sk", "RANGE")], "view": "NEW_IMAGE", "ttl": ""}, "events"),
+        ({"KeySchema": [("pk", "HASH"), ("sk", "RANGE")], "view": "NEW_AND_OLD_IMAGES", "ttl": ""}, "entities"),
+        ({"KeySchema": [("pk", "HASH")], "view": "", "ttl": "expiresAt"}, "dedup"),
+        ({"KeySchema": [("pk", "HASH"), ("sk", "RANGE")], "view": "", "ttl": ""}, ""),
+    ],
+)
+def test_a_tables_kind_is_read_from_its_configuration(table: dict[str, Any], kind: str) -> None:
+    """Stream, keys and TTL tell a table's kind, as the page lists."""
+    found = {
+        "KeySchema": [{"AttributeName": name, "KeyType": key} for name, key in table["KeySchema"]],
+        "StreamSpecification": {"StreamEnabled": bool(table["view"]), "StreamViewType": table["view"]},
+        "TimeToLiveDescription": {"AttributeName": table["ttl"]},
+    }
+    assert kind_of(Deployment(tables={"t": found}), "t") == kind

@@ -114,6 +114,7 @@ def test_planted_mistakes_are_found(engine: MiniStack, deployed: Callable[..., S
     ]
     engine.client("lambda").update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
     dynamodb.update_table(TableName=ids["EventsTable"], StreamSpecification={"StreamEnabled": False})
+    dynamodb.update_table(TableName=ids["ParkingTable"], DeletionProtectionEnabled=False)
     dynamodb.delete_table(TableName=ids["ParkingTable"])
     engine.client("events").remove_targets(
         Rule=ids["BillingRule"].split("|")[-1], EventBusName=ids["Bus"], Ids=["consumer"]

@@ -152,9 +152,10 @@ def test_a_transaction_that_names_no_text_is_refused_before_it_is_sent(
 
 @pytest.mark.usefixtures("ours")
 def test_an_action_of_the_users_own_is_checked_by_botocore() -> None:
-    """An action passed to `add` is validated by botocore: an unknown parameter is refused before sending."""
+    """An action passed to `add`, alone or beside others, is validated by botocore: it refuses an unknown parameter."""
     outbox = TransactionalOutbox("events", source="Books")
     with pytest.raises(ParamValidationError, match="Unknown parameter"), outbox.transaction() as tx:
+        tx.put("books", {"name": "Ubik"})
         tx.add({"Put": {"TableName": "books", "Item": {"name": {"S": "Dune"}}, "Condition": "a"}})
 
 

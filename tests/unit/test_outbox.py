@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from boto3.dynamodb.conditions import Attr
+from botocore.exceptions import ClientError
 
 from dynamo_outbox import Condition, DomainEvent, Event, TableKeys, TransactionalOutbox
 from dynamo_outbox.errors import (
@@ -475,3 +476,10 @@ def test_a_token_has_1_to_36_characters(length: int) -> None:
     else:
         with pytest.raises(ValueError, match="must have 1 to 36 characters"):
             outbox.transaction(token=token)
+
+
+def test_a_cancellation_without_reasons_is_dynamodbs_refusal() -> None:
+    """Without the reasons of a cancelled transaction, DynamoDB's own error is raised: nothing was written."""
+    outbox = outbox_of(StubDynamoDB(client_error("TransactionCanceledException")))
+    with pytest.raises(ClientError, match="TransactionCanceledException"), outbox.transaction() as tx:
+        tx.put("books", BOOK)

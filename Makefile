@@ -125,6 +125,7 @@ verify-aws: $(VENV)/.ready ## check the library against your own AWS account; as
 check-templates: build build-cdc ## validate the templates with the SAM CLI and build the functions
 	$(SAM)/bin/sam validate --lint --region eu-central-1 -t examples/books/template.yaml
 	$(SAM)/bin/sam validate --lint --region eu-central-1 -t examples/books/template.cdc.yaml
+	$(SAM)/bin/sam validate --lint --region eu-central-1 -t examples/books/template.custom-bus.yaml
 
 templates: $(VENV)/.ready-test ## generate the example's templates from its own files and the library's definition
 	PYTHONPATH=src $(VENV)/bin/python examples/books/generate.py
@@ -148,7 +149,7 @@ lint: $(VENV)/.ready-test $(VENV)/.ready-lint ## check style, types and template
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/basedpyright
-	$(VENV)/bin/cfn-lint examples/books/template.yaml examples/books/template.cdc.yaml
+	$(VENV)/bin/cfn-lint examples/books/template.yaml examples/books/template.cdc.yaml examples/books/template.custom-bus.yaml
 
 format: $(VENV)/.ready-lint ## format the code
 	$(VENV)/bin/ruff format .

@@ -6,6 +6,7 @@ infrastructure makes of the consumers below, as ``dynamo-outbox template`` print
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,11 @@ def templates() -> dict[str, str]:
     pipe = _infrastructure(Infrastructure("pipe", consumers=CONSUMERS))
     relay = Infrastructure("relay", consumers=CONSUMERS, handler=f"{RELAY}.handler", redrive=f"{RELAY}.redrive")
     cdc = Infrastructure("cdc", consumers=CONSUMERS, handler=f"{PROCESSOR}.handler", redrive=f"{PROCESSOR}.redrive")
+    custom = _infrastructure(replace(relay, custom_bus=True))
     outbox = _either({"RelayIsPipe": pipe, "RelayIsLambda": _infrastructure(relay)})
     return {
         "template.yaml": NOTE + to_yaml(_merged(_own("own.outbox.yaml"), _own("own.yaml"), outbox)),
+        "template.custom-bus.yaml": NOTE + to_yaml(_merged(_own_with_relay(), _own("own.yaml"), custom)),
         "template.cdc.yaml": NOTE + to_yaml(_merged(_own("own.cdc.yaml"), _own("own.yaml"), _infrastructure(cdc))),
     }
 
@@ -56,6 +59,17 @@ def _infrastructure(outbox: Infrastructure) -> dict[str, Any]:
 def _own(name: str) -> dict[str, Any]:
     document: dict[str, Any] = yaml.load((HERE / name).read_text(encoding="utf-8"), LongForms)  # noqa: S506  # a SafeLoader
     return document
+
+
+def _own_with_relay() -> dict[str, Any]:
+    """Return what outbox mode needs beside the infrastructure, without the choice between pipe and relay."""
+    own = _own("own.outbox.yaml")
+    description = (
+        "Books in outbox mode on a Custom Event Bus. The service writes a book and its event in one transaction. "
+        "The relay publishes the event to its book's group. Each consumer is a FIFO subscriber and acts on it once."
+    )
+    del own["Parameters"]["Relay"], own["Conditions"]
+    return {**own, "Description": description}
 
 
 def _merged(*parts: dict[str, Any]) -> dict[str, Any]:

@@ -5,23 +5,23 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..books.test_templates import TEMPLATES, of_type, resources_of, statements_of
+from ..books.test_templates import of_type, resources_of, statements_of
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "permissions.md"
 BY_LAMBDA_ITSELF = re.compile(r"logs:.*|s3:.*|sqs:.*|dynamodb:(DescribeStream|GetRecords|GetShardIterator|ListStreams)")
-TITLES = dict(zip(TEMPLATES, ("outbox", "CDC"), strict=True))
+TITLES = {"template.yaml": "outbox", "template.cdc.yaml": "CDC"}
 
 
 def table() -> str:
     """Return the page's table from the templates: each function's own actions by resource."""
     modes: dict[tuple[str, str, str], list[str]] = {}
-    for template in TEMPLATES:
+    for template, title in TITLES.items():
         resources = resources_of(template)
         for name, _ in of_type("AWS::Serverless::Function", template):
             for statement in statements_of(resources[f"{name}Role"]):
                 actions = ", ".join(f"`{each}`" for each in statement["Action"] if not BY_LAMBDA_ITSELF.fullmatch(each))
                 for resource in statement["Resource"] if actions else []:
-                    modes.setdefault((name, resource.removesuffix(".Arn"), actions), []).append(TITLES[template])
+                    modes.setdefault((name, resource.removesuffix(".Arn"), actions), []).append(title)
     rows = [
         f"| `{name}` | {' and '.join(where)} | `{thing}` | {actions} |"
         for (name, thing, actions), where in modes.items()

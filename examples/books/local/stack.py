@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,19 @@ class Stack:
 
 
 @hop("deploy")
-def deploy(engine: MiniStack, name: str, template: Path, parameters: Mapping[str, str], package: Path) -> Stack:
+def deploy(  # what a stack is made of
+    engine: MiniStack,
+    name: str,
+    template: Path,
+    parameters: Mapping[str, str],
+    package: Path,
+    change: Callable[[str], str] = str,
+) -> Stack:
     """Deploy a template with the functions' code from the zip.
 
     The template is changed as ``aws cloudformation package`` does: the code's folder becomes its location in S3. An
-    alarm on metric math, which MiniStack refuses, becomes one on a metric: alarms have no effect there.
+    alarm on metric math, which MiniStack refuses, becomes one on a metric: alarms have no effect there. `change` makes
+    further changes.
 
     Raises:
         HopFailedError: The stack was not created; the error contains CloudFormation's reasons.
@@ -60,7 +68,7 @@ def deploy(engine: MiniStack, name: str, template: Path, parameters: Mapping[str
     bucket = f"{name}-code"
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": engine.region})
     s3.upload_file(str(package), bucket, "books.zip")
-    body, replaced = re.subn(r"CodeUri: src/", f"CodeUri: s3://{bucket}/books.zip", template.read_text())
+    body, replaced = re.subn(r"CodeUri: src/", f"CodeUri: s3://{bucket}/books.zip", change(template.read_text()))
     if not replaced:
         raise HopFailedError("deploy", f"{template.name} has no 'CodeUri: src/' to replace with the package")
     plain = "".join(f"\\1{name}: {value}\n" for name, value in A_METRIC.items())
@@ -96,12 +104,18 @@ def _settled(formation: Any, name: str) -> dict[str, Any]:
         time.sleep(0.05)  # ok: polling
 
 
+def resources_in(template: Path) -> dict[str, dict[str, Any]]:
+    """Return the resources of a template that is not deployed, without CloudFormation's tags."""
+    document = yaml.load(template.read_text(), _TemplateLoader)  # noqa: S506  # a SafeLoader, with CloudFormation's tags
+    resources: dict[str, dict[str, Any]] = document["Resources"]
+    return resources
+
+
 def functions_in(template: Path) -> list[Function]:
     """Return the functions of a template that is not deployed yet."""
-    document = yaml.load(template.read_text(), _TemplateLoader)  # noqa: S506  # a SafeLoader, with CloudFormation's tags
     return [
         Function(name, properties["Handler"], tuple(properties.get("Environment", {}).get("Variables", ())))
-        for name, resource in document["Resources"].items()
+        for name, resource in resources_in(template).items()
         if resource["Type"] == "AWS::Serverless::Function"
         for properties in [resource["Properties"]]
     ]

@@ -3,13 +3,15 @@
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from dynamo_outbox.pipes import PipeDefinition
-from dynamo_outbox.testing import FaultProxy, MiniStack, PassedRecord, PipeRunner, wire_record
+from dynamo_outbox.testing import FakeCustomBus, FaultProxy, MiniStack, PassedRecord, PipeRunner, wire_record
 
+from .custom_bus import new_bus, serve_bus, without_bus
 from .failure import HopFailedError
 from .http_api import HttpApi, Route, routes_of
 from .packaging import EXAMPLE
@@ -31,6 +33,7 @@ class Mode:
         parameters: The template's parameters.
         source_table: The table whose stream carries the event.
         carrier: The function that reads the stream; None if a pipe does.
+        has_custom_bus: Whether the bus is a Custom Event Bus.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Mode:
     parameters: Mapping[str, str]
     source_table: str
     carrier: str | None
+    has_custom_bus: bool = False
 
 
 MODES = {
@@ -46,6 +50,10 @@ MODES = {
     for mode in (
         Mode("outbox-pipe", "outbox mode, pipe", "template.yaml", {"Relay": "pipe"}, "EventsTable", None),
         Mode("outbox-relay", "outbox mode, relay", "template.yaml", {"Relay": "lambda"}, "EventsTable", "OutboxRelay"),
+        Mode(
+            *("outbox-custom-bus", "outbox mode, relay, custom bus", "template.custom-bus.yaml", {}),
+            *("EventsTable", "OutboxRelay", True),
+        ),
         Mode("cdc", "CDC mode", "template.cdc.yaml", {}, "BooksTable", "ChangeProcessor"),
     )
 }
@@ -59,9 +67,18 @@ class Stage:
         stack: The deployed stack.
         url: The API's URL.
         pipe: What runs the deployed pipe; None if a function reads the stream.
+        custom_bus: The Custom Event Bus; None if the bus is a Classic one.
     """
 
-    def __init__(self, engine: MiniStack, mode: Mode, stack: Stack, url: str, proxy: FaultProxy | None = None) -> None:
+    def __init__(  # its parts
+        self,
+        engine: MiniStack,
+        mode: Mode,
+        stack: Stack,
+        url: str,
+        proxy: FaultProxy | None = None,
+        custom_bus: FakeCustomBus | None = None,
+    ) -> None:
         self.mode = mode
         self.stack = stack
         self.url = url
@@ -71,7 +88,8 @@ class Stage:
         self._lambda = engine.client("lambda")
         self._logs = engine.client("logs")
         self._sqs = engine.client("sqs")
-        self._tap = self._tap_the_bus()
+        self.custom_bus = custom_bus
+        self._tap = self._tap_the_bus() if custom_bus is None else ""
         self._tapped: list[dict[str, Any]] = []
         self.pipe = self._pipe_runner() if mode.carrier is None else None
         if proxy is not None:
@@ -158,6 +176,8 @@ class Stage:
 
     def bus_events(self) -> list[dict[str, Any]]:
         """Return all events that the bus has delivered to the queue, in the order of arrival."""
+        if self.custom_bus is not None:
+            return [event.delivered() for event in self.custom_bus.events]
         while messages := self._sqs.receive_message(QueueUrl=self._tap, MaxNumberOfMessages=10).get("Messages"):
             for message in messages:
                 self._tapped.append(json.loads(message["Body"]))
@@ -206,7 +226,14 @@ class Stage:
         return url
 
 
-def standing(engine: MiniStack, mode: Mode, package: Path, api: HttpApi, proxy: FaultProxy | None = None) -> Stage:
+def standing(  # a stage's parts
+    engine: MiniStack,
+    mode: Mode,
+    package: Path,
+    api: HttpApi,
+    proxy: FaultProxy | None = None,
+    running: ExitStack | None = None,
+) -> Stage:
     """Deploy a mode and serve its API.
 
     Args:
@@ -215,9 +242,17 @@ def standing(engine: MiniStack, mode: Mode, package: Path, api: HttpApi, proxy: 
         package: The functions' zip.
         api: The server for the API.
         proxy: A proxy in front of the engine, for the functions and the pipe.
+        running: Ends a Custom Event Bus when it is closed; otherwise the bus ends with the process.
     """
-    stack = deploy(engine, f"books-{mode.name}", EXAMPLE / mode.template, mode.parameters, package)
-    stage = Stage(engine, mode, stack, api.url, proxy)
+    template, name = EXAMPLE / mode.template, f"books-{mode.name}"
+    if mode.has_custom_bus:
+        bus = new_bus(engine)
+        stack = deploy(engine, name, template, mode.parameters, package, lambda text: without_bus(text, bus.arn))
+        serve_bus(engine, stack, template, bus, running or ExitStack())
+        stage = Stage(engine, mode, stack, api.url, proxy, bus)
+    else:
+        stack = deploy(engine, name, template, mode.parameters, package)
+        stage = Stage(engine, mode, stack, api.url, proxy)
     api.serve(stage.routes(), stage.invoke)
     return stage
 

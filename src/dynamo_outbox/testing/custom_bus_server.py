@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError, ParamValidationError
 
 from .cbor import CborError, dumps, loads
 from .clients import loopback_client
-from .fakes.client import REGION, service_model
+from .fakes.client import service_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ __all__ = ["CustomBusServer", "lambda_target", "queue_target"]
 SERVICE, TARGET = "eventbridgev2", "AWSEventsV2"
 CBOR = "application/cbor"
 _PATH = re.compile(rf"/service/{TARGET}/operation/([A-Za-z]+)")
-_SIGNATURE = re.compile(rf"AWS4-HMAC-SHA256 Credential=[^/]+/\d{{8}}/{REGION}/events/aws4_request, ")
+_SIGNATURE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/([^/]+)/events/aws4_request, ")
 _OPERATIONS = {"PutEvents": "put_events", "DescribeEventBus": "describe_event_bus"}
 RETRY_SECONDS = 0.1
 """Time between two attempts of failed deliveries; AWS's backoff is not documented."""
@@ -84,7 +84,7 @@ class CustomBusServer:
 
     def client(self, **config: Any) -> Any:
         """Return a low-level boto3 client of the bus; `config` is for botocore's ``Config``."""
-        return loopback_client(SERVICE, self.url, region=REGION, **config)
+        return loopback_client(SERVICE, self.url, region=self.bus.region, **config)
 
     def _deliver(self) -> None:
         while not self._closed.is_set():
@@ -99,7 +99,7 @@ class CustomBusServer:
         if self._closed.is_set():
             return None
         try:
-            answer = getattr(self.bus, _operation(method, path, headers))(**_request(body))
+            answer = getattr(self.bus, _operation(method, path, headers, self.bus.region))(**_request(body))
         except _RefusedError as refused:
             return 400, _error(refused.code, str(refused))
         except ParamValidationError as invalid:
@@ -120,7 +120,7 @@ class _RefusedError(Exception):
         self.code = code
 
 
-def _operation(method: str, path: str, headers: dict[str, str]) -> str:
+def _operation(method: str, path: str, headers: dict[str, str], region: str) -> str:
     """Return the method of the fake that a request calls."""
     found = _PATH.fullmatch(path)
     if method != "POST" or found is None or found[1] not in _OPERATIONS:
@@ -129,8 +129,9 @@ def _operation(method: str, path: str, headers: dict[str, str]) -> str:
         raise _RefusedError("SerializationException", "the header smithy-protocol must be rpc-v2-cbor")
     if not headers.get("content-type") == headers.get("accept") == CBOR:
         raise _RefusedError("SerializationException", f"the headers content-type and accept must be {CBOR}")
-    if _SIGNATURE.match(headers.get("authorization", "")) is None:
-        raise _RefusedError("IncompleteSignatureException", f"the scope must be <date>/{REGION}/events/aws4_request")
+    signed = _SIGNATURE.match(headers.get("authorization", ""))
+    if signed is None or signed[1] != region:
+        raise _RefusedError("IncompleteSignatureException", f"the scope must be <date>/{region}/events/aws4_request")
     return _OPERATIONS[found[1]]
 
 

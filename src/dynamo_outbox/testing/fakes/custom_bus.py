@@ -180,10 +180,12 @@ class FakeCustomBus(FakeClient):
     Args:
         clock: Time source: of deduplication and quotas, and of events without a time.
         name: The bus's name.
+        region: The bus's Region, also of the server's clients.
         group_quota: Events and KB that a group takes in a second; AWS's is 1,500. None for no limit.
 
     Attributes:
         arn: The bus's ARN.
+        region: Its Region.
         state: The bus's state; other than ``ACTIVE`` and while it is updated it takes no events.
         events: The events stored, in order.
         subscribers: What `deliver` delivers to.
@@ -191,9 +193,12 @@ class FakeCustomBus(FakeClient):
 
     SERVICE = "eventbridgev2"
 
-    def __init__(self, *, clock: Clock, name: str = "books", group_quota: float | None = None) -> None:
+    def __init__(
+        self, *, clock: Clock, name: str = "books", region: str = REGION, group_quota: float | None = None
+    ) -> None:
         super().__init__()
-        self.arn = f"arn:aws:events:{REGION}:{ACCOUNT}:event-busv2/{name}/{'a' * 25}"
+        self.region = region
+        self.arn = f"arn:aws:events:{region}:{ACCOUNT}:event-busv2/{name}/{'a' * 25}"
         self.state = "ACTIVE"
         self.events: list[BusEvent] = []
         self.subscribers: list[Subscriber] = []

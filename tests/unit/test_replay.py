@@ -104,15 +104,22 @@ def test_a_failed_event_holds_back_its_aggregate(sent: list[str], *, in_order: b
 
 
 @pytest.mark.parametrize(
-    ("bus", "reason"),
+    ("bus_of", "reason"),
     [
-        (StubBus(failing_call=0, error=lambda: client_error("AccessDeniedException")), "AccessDeniedException: "),
-        (StubBus(failing_call=0, error=lambda: EndpointConnectionError(endpoint_url="x")), "EndpointConnectionError: "),
-        (StubBus({"A": "InternalFailure"}), "InternalFailure: "),
+        (
+            lambda: StubBus(failing_call=0, error=lambda: client_error("AccessDeniedException")),
+            "AccessDeniedException: ",
+        ),
+        (
+            lambda: StubBus(failing_call=0, error=lambda: EndpointConnectionError(endpoint_url="x")),
+            "EndpointConnectionError: ",
+        ),
+        (lambda: StubBus({"A": "InternalFailure"}), "InternalFailure: "),
     ],
 )
-def test_a_replay_ends_if_the_bus_takes_nothing(bus: StubBus, reason: str) -> None:
+def test_a_replay_ends_if_the_bus_takes_nothing(bus_of: Callable[[], StubBus], reason: str) -> None:
     """If the caller is refused, or nothing is accepted for a passing reason, the rest is not tried and stays."""
+    bus = bus_of()
     world = World(bus)
     shelf = Shelf([piece(event("A-1"))], [piece(event("B-1"))], [piece(event("C-1"))])
     result = world.replay(shelf)

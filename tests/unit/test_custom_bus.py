@@ -169,6 +169,22 @@ def test_a_group_over_its_quota_waits_alone(clock: FakeClock) -> None:
     assert before_waiting >= 150
 
 
+def test_a_waiting_entry_has_an_outcome_when_the_publication_is_given_up(clock: FakeClock) -> None:
+    """Entries that wait for their group are not forgotten when the caller is refused."""
+
+    class Deleted(FakeCustomBus):
+        def _put_events(self, request: dict[str, Any]) -> dict[str, Any]:
+            if self.events:
+                raise self.error("put_events", "ResourceNotFoundException")
+            return super()._put_events(request)
+
+    bus = Deleted(clock=clock)
+    bus.fail_next_entry("SomethingPassing")
+    result = publisher(bus, clock).publish([book(n, None) for n in range(150)], on_failure="return")
+    assert sorted(numbers(result)[0] + numbers(result)[1]) == list(range(150))
+    assert {each.code for each in result.failed} == {"ResourceNotFoundException", "NotAttempted"}
+
+
 def test_a_throttled_call_is_sent_again_whole(bus: FakeCustomBus, clock: FakeClock) -> None:
     """The account's budget refuses the call, which is retried after a wait."""
     bus.fail_next("put_events", "ThrottlingException")

@@ -35,7 +35,7 @@ class Node(NamedTuple):
 
 
 def diagram(mode: Mode) -> list[Node]:
-    """Return the parts of a mode that an event passes, in order; each is connected to the one before it."""
+    """Return the parts of a mode that an event passes, in order; each is connected to the one before or beside it."""
     outbox = mode.source_table == "EventsTable"
     carrier = mode.carrier or "pipe"
     nodes = [
@@ -50,9 +50,11 @@ def diagram(mode: Mode) -> list[Node]:
         Node("consumer", "BookAdded, BookRemoved", "consumers"),
         Node("dedup", "Dedup record", "makes a duplicate harmless"),
     ]
-    return (
-        nodes if mode.carrier is None else [*nodes, Node("parking", "Parking table", "can't be published", "", carrier)]
-    )
+    if mode.carrier is None:
+        return nodes
+    parking = Node("parking", "Parking table", "can't be published", "", carrier)
+    after = next(n for n, node in enumerate(nodes, start=1) if node.name == carrier)
+    return [*nodes[:after], parking, *nodes[after:]]
 
 
 @dataclass

@@ -111,8 +111,9 @@ function showNodes() {
     item.classList.toggle("done", own.length > 0);
     item.classList.toggle("new", isNew);
     const times = own.filter((hop, n) => n === 0 || hop.name === own[0].name);
-    const time = own.length ? seconds(own[0].after) + (times.length > 1 ? `, again ${seconds(times.at(-1).after)}` : "") : "";
-    button.querySelector(".time").textContent = time;
+    button.querySelector(".time").replaceChildren(
+      own.length ? make("span", { textContent: seconds(own[0].after) }) : "",
+      times.length > 1 ? make("span", { textContent: ` again ${seconds(times.at(-1).after)}` }) : "");
     button.setAttribute("aria-pressed", state.node === item.dataset.node);
   }
 }
@@ -126,10 +127,10 @@ function showFound() {
   const key = JSON.stringify([state.followed, state.node, hops.length]);
   if ($("found").dataset.key === key) return;
   $("found").dataset.key = key;
-  $("found").replaceChildren(...hops.flatMap((hop) => {
+  $("found").replaceChildren(...hops.map((hop) => {
     const content = make("pre", { textContent: JSON.stringify(hop.found, null, 2), tabIndex: 0 });
     content.setAttribute("aria-label", hop.text);
-    return [make("h4", { textContent: `${seconds(hop.after)}  ${hop.text}` }), content];
+    return make("div", {}, make("h4", { textContent: `${seconds(hop.after)}: ${hop.text}` }), content);
   }));
 }
 

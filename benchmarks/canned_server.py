@@ -32,6 +32,8 @@ VARIABLES = {
 """Settings of the clients that use a server."""
 DELAY, COUNTS, ANSWER, RESET = b"/delay/", b"/counts", b"/answer/", b"/reset"
 """Paths that control the server."""
+RPC = b"/service/"
+"""Start of the paths of Smithy RPC v2, the Custom Event Bus's protocol."""
 
 
 class CannedServer:
@@ -115,11 +117,21 @@ class _State:
             self.requests += 1
         if self.delay:
             time.sleep(self.delay)
+        if path.startswith(RPC):
+            return 200, _custom_bus_answer(body)
         if target.endswith(b"PutEvents"):
             count = len(json.loads(body)["Entries"])
             entries = ",".join(f'{{"EventId":"{number:036d}"}}' for number in range(count))
             return 200, f'{{"FailedEntryCount":0,"Entries":[{entries}]}}'.encode()
         return self.answers.get(target.rpartition(b".")[2], (200, b"{}"))
+
+
+def _custom_bus_answer(body: bytes) -> bytes:
+    """Return PutEvents' success of a Custom Event Bus, which speaks CBOR."""
+    from dynamo_outbox.testing.cbor import dumps, loads
+
+    result = {"EventId": "0" * 36, "SequenceNumber": "10000000000000001000", "SuccessCode": "PUBLISHED"}
+    return dumps({"FailedEntryCount": 0, "Entries": [result] * len(loads(body)["Entries"])})
 
 
 def _serve(connection: socket.socket, state: _State) -> None:
@@ -140,10 +152,12 @@ def _serve(connection: socket.socket, state: _State) -> None:
             while len(buffered) < length:
                 buffered += connection.recv(65536)
             body, buffered = buffered[:length], buffered[length:]
-            status, answer = state.answer(first.split()[1], headers.get(b"x-amz-target", b""), body)
+            path = first.split()[1]
+            kind = b"cbor\r\nsmithy-protocol: rpc-v2-cbor" if path.startswith(RPC) else b"x-amz-json-1.1"
+            status, answer = state.answer(path, headers.get(b"x-amz-target", b""), body)
             connection.sendall(
-                b"HTTP/1.1 %d OK\r\ncontent-type: application/x-amz-json-1.1\r\n"
-                b"x-amzn-requestid: 0\r\ncontent-length: %d\r\n\r\n%b" % (status, len(answer), answer)
+                b"HTTP/1.1 %d OK\r\ncontent-type: application/%b\r\n"
+                b"x-amzn-requestid: 0\r\ncontent-length: %d\r\n\r\n%b" % (status, kind, len(answer), answer)
             )
             if headers.get(b"connection") == b"close":
                 return

@@ -14,6 +14,8 @@ The floor of a CPU row makes the same AWS calls with ready parameters and the sa
   PutEvents by tens. It does not look at failed entries, so an entry that EventBridge refuses is lost.
 - CDC: 100 records of rich items, each mapped to an event. By hand: the same loop; `uuid4` ids, so a redelivered record
   makes other events.
+- Both on a Custom Event Bus too, against the Classic loop by hand and a loop that puts 100 entries in a call, with the
+  aggregate as group and the event's id for deduplication.
 - Both also against Powertools: its batch processor with its data class of a record, and the same PutEvents by tens.
 - Inbox: one EventBridge event, handled by one update, first call and duplicate. By hand: Powertools' `idempotent`, and
   the update as a second write: a crash between the two repeats the effect.
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
 __all__ = ["rows"]
 
 BUS, TABLE = "books", "handled"
+CUSTOM_BUS = f"arn:aws:events:eu-west-1:123456789012:event-busv2/books/{'a' * 25}"
 CONTEXT = SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000)
 LOOP_LACKS = "failed entries, order, parking"
 DELAYS = (8, 25)
@@ -174,8 +177,18 @@ def _entry(source: str, kind: str, detail: Any, time: str) -> dict[str, Any]:
 
 
 def _put(client: Any, entries: list[dict[str, Any]]) -> None:
+    if client.meta.service_model.service_name == "eventbridgev2":
+        for start in range(0, len(entries), 100):
+            client.put_events(EventBusArn=CUSTOM_BUS, Entries=list(map(_grouped, entries[start : start + 100])))
+        return
     for start in range(0, len(entries), 10):
         client.put_events(Entries=entries[start : start + 10])
+
+
+def _grouped(entry: dict[str, Any]) -> dict[str, Any]:
+    metadata = json.loads(entry["Detail"])["metadata"]
+    ids = {"EventGroupId": metadata.get("aggregateId", metadata["id"]), "DeduplicationId": metadata["id"]}
+    return {**{name: value for name, value in entry.items() if name != "EventBusName"}, "SystemMetadata": ids}
 
 
 def changed(record: StreamRecord) -> Event:
@@ -184,12 +197,45 @@ def changed(record: StreamRecord) -> Event:
     return Event("BookChanged", {name: plain(image[name]) for name in FIELDS})
 
 
-def relay(client: Any = None) -> Handler:
-    return OutboxRelay(EventBridgePublisher(BUS, client=client))
+def relay(client: Any = None, bus: str = BUS) -> Handler:
+    return OutboxRelay(EventBridgePublisher(bus, client=client))
 
 
-def cdc(client: Any = None) -> Handler:
-    return ChangeProcessor(EventBridgePublisher(BUS, source="Shop.Books", client=client), changed)
+def cdc(client: Any = None, bus: str = BUS) -> Handler:
+    return ChangeProcessor(EventBridgePublisher(bus, source="Shop.Books", client=client), changed)
+
+
+def custom_bus_rows(server: CannedServer) -> list[Benchmark]:
+    """Return the rows of relay and change processor on a Custom Event Bus."""
+    out = []
+    client = shared_client("eventbridgev2")
+    clients: Any = boto3  # its stubs know only names that are literals
+    for what, ours, by_hand, payload, target in (
+        ("relay on a Custom Event Bus, 100 records", relay, relay_by_hand, outbox_records(), 2.0),
+        ("CDC on a Custom Event Bus, 100 rich records", cdc, cdc_by_hand, rich_records(), 1.5),
+    ):
+        mine = ours(bus=CUSTOM_BUS)
+        for against, least, service, calls in (
+            ("boto3 by hand, Classic", target, "events", 10),
+            ("boto3 by hand, Custom", 0.9, "eventbridgev2", 1),
+        ):
+            peer = by_hand(clients.client(service))
+            trips = (1, calls)
+            out.append(
+                _row(
+                    f"{what}, CPU",
+                    against,
+                    least,
+                    mine,
+                    peer,
+                    payload,
+                    server,
+                    trips,
+                    clients=[client],
+                    lacks=LOOP_LACKS,
+                )
+            )
+    return out
 
 
 def stream_rows(server: CannedServer) -> list[Benchmark]:
@@ -451,4 +497,4 @@ def consumer_rows(server: CannedServer) -> list[Benchmark]:
 def rows() -> list[Benchmark]:
     """Return the rows; they share a server, which ends with the process."""
     server = server_of_process()
-    return [*stream_rows(server), *consumer_rows(server)]
+    return [*stream_rows(server), *custom_bus_rows(server), *consumer_rows(server)]

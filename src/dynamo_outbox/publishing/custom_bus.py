@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..events.event import Event
     from .results import Outcome
 
-__all__ = ["GROUPS_WITHOUT_AGGREGATE", "CustomBus", "deduplication_id", "event_group"]
+__all__ = ["CustomBus", "deduplication_id", "event_group"]
 
 MAX_SOURCE = 256
 """Characters of an entry's Source."""
@@ -34,9 +34,6 @@ MAX_REQUEST_BYTES = 1_048_576 - 1024
 """AWS's limit of a call, less room for the ARN and the frame: its formula for PutEvents is not documented."""
 _FRAME_BYTES = 128
 """More than an entry's member names take on the wire, so that no formula of AWS's can count more."""
-GROUPS_WITHOUT_AGGREGATE = 16
-"""Groups for the events without an aggregate. A group takes some 750 events of 1 KB a second.
-https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html"""
 FIRST_BOTOCORE = (1, 43, 102)
 """The first botocore with a model of the service."""
 _PLAIN = re.compile(r"[!-~]+")
@@ -129,10 +126,12 @@ def event_group(aggregate: str | None, event_id: str) -> str:
             for an event without one: it gets one of 16 groups by its id, ``any-0`` to ``any-f``.
         event_id: The event's id.
 
+    A group takes some 750 events of 1 KB a second: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html
+
     No two aggregates share a group, because only an aggregate that is sent as it is holds a ``#``.
     """
     if aggregate is None:
-        return f"any-{int(sha256(event_id.encode()).hexdigest(), 16) % GROUPS_WITHOUT_AGGREGATE:x}"
+        return f"any-{sha256(event_id.encode()).hexdigest()[-1]}"
     return _fitting(aggregate)
 
 

@@ -38,7 +38,7 @@ endef
 # $(call sam,COMMAND,MODE): run a SAM CLI command with the settings in examples/books/samconfig.toml.
 sam = cd examples/books && $(abspath $(SAM))/bin/sam $(1) --config-env $(2)
 
-.PHONY: help demo start start-cdc test check properties short-proof end-to-end browser proof mutants bench fuzz coverage docs reference tutorial lint format
+.PHONY: help demo start start-cdc start-custom-bus test check properties short-proof end-to-end browser proof mutants bench fuzz coverage docs reference tutorial lint format
 .PHONY: costs scaling templates dist test-wheel clean build build-cdc deploy deploy-cdc teardown teardown-cdc check-templates verify-aws
 
 help: ## show these commands
@@ -52,6 +52,9 @@ start: $(TEST) ## serve the books API, and a page that follows its events, at lo
 
 start-cdc: $(TEST) ## serve the same in CDC mode
 	@$(LOCAL) start cdc --port $(PORT)
+
+start-custom-bus: $(TEST) ## serve the same with the relay and a Custom Event Bus
+	@$(LOCAL) start outbox-custom-bus --port $(PORT)
 
 test: $(TEST) ## run the unit, contract, books and docs tests, and the cases
 	$(PYTEST) $(or $(ARGS),tests/unit tests/contract tests/books tests/docs tests/cases)

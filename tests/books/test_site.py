@@ -40,6 +40,7 @@ class StubStage:
     """A deployed mode without an engine: every function returns 201."""
 
     mode = MODES["outbox-pipe"]
+    custom_bus = None
 
     def routes(self) -> list[Route]:
         return [Route("POST", "/book", "AddBook"), Route("DELETE", "/book", "RemoveBook")]

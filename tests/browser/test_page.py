@@ -152,7 +152,7 @@ def follow_again(page: Page) -> None:
     lit(page)
 
 
-@pytest.mark.parametrize("mode", ["outbox-pipe", "cdc"])
+@pytest.mark.parametrize("mode", ["outbox-pipe", "cdc", "outbox-custom-bus"])
 def test_each_mode_is_live(open_page: Callable[..., Page], mode: str) -> None:
     """In each mode every hop lights up, markup in a book's name is shown as text, and a refused event arrives later."""
     page = open_page(mode, 1280, 900)
@@ -160,6 +160,11 @@ def test_each_mode_is_live(open_page: Callable[..., Page], mode: str) -> None:
     add(page, name)
     lit(page)
     expect(page.locator("#books")).to_contain_text(name)
+    if mode == "outbox-custom-bus":
+        assert "The bus dropped it by its deduplication id." in outcome(page, "again")
+        expect(page.get_by_role("button", name="Let the bus refuse for ten seconds")).to_be_disabled()
+        assert page.evaluate(OVERLAPS) == FITS
+        return
     if mode == "outbox-pipe":
         node(page, "pipe").get_by_role("button").click()
         expect(page.locator("#found-hint")).to_contain_text("Stand-in")

@@ -15,7 +15,7 @@ def main() -> int:
     demonstrate = commands.add_parser("demo", help="send a book through each mode, show each hop, and exit")
     demonstrate.add_argument("modes", nargs="*", metavar="MODE", help=f"any of {', '.join(MODES)}; all by default")
     serve = commands.add_parser("start", help="serve one mode until Ctrl-C")
-    serve.add_argument("mode", choices=[name for name, mode in MODES.items() if not mode.has_custom_bus])
+    serve.add_argument("mode", choices=MODES)
     serve.add_argument("--port", type=_port, default=3000, help="the API's port on localhost")
     arguments = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the shell may have it ignored

@@ -3,6 +3,7 @@
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -35,8 +36,12 @@ def run(mode: Mode, port: int) -> int:
             package = build_zip(Path(folder) / "books.zip")
             check_imports(package, functions_in(EXAMPLE / mode.template))
             faults = Faults()
-            with MiniStack() as engine, FaultProxy(engine.endpoint_url, on_phase=faults.on_phase) as proxy:
-                stage = standing(engine, mode, package, site, proxy)
+            with (
+                MiniStack() as engine,
+                FaultProxy(engine.endpoint_url, on_phase=faults.on_phase) as proxy,
+                ExitStack() as running,
+            ):
+                stage = standing(engine, mode, package, site, proxy, running)
                 watch = Watch(HopReader(stage))
                 site.show(Trouble(stage, watch, proxy, faults, site.call))
                 print(f"{mode.title}: the page is at {stage.url}/, the books' API at {stage.url}/book.")

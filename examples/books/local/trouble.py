@@ -106,6 +106,7 @@ class Action:
         page, link: The page in docs and the link's text.
         stand_in: The part of it that is not as on AWS.
         needs_parking: Whether it needs a parking table.
+        needs_classic_bus: Whether its fault is one of the Classic bus, which the proxy can make.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Action:
     link: str
     stand_in: str = ""
     needs_parking: bool = False
+    needs_classic_bus: bool = False
 
 
 ACTIONS = {
@@ -136,19 +138,25 @@ ACTIONS = {
             "refuse",
             "Let the bus refuse for ten seconds",
             "A book is added while the bus throttles every event.",
-            *("guarantees.md", "At least once on the bus", f"{PROXY} What sends the record again is one, too."),
+            *(
+                "guarantees.md",
+                "At least once on the bus",
+                f"{PROXY} What sends the record again is one, too.",
+                False,
+                True,
+            ),
         ),
         Action(
             "park",
             "Write an event that can't be published",
             "The bus rejects a new book's event as malformed. Then the book is removed.",
-            *("parking.md", "Parking", PROXY, True),
+            *("parking.md", "Parking", PROXY, True, True),
         ),
         Action(
             "redrive",
             "Fix the cause and redrive",
             "The bus accepts the events again, and the parked ones are published in order.",
-            *("parking.md", "Sending it again", "", True),
+            *("parking.md", "Sending it again", "", True, True),
         ),
     )
 }
@@ -177,6 +185,8 @@ class Trouble:
         """Return why this mode doesn't have an action, or an empty text."""
         if action.needs_parking and self.stage.mode.carrier is None:
             return "A pipe doesn't park; its dead letters are pointers only. Try it with: make start RELAY=lambda"
+        if action.needs_classic_bus and self.stage.custom_bus is not None:
+            return "The proxy doesn't stand between the relay and this bus. Try it with: make start RELAY=lambda"
         return ""
 
     def do(self, name: str, trace: int | None) -> Outcome:
@@ -213,13 +223,19 @@ class Trouble:
             raise UnavailableError("this event is not on the bus; add a book or choose another event")
         (trace,) = chosen
         consumer = trace.event_type
-        runs, lines = self.stage.invocations(consumer), len(trace.at("consumer"))
+        runs, printed = self.stage.invocations(consumer), len(trace.at("consumer"))
         self.watch.add(trace, self._carrier, "the same stream record, delivered again", trace.at("stream")[0].found)
         self.stage.carry_again(trace.at("stream")[0].found)
+        if self.stage.custom_bus is not None:
+            lines = [
+                f"OutboxRelay published event {trace.event_id} again.",
+                "The bus dropped it by its deduplication id.",
+            ]
+            return Outcome([*lines, _once(trace), self._presented()], trace.number)
         eventually("consumer", f"{consumer}'s next run", lambda: self.stage.invocations(consumer) > runs or None)
         if consumer == CONSUMERS[0]:
-            eventually("consumer", f"{consumer}'s next line", lambda: len(trace.at("consumer")) > lines or None)
-        said = [hop.text for hop in trace.at("consumer")[lines:]] or [f"{consumer} ran and did nothing."]
+            eventually("consumer", f"{consumer}'s next line", lambda: len(trace.at("consumer")) > printed or None)
+        said = [hop.text for hop in trace.at("consumer")[printed:]] or [f"{consumer} ran and did nothing."]
         return Outcome([f"The bus delivered event {trace.event_id} again.", *said, self._presented()], trace.number)
 
     def _lose(self) -> Outcome:

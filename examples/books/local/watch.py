@@ -46,7 +46,9 @@ def diagram(mode: Mode) -> list[Node]:
         Node(carrier, carrier, "Lambda function")
         if mode.carrier
         else Node("pipe", "EventBridge Pipe", "filter and template", "the deployed pipe, run by PipeRunner"),
-        Node("bus", "Event bus", "EventBridge"),
+        Node("bus", "Custom Event Bus", "in groups, deduplicated", "the kit's CustomBusServer")
+        if mode.has_custom_bus
+        else Node("bus", "Event bus", "EventBridge"),
         Node("consumer", "BookAdded, BookRemoved", "consumers"),
         Node("dedup", "Dedup record", "makes a duplicate harmless"),
     ]

@@ -339,7 +339,7 @@ def test_every_check_is_planted() -> None:
     """At least 25 mistakes are planted, and each check finds one of them, or has a test of its own."""
     planted = [name for name, _ in (*PLANTED.values(), *PLANTED_PIPE.values())]
     assert len(planted) >= 25
-    own = {"nothing-examined", "two-relays", "rule-without-target"}
+    own = {"nothing-examined", "two-relays", "rule-without-target", "bus-outlives-dedup"}
     assert {each.name for each in CHECKS} == {*planted, *own}
 
 
@@ -569,6 +569,10 @@ def test_a_custom_event_bus_is_read_by_its_own_client() -> None:
     assert [each.check for each in found_in(aws)[0]] == ["bus-missing"]
     aws.buses[CUSTOM] = {"State": "ACTIVE"}
     assert found_in(aws)[0] == []
+    aws.buses[CUSTOM] = {"State": "ACTIVE", "StorageConfiguration": {"RetentionPeriodInDays": 9}}
+    ((check, message),) = [(each.check, str(each)) for each in found_in(aws)[0]]
+    assert check == "bus-outlives-dedup"
+    assert "it keeps events for 9 days; the default dedup_ttl is 8 days" in message
     aws.refused = {"eventbridgev2"}
     findings, unknown = found_in(aws)
     assert findings == []

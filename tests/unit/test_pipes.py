@@ -397,3 +397,10 @@ def test_a_definition_keeps_to_create_pipes_ranges(
     for options in beyond:
         with pytest.raises(InvalidPatternError, match=r"^\w+(: characters|: entries)?: must be "):
             pipe(None, **options)
+
+
+def test_a_pipe_to_a_custom_event_bus_is_refused() -> None:
+    """The error names the relay instead of leaving the pipe without a target."""
+    bus = "arn:aws:events:eu-west-1:123456789012:event-busv2/books/abcdefghijklmnopqrstuvwxy"
+    with pytest.raises(ValueError, match=r"can't publish to a Custom Event Bus, .*; use OutboxRelay"):
+        outbox_pipe().create_pipe_request("events", "role", "stream", bus, "queue")

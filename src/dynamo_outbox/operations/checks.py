@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from ..aws.buses import is_custom_bus
 from ..errors import InvalidPatternError, OutboxError
 from ..events.bus_event import parse_event
 from ..events.event import Event
@@ -385,6 +386,15 @@ def dedup_record_expires(d: Deployment) -> Results:
             yield f"table {name}", f"{said} is {_span(ttl)}; the last delivery can come after {_span(last)}"
 
 
+@warning("A replay from the bus repeats effects.", "Raise the store's ttl, or lower the bus's retention.")
+def bus_outlives_dedup(d: Deployment) -> Results:
+    ttl, said = setting(d, "dedup_ttl")
+    for arn, bus in existing(d.buses).items():
+        kept = timedelta(days=(bus.get("StorageConfiguration") or {}).get("RetentionPeriodInDays", 0))
+        if kept > ttl:
+            yield f"bus {arn}", f"it keeps events for {_span(kept)}; {said} is {_span(ttl)}"
+
+
 # --- buses, rules and queues -----------------------------------------------------------------------------------------
 
 
@@ -403,7 +413,7 @@ def bus_without_rules(d: Deployment) -> Results:
     with_rules = {rule.get("EventBusName", "default") for _, rule in rules(d)}
     named = [variables_of(each).get("EVENT_BUS") for each in existing(d.functions).values()]
     named += [each.described.get("Target") for each in readers(d) if ":event-bus/" in each.described.get("Target", "")]
-    for name in {bus_name(each) for each in named if each and ":event-busv2/" not in each} - with_rules - {"default"}:
+    for name in {bus_name(each) for each in named if each and not is_custom_bus(each)} - with_rules - {"default"}:
         if d.buses.get(name) and with_rules:
             yield f"bus {name}", f"has no rule; the rules are on {', '.join(sorted(with_rules))}"
 

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from ..aws.buses import is_custom_bus
 from ..relaying.processors import DEFAULT_PARK_AFTER
 
 if TYPE_CHECKING:
@@ -290,13 +291,13 @@ class Infrastructure:
             raise ValueError(f"stream_arn={self.stream_arn!r} is not the ARN of a table's stream: see LatestStreamArn")
         if self.has_custom_bus and self.mode == "pipe":
             raise ValueError("a pipe can't publish to a Custom Event Bus; use mode='relay'")
-        if self.custom_bus and self.bus and ":event-busv2/" not in self.bus:
+        if self.custom_bus and self.bus and not is_custom_bus(self.bus):
             raise ValueError(f"bus={self.bus!r} is not the ARN of a Custom Event Bus, which has :event-busv2/ in it")
 
     @property
     def has_custom_bus(self) -> bool:
         """Whether the bus is a Custom Event Bus."""
-        return self.custom_bus or ":event-busv2/" in self.bus
+        return self.custom_bus or is_custom_bus(self.bus)
 
     @property
     def table(self) -> str:

@@ -20,6 +20,7 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 
+from ..aws.buses import is_custom_bus
 from ..aws.errors import error_code
 from .clients import clients_of
 
@@ -395,7 +396,7 @@ class _Reader:
     def bus(self, name: str) -> None:
         if self.is_elsewhere(name):
             return
-        if ":event-busv2/" in name:
+        if is_custom_bus(name):
             self.custom_bus(name)
             return
         name = bus_name(name)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from ..aws.buses import is_custom_bus
 from ..errors import InvalidPatternError, RenderError
 from .patterns import compile_pattern, matches
 
@@ -223,6 +224,9 @@ class PipeDefinition:
             source_arn: The stream.
             target_arn: The bus.
             dead_letter_arn: The queue for pointers to expired records.
+
+        Raises:
+            ValueError: The target is a Custom Event Bus.
         """
         return {"Name": name, **self._properties(role_arn, source_arn, target_arn, dead_letter_arn)}
 
@@ -238,6 +242,8 @@ class PipeDefinition:
         return {"Type": "AWS::Pipes::Pipe", "Properties": self._properties(role, source, target, dead_letter)}
 
     def _properties(self, role: Any, source: Any, target: Any, dead_letter: Any) -> dict[str, Any]:
+        if isinstance(target, str) and is_custom_bus(target):
+            raise ValueError(f"a pipe can't publish to a Custom Event Bus, {target}; use OutboxRelay")
         return {
             "RoleArn": role,
             "Source": source,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from ..aws.buses import is_custom_bus
 from .classic_bus import ClassicBus
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Bus(Protocol):
 
 def service_of(bus: str) -> str:
     """Return botocore's name of the service of a bus, by its name or ARN."""
-    return "eventbridgev2" if ":event-busv2/" in bus else ClassicBus.service
+    return "eventbridgev2" if is_custom_bus(bus) else ClassicBus.service
 
 
 def choose_bus(bus: str, endpoint_id: str | None, *, has_client: bool) -> Bus:

@@ -224,6 +224,7 @@ class Trouble:
         (trace,) = chosen
         consumer = trace.event_type
         runs, printed = self.stage.invocations(consumer), len(trace.at("consumer"))
+        before = self._presented()
         self.watch.add(trace, self._carrier, "the same stream record, delivered again", trace.at("stream")[0].found)
         self.stage.carry_again(trace.at("stream")[0].found)
         if self.stage.custom_bus is not None:
@@ -231,12 +232,12 @@ class Trouble:
                 f"OutboxRelay published event {trace.event_id} again.",
                 "The bus dropped it by its deduplication id.",
             ]
-            return Outcome([*lines, _once(trace), self._presented()], trace.number)
+            return Outcome([*lines, _once(trace), self._counts(before)], trace.number)
         eventually("consumer", f"{consumer}'s next run", lambda: self.stage.invocations(consumer) > runs or None)
         if consumer == CONSUMERS[0]:
             eventually("consumer", f"{consumer}'s next line", lambda: len(trace.at("consumer")) > printed or None)
         said = [hop.text for hop in trace.at("consumer")[printed:]] or [f"{consumer} ran and did nothing."]
-        return Outcome([f"The bus delivered event {trace.event_id} again.", *said, self._presented()], trace.number)
+        return Outcome([f"The bus delivered event {trace.event_id} again.", *said, self._counts(before)], trace.number)
 
     def _lose(self) -> Outcome:
         table = self.stage.stack.physical_ids["BooksTable"]
@@ -324,10 +325,15 @@ class Trouble:
         eventually(node, f"{trace.event_type} of {trace.book}", lambda: trace.at(node) or None, patience)
 
     def _presented(self) -> str:
+        """Return the count that the consumer increments in one transaction with its dedup record."""
         items = [item for item in self.stage.items("PresentationTable") if item["pk"] == {"S": "presented"}]
-        return f"Books presented: {items[0]['books']['N'] if items else 0}, as before."
+        return str(items[0]["books"]["N"]) if items else "0"
+
+    def _counts(self, before: str) -> str:
+        return f"Books presented: {before} before, {self._presented()} after."
 
 
 def _once(trace: Trace) -> str:
-    count = len(trace.at("bus"))
-    return f"{trace.event_type} is on the bus {'once' if count == 1 else f'{count} times'} and was handled once."
+    count, records = len(trace.at("bus")), {hop.found["pk"]["S"] for hop in trace.at("dedup")}
+    times = "once" if count == 1 else f"{count} times"
+    return f"{trace.event_type} is on the bus {times}, with {'one dedup record' if len(records) == 1 else records}."

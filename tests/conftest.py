@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EVENTS = Path(__file__).parent / "events"
 _HAS_CUSTOM_BUS = (Path(botocore.__file__).parent / "data" / "eventbridgev2").exists()
-collect_ignore_glob = [] if _HAS_CUSTOM_BUS else ["*/test_custom_bus*.py"]
+collect_ignore_glob = [] if _HAS_CUSTOM_BUS else ["*/test_*custom_bus*.py"]
 """The lowest botocore, with which Classic buses work, has no model of the Custom Event Bus."""
 
 settings.register_profile(

@@ -91,8 +91,8 @@ def use(cores: frozenset[int]) -> None:
         os.sched_setaffinity(0, cores)
 
 
-def relay_by_hand(client: Any) -> Handler:
-    """Return a loop over outbox records, without guarantees."""
+def relay_by_hand(client: Any, *, custom: bool = False) -> Handler:
+    """Return a loop over outbox records, without guarantees; on request to a Custom Event Bus."""
 
     def handler(event: Any, _context: Any) -> Any:
         entries = []
@@ -101,13 +101,13 @@ def relay_by_hand(client: Any) -> Handler:
                 continue
             item = {name: _deserialize(value) for name, value in record["dynamodb"]["NewImage"].items()}
             entries.append(_outbox_entry(item))
-        _put(client, entries)
+        _put(client, entries, custom=custom)
 
     return handler
 
 
-def cdc_by_hand(client: Any) -> Handler:
-    """Return a loop over changes, without guarantees."""
+def cdc_by_hand(client: Any, *, custom: bool = False) -> Handler:
+    """Return a loop over changes, without guarantees; on request to a Custom Event Bus."""
 
     def handler(event: Any, _context: Any) -> Any:
         entries = []
@@ -115,7 +115,7 @@ def cdc_by_hand(client: Any) -> Handler:
             change = record["dynamodb"]
             item = {name: _deserialize(value) for name, value in change["NewImage"].items()}
             entries.append(_change_entry(item, change["ApproximateCreationDateTime"]))
-        _put(client, entries)
+        _put(client, entries, custom=custom)
 
     return handler
 
@@ -176,8 +176,8 @@ def _entry(source: str, kind: str, detail: Any, time: str) -> dict[str, Any]:
     }
 
 
-def _put(client: Any, entries: list[dict[str, Any]]) -> None:
-    if client.meta.service_model.service_name == "eventbridgev2":
+def _put(client: Any, entries: list[dict[str, Any]], *, custom: bool = False) -> None:
+    if custom:
         for start in range(0, len(entries), 100):
             client.put_events(EventBusArn=CUSTOM_BUS, Entries=list(map(_grouped, entries[start : start + 100])))
         return
@@ -219,7 +219,7 @@ def custom_bus_rows(server: CannedServer) -> list[Benchmark]:
             ("boto3 by hand, Classic", target, "events", 10),
             ("boto3 by hand, Custom", 0.9, "eventbridgev2", 1),
         ):
-            peer = by_hand(clients.client(service))
+            peer = by_hand(clients.client(service), custom=service != "events")
             trips = (1, calls)
             out.append(
                 _row(

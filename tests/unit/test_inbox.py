@@ -10,8 +10,6 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from dynamo_outbox import Event, IdempotencyStore, Inbox, InboxTransaction, TableKeys, TransactionalOutbox
-from dynamo_outbox.consuming.claims import RecordState
-from dynamo_outbox.consuming.inbox_records import AfterFailure, after_failure
 from dynamo_outbox.errors import (
     CommitUnknownError,
     ConditionFailedError,
@@ -557,24 +555,6 @@ def test_a_coroutine_is_refused(inbox: Inbox) -> None:
 
     with pytest.raises(TypeError, match="coroutine"):
         inbox.handler(consumer="a")(handler)
-
-
-@pytest.mark.parametrize(
-    ("state", "stale", "contention", "attempts_left", "follows"),
-    [
-        (RecordState.DONE, True, True, 1, AfterFailure.ANSWER),
-        (RecordState.OTHER_PAYLOAD, False, False, 0, AfterFailure.ANSWER),
-        (RecordState.FORGOTTEN, True, True, 1, AfterFailure.SKIP),
-        (RecordState.FORGOTTEN, False, True, 1, AfterFailure.AGAIN),
-        (RecordState.FORGOTTEN, False, True, 0, AfterFailure.RAISE),
-        (RecordState.FORGOTTEN, False, False, 1, AfterFailure.RAISE),
-    ],
-)
-def test_what_follows_a_failure(
-    state: RecordState, stale: bool, contention: bool, attempts_left: int, follows: AfterFailure
-) -> None:
-    """After a failure the dedup record decides first, then staleness, then contention; otherwise it is raised."""
-    assert after_failure(state, stale=stale, contention=contention, attempts_left=attempts_left) is follows
 
 
 def test_a_handlers_exception_keeps_its_context(inbox: Inbox) -> None:

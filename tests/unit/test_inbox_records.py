@@ -1,4 +1,4 @@
-"""Durations of stores and records, at their edges."""
+"""Inbox records: durations at their edges, and what follows a failure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from dynamo_outbox import IdempotencyStore, TableKeys
-from dynamo_outbox.consuming.claims import RecordRequests
-from dynamo_outbox.consuming.inbox_records import is_stale
+from dynamo_outbox.consuming.claims import RecordRequests, RecordState
+from dynamo_outbox.consuming.inbox_records import AfterFailure, after_failure, is_stale
 
 REQUESTS = RecordRequests("handled", TableKeys(sort_key=None), ttl=timedelta(days=8), margin=timedelta(seconds=1))
 NOW = 1_796_000_000_000
@@ -57,3 +57,21 @@ def test_a_call_without_a_context_holds_its_key_for_lambdas_longest_time() -> No
     """The default lease is Lambda's maximum of 15 minutes, and the default time to live is longer."""
     store = IdempotencyStore("handled", ttl=timedelta(minutes=15, seconds=1))
     assert (store.lease, IdempotencyStore("handled").ttl) == (timedelta(minutes=15), timedelta(days=8))
+
+
+@pytest.mark.parametrize(
+    ("state", "stale", "contention", "attempts_left", "follows"),
+    [
+        (RecordState.DONE, True, True, 1, AfterFailure.ANSWER),
+        (RecordState.OTHER_PAYLOAD, False, False, 0, AfterFailure.ANSWER),
+        (RecordState.FORGOTTEN, True, True, 1, AfterFailure.SKIP),
+        (RecordState.FORGOTTEN, False, True, 1, AfterFailure.AGAIN),
+        (RecordState.FORGOTTEN, False, True, 0, AfterFailure.RAISE),
+        (RecordState.FORGOTTEN, False, False, 1, AfterFailure.RAISE),
+    ],
+)
+def test_what_follows_a_failure(
+    state: RecordState, stale: bool, contention: bool, attempts_left: int, follows: AfterFailure
+) -> None:
+    """After a failure the dedup record decides first, then staleness, then contention; otherwise it is raised."""
+    assert after_failure(state, stale=stale, contention=contention, attempts_left=attempts_left) is follows

@@ -91,23 +91,6 @@ def test_an_unreadable_item_and_what_follows_it_are_parked() -> None:
     assert lot.heads == {"Book#a": 2}
 
 
-def test_the_keys_of_parked_records_stay_as_they_are() -> None:
-    """Another version of the library finds what this one parked: by the order key, or its digest from 513 bytes on."""
-    lot = Lot()
-    longest = "b" * (512 - len("Book#"))
-    for number, aggregate_id in enumerate(("a", longest, f"{longest}b"), start=1):
-        lot.relay(batch(outbox_record("A", str(number), aggregate_id, **UNREADABLE)))
-    digest = "sha256#15cc9eba4d992b47d4873b72b5384731326e0d263ef4188e06aa1e1a3de3ce8d"
-    assert {(item["pk"]["S"], item["sk"]["S"]) for item in lot.items} == {
-        ("heads#b", "Book#a"),
-        ("parked#Book#a", "001.1#66a03574d8fff386cee64426#00"),
-        ("heads#9", f"Book#{longest}"),
-        (f"parked#Book#{longest}", "001.2#d0573b7fe7ce06ea81d6fdb0#00"),
-        ("heads#1", digest),
-        (f"parked#{digest}", "001.3#c7c1f3ee93a0b849ebc76f31#00"),
-    }
-
-
 def test_dropped_records_are_not_counted_and_not_published() -> None:
     """`drop` removes records with their part of the count, once; a head that counts nothing is removed."""
     lot = Lot()

@@ -301,3 +301,20 @@ def test_an_error_of_the_decoder_has_an_ordering_key_that_can_be_stored() -> Non
     key = ordering_key(caught.value, by_aggregate=True)
     assert key is not None
     assert len(key.encode()) <= 2_048
+
+
+def test_the_keys_of_parked_records_stay_as_they_are() -> None:
+    """Another version of the library finds what this one parked: by the order key, or its digest from 513 bytes on."""
+    lot = Lot()
+    longest = "b" * (512 - len("Book#"))
+    for number, aggregate_id in enumerate(("a", longest, f"{longest}b"), start=1):
+        lot.relay(batch(outbox_record("A", str(number), aggregate_id, **UNREADABLE)))
+    digest = "sha256#15cc9eba4d992b47d4873b72b5384731326e0d263ef4188e06aa1e1a3de3ce8d"
+    assert {(item["pk"]["S"], item["sk"]["S"]) for item in lot.items} == {
+        ("heads#b", "Book#a"),
+        ("parked#Book#a", "001.1#66a03574d8fff386cee64426#00"),
+        ("heads#9", f"Book#{longest}"),
+        (f"parked#Book#{longest}", "001.2#d0573b7fe7ce06ea81d6fdb0#00"),
+        ("heads#1", digest),
+        (f"parked#{digest}", "001.3#c7c1f3ee93a0b849ebc76f31#00"),
+    }

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--delete", metavar="STACK", help="only delete what an earlier run left")
     parser.add_argument("--write", metavar="PAGE", type=Path, help="update the table in this page")
     known = parser.parse_args(arguments)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a background job begins with SIGINT ignored
         signal.signal(number, _interrupt)
     try:
         start_session(known)

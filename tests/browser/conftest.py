@@ -25,8 +25,8 @@ expect.set_options(timeout=PATIENCE)
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """A headless Chromium: the one in CHROMIUM, or Debian's."""
-    command = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    """A headless Chromium: the command in CHROMIUM, by default Debian's."""
+    command = shutil.which(os.environ.get("CHROMIUM", "chromium"))
     if command is None:
         pytest.fail("this test needs Chromium: apt-get install chromium, or set CHROMIUM to its command")
     with sync_playwright() as playwright:

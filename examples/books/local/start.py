@@ -1,5 +1,6 @@
 """Serve the books' API and the page on a port and print the consumers' output, until Ctrl-C."""
 
+import signal
 import sys
 import tempfile
 import time
@@ -49,20 +50,33 @@ def run(mode: Mode, port: int) -> int:
                 print(f"""  curl -X DELETE -d '{{"name": "Team Topologies"}}' {stage.url}/book""")
                 print("Press Ctrl-C to stop.", flush=True)
                 doing = "continue"
-                _follow(watch, faults)
+                follow(watch, faults)
     except (HopFailedError, EngineError, OutboxError, BotoCoreError, ClientError) as failure:
         print(f"Can't {doing}: {failure}", file=sys.stderr)
     return 1
 
 
-def _follow(watch: Watch, faults: Faults) -> None:
-    """Read the hops, which runs the pipe if there is one, and print the consumers' output."""
-    while True:
-        try:
-            for hop in watch.look():
-                if hop.node == "consumer":
-                    print(f"{hop.found['function']}: {hop.found['line']}", flush=True)
-        except RenderError:
-            if not faults.refused:  # the pipe sends the record again
-                raise
-        time.sleep(0.05 if watch.busy else 0.2)  # ok: polling
+def follow(watch: Watch, faults: Faults) -> None:
+    """Read the hops, which runs the pipe if there is one, and print the consumers' output, until a signal arrives.
+
+    An exception of a signal's handler can get lost in a callback or a finalizer, so the handlers only take note.
+    """
+    received: list[int] = []
+    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, lambda number, _: received.append(number)) for number in stops]
+    try:
+        while not received:
+            try:
+                for hop in watch.look():
+                    if hop.node == "consumer":
+                        print(f"{hop.found['function']}: {hop.found['line']}", flush=True)
+            except RenderError:
+                if not faults.refused:  # the pipe sends the record again
+                    raise
+            time.sleep(0.05 if watch.busy else 0.2)  # ok: polling
+    finally:
+        for number, handler in zip(stops, before, strict=True):
+            signal.signal(number, handler)
+    if received[0] == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(128 + received[0])

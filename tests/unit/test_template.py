@@ -8,14 +8,12 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
 from dynamo_outbox.cli import main
 from dynamo_outbox.operations.definition import NUMBERS, Consumer, Infrastructure
 from dynamo_outbox.operations.replay import DEDUP_TTL
 from dynamo_outbox.operations.template import RUNTIME, to_template, to_yaml
 from dynamo_outbox.pipes import PipeDefinition, outbox_pipe
-from generate import LongForms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,13 +77,6 @@ def test_cloudformation_accepts_the_template(variant: str) -> None:
     from cfnlint.api import lint  # not among the packages of the wheel's tests
 
     assert [str(each) for each in lint(to_yaml(VARIANTS[variant]))] == []
-
-
-@every
-def test_yaml_and_json_are_the_same_template(variant: str) -> None:
-    """Read with CloudFormation's tags, the YAML is the JSON."""
-    document = yaml.load(to_yaml(VARIANTS[variant]), LongForms)  # noqa: S506  # a SafeLoader, with CloudFormation's tags
-    assert document == json.loads(json.dumps(VARIANTS[variant]))
 
 
 @every
@@ -259,25 +250,6 @@ def test_names_can_be_given() -> None:
     assert template["Resources"]["BooksTable"]["Properties"]["TableName"] == "books-entities"
     assert template["Resources"]["Bus"]["Properties"]["Name"] == "books"
     assert "EntityTable" not in json.dumps(template)
-
-
-def test_the_command_prints_the_template(capsys: pytest.CaptureFixture[str]) -> None:
-    """The command's options make the template: YAML by default, JSON on request."""
-    options = [
-        "--mode",
-        "pipe",
-        "--name",
-        "books",
-        "--consumer",
-        "Billing:OrderPlaced,OrderPaid",
-        *("--delivery", "queue", "--dedup", "idempotent"),
-    ]
-    assert main(["template", *options]) == 0
-    printed = yaml.load(capsys.readouterr().out, LongForms)  # noqa: S506  # a SafeLoader, with CloudFormation's tags
-    consumer = Consumer("Billing", "billing.handler", ("OrderPlaced", "OrderPaid"), (), "queue", "idempotent")
-    assert printed == json.loads(json.dumps(to_template(Infrastructure("pipe", "books", consumers=(consumer,)))))
-    assert main(["template", "--no-parking", "--cloudformation", "--delete-data", "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out) == to_template(Infrastructure(redrive=""), sam=False, keep=False)
 
 
 def test_the_command_names_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

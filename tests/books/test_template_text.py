@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
-import pytest
 import yaml
 
 from dynamo_outbox.cli import main
@@ -13,6 +13,9 @@ from dynamo_outbox.operations.template import to_template, to_yaml
 from generate import LongForms
 
 from ..unit.test_template import VARIANTS, every
+
+if TYPE_CHECKING:
+    import pytest
 
 
 @every

@@ -168,6 +168,10 @@ class Watch:
                 for trace in self._run(hop) if part == "carrier" else self._traces_of(hop):
                     self._add(trace, replace(hop, at=now))
             found += new
+        for run in hops.get("carrier", ())[-1:]:  # if it was found before the stream's record
+            for trace in self.traces:
+                if trace.at("bus") and not trace.at(run.node) and run.at >= trace.started:
+                    self._add(trace, replace(run, at=now))
         return found
 
     def _run(self, run: Hop) -> list[Trace]:

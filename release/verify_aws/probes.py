@@ -1,4 +1,4 @@
-"""What an account can settle: each fact as documented, as the library assumes it, and as observed."""
+"""Facts that an account can settle: each as documented, as the library assumes it, and as observed."""
 
 from __future__ import annotations
 

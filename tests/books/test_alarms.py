@@ -20,7 +20,7 @@ KINDS = {
     "QueueName": "AWS::SQS::Queue",
     "TableName": "AWS::DynamoDB::Table",
 }
-"""What each dimension names."""
+"""Kind of resource that each dimension names."""
 
 
 def dimensions(alarm: dict[str, Any]) -> list[tuple[str, str]]:

@@ -163,7 +163,7 @@ def test_a_mistake_does_not_cost_the_data(template: str) -> None:
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_the_api_is_throttled(template: str) -> None:
-    """Nobody can run up a bill through the open API: its requests a second are limited."""
+    """A caller can't run up a bill through the open API: its requests a second are limited."""
     ((_, api),) = of_type("AWS::Serverless::HttpApi", template)
     assert 0 < api["Properties"]["DefaultRouteSettings"]["ThrottlingRateLimit"] <= 10
     assert 0 < api["Properties"]["DefaultRouteSettings"]["ThrottlingBurstLimit"] <= 20
@@ -197,7 +197,7 @@ def test_the_templates_are_generated() -> None:
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_the_infrastructure_is_the_commands(template: str) -> None:
-    """What is not written by hand is what `dynamo-outbox template` prints for the same options, but for its names."""
+    """The generated part is the output of `dynamo-outbox template` for the same options, but for its names."""
     own = {
         name for path in EXAMPLE.glob("own*.yaml") for name in re.findall(r"^  (\w+):$", path.read_text(), re.MULTILINE)
     }

@@ -171,7 +171,7 @@ def test_each_mode_is_live(open_page: Callable[..., Page], mode: str) -> None:
         expect(page.locator("#found")).to_contain_text("outboxItem")
         expect(page.get_by_role("button", name="Fix the cause and redrive")).to_be_disabled()
         assert "The API returned 201." in outcome(page, "lose")
-    else:  # boto3 sends a lost put again, and its own item refuses it: there is no token
+    else:  # boto3 sends a lost put again, and its own item refuses it: without a token
         assert "The API returned 409." in outcome(page, "lose")
     assert re.search(r"refused \d+ PutEvents.*on the bus once, with one", outcome(page, "refuse"), re.DOTALL)
     assert page.evaluate(OVERLAPS) == FITS

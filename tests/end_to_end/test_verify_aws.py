@@ -176,7 +176,7 @@ POINTER = "members DDBStreamBatchInfo, requestContext, responseContext, timestam
 def test_a_recorded_shape_is_observed(
     load_event: Callable[[str], dict[str, Any]], question: str, sample: str, observed: str, *, holds: bool
 ) -> None:
-    """What AWS has stored elsewhere is described; a shape that the probe does not know contradicts the assumption."""
+    """Data stored elsewhere are described; a shape that the probe does not know contradicts the assumption."""
     (fact,) = [each for each in FACTS if question in each.question]
     row = fact.row(cast("Site", Recorded(load_event, sample)))
     assert (row.holds, observed in row.observed) == (holds, True), row

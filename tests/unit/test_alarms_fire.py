@@ -1,4 +1,4 @@
-"""Which alarm of the template fires for which fault, on simulated metrics; and that none fires in a quiet week."""
+"""Alarms of the template: each fault's alarms fire on simulated metrics, and none fires in a quiet week."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ALWAYS = {
     "ApproximateNumberOfMessagesVisible": (0,),
     "ApproximateAgeOfOldestMessage": (0,),
 }
-"""What is written at night, too."""
+"""Metrics that are written at night, too."""
 ONCE = {
     # What goes away by itself, each on a day of its own: a cold start that times out, a lost response, a void marker.
     "Errors": (1,),
@@ -181,7 +181,7 @@ def test_no_alarm_fires_in_a_quiet_week(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", ["relay", "pipe"])
 def test_each_alarm_fires_for_a_fault(mode: str) -> None:
-    """Each alarm of a template fires for one of the faults: none is there in vain."""
+    """Each alarm of a template fires for one of the faults."""
     raised = {alarm for each in FAULTS.values() if each[0] == mode for alarm in each[3]}
     assert raised == alarms(mode).keys()
 

@@ -152,7 +152,7 @@ def test_an_idempotent_function_reads_each_form(name: str) -> None:
 
 
 def test_a_key_of_ones_own_ignores_what_a_delivery_changes() -> None:
-    """The fingerprint of a delivery with metadata is its event's: a replay is no other payload."""
+    """The fingerprint of a delivery with metadata is its event's: a replay is not another payload."""
     dynamodb = fake_dynamodb({"calls": ["pk"]})
     ran: list[Any] = []
 

@@ -358,7 +358,7 @@ def test_a_pipe_that_is_not_returned_is_not_known() -> None:
     ],
 )
 def test_what_a_key_or_a_new_operator_hides_is_not_known(plant: Plant, needed: str) -> None:
-    """What is encrypted with a key that doctor may not use, or can't be evaluated, is unknown and not a finding."""
+    """Data that doctor may not decrypt, or can't evaluate, are unknown and not a finding."""
     aws = relay()
     plant(aws)
     findings, unknown = found_in(aws)
@@ -383,7 +383,7 @@ def test_an_alarm_may_ring_through_a_composite_alarm() -> None:
 
 
 def test_an_action_on_recovery_only_is_silent() -> None:
-    """An alarm that tells of recoveries only notifies nobody of the failure."""
+    """An alarm with an action on recovery only is silent at the failure."""
     aws = relay()
     watching = alarm(aws, "DirectLate")
     watching["OKActions"] = watching.pop("AlarmActions")
@@ -459,7 +459,7 @@ def test_a_response_that_is_not_as_documented_stops_one_check_only() -> None:
 
 
 def test_a_service_that_can_not_be_reached_is_asked_once() -> None:
-    """After a failed connection, a service is not asked again: each attempt may take a minute."""
+    """After a failed connection, doctor calls the service no more: each attempt may take a minute."""
     aws, asked = relay(), list[str]()
 
     class Unreachable:
@@ -489,7 +489,7 @@ def test_rules_of_aws_are_left_alone() -> None:
 
 
 def test_the_assumed_defaults_are_the_librarys() -> None:
-    """What is assumed of settings in code are the constructors' defaults."""
+    """The assumed settings in code are the constructors' defaults."""
 
     def default(of: Any, name: str) -> Any:
         return inspect.signature(of).parameters[name].default

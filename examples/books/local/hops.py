@@ -77,7 +77,7 @@ class HopReader:
 
     @property
     def parts(self) -> list[str]:
-        """What `read` can be asked for, in an event's order."""
+        """The arguments of `read`, in an event's order."""
         return list(self._looks)
 
     def read(self, part: str) -> list[Hop]:

@@ -49,7 +49,7 @@ class Faults:
 
     @property
     def refusing(self) -> bool:
-        """Whether the bus refuses all events now."""
+        """True while the bus refuses all events."""
         return self._now() < self.refuse_until
 
     def on_phase(self, phase: Phase, exchange: Exchange) -> None:
@@ -85,7 +85,7 @@ def _writes(exchange: Exchange, table: str) -> bool:
 
 @dataclass
 class Outcome:
-    """What an action did.
+    """Result of an action.
 
     Attributes:
         lines: What happened, in order.

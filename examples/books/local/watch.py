@@ -204,5 +204,5 @@ class Watch:
 
     @property
     def busy(self) -> bool:
-        """Whether a hop was added or a request began in the last five seconds."""
+        """True if a hop was added or a request began in the last five seconds."""
         return bool(self.traces) and self._now() - max(trace.hops[-1].at for trace in self.traces) < 5

@@ -448,7 +448,9 @@ def queue_refuses_eventbridge(d: Deployment) -> Results:
                 yield Unknown(f"queue {last_part(arn)}", "the key's policy", f"whether EventBridge may use {key}")
 
 
-@warning("Dead letters are gone before somebody looks.", f"MessageRetentionPeriod: {NUMBERS.dead_letter_retention}")
+@warning(
+    "Dead letters expire before an operator sees them.", f"MessageRetentionPeriod: {NUMBERS.dead_letter_retention}"
+)
 def dead_letters_forgotten(d: Deployment) -> Results:
     for name in dead_letters(d):
         kept = int((d.queues.get(name) or {}).get("MessageRetentionPeriod", NUMBERS.dead_letter_retention))
@@ -508,7 +510,7 @@ def alarm_silent(d: Deployment) -> Results:
     watching = {each["AlarmName"]: each for _, _, found in _alarms(d) for each in found}
     for name, each in watching.items():
         if not (each.get("ActionsEnabled", True) and each.get("AlarmActions")) and name not in rung:
-            yield f"alarm {name}", "notifies nobody"
+            yield f"alarm {name}", "has no action"
 
 
 @warning("A stopped reader sends no metric: no alarm fires.", "TreatMissingData: breaching")

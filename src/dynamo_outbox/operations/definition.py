@@ -33,8 +33,8 @@ class Numbers:
 
     Attributes:
         batch_size: Stream records of one call.
-        record_age: The age at which Lambda or the pipe gives a record up: 23 of the stream's 24 hours, so that one can
-            still follow a pointer.
+        record_age: The age at which Lambda or the pipe gives a record up: 23 of the stream's 24 hours, so that a
+            pointer can still be followed.
         retry_attempts: -1, because the function parks what fails; retries must not run out first.
         parallelization_factor: 1, because more breaks the order of an aggregate with several items.
         park_after: The age at which the function parks a retryable failure.
@@ -181,12 +181,12 @@ class Alarm:
 
     @property
     def meaning(self) -> str:
-        """What has happened, in a sentence."""
+        """The alarm's cause, in a sentence."""
         return f"{self.of}: {MEANINGS[self.kind]}".removeprefix(": ")
 
 
 MEANINGS = {
-    "Stopped": "nobody has read the stream for 15 minutes.",
+    "Stopped": "no batch was read from the stream for 15 minutes.",
     "NotRunning": "events were written for 15 minutes, but the pipe has not run.",
     "Failing": "it has failed or timed out for 15 minutes, with retries.",
     "PartlyFailing": "it has failed for some events for 15 minutes, with retries.",
@@ -203,7 +203,7 @@ MEANINGS = {
     "Late": "an event has waited over 15 minutes.",
     "Arrived": "the queue contains an event that was not handled.",
 }
-"""What each kind of alarm says has happened."""
+"""The cause that each kind of alarm names."""
 
 _LATE = 15 * 60
 _LAMBDA = "AWS/Lambda"  # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
@@ -296,7 +296,7 @@ class Infrastructure:
 
     @property
     def has_custom_bus(self) -> bool:
-        """Whether the bus is a Custom Event Bus."""
+        """True for a Custom Event Bus."""
         return self.custom_bus or is_custom_bus(self.bus)
 
     @property
@@ -317,7 +317,7 @@ class Infrastructure:
 
     @property
     def parks(self) -> bool:
-        """Whether a function parks records; a pipe can't."""
+        """True if a function parks records; a pipe can't."""
         return self.mode != "pipe" and bool(self.redrive)
 
     def reader_rights(self) -> tuple[Right, ...]:

@@ -60,7 +60,7 @@ class Unknown:
 
 
 class Names(NamedTuple):
-    """What to read, by names or ARNs; a stack with its nested stacks, a table with its kind.
+    """Names or ARNs of the resources to read; a stack with its nested stacks, a table with its kind.
 
     A table's kind is ``events``, ``entities`` (read in CDC mode), ``parking``, ``dedup``, or ``""`` if it is unknown.
     """
@@ -147,7 +147,7 @@ def read(
 
     Raises:
         botocore.exceptions.ClientError: A stack can't be read, or the credentials are refused.
-        botocore.exceptions.BotoCoreError: There are no credentials, or no Region.
+        botocore.exceptions.BotoCoreError: Credentials or Region are missing.
     """
     return _Reader(clients or clients_of(), names.tables, elsewhere).read(names)
 

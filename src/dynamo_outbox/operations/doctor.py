@@ -23,7 +23,7 @@ __all__ = ["Finding", "examine", "needed_rights", "with_rights"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with a deployment.
+    """Problem of a deployment.
 
     Attributes:
         severity: ``error`` or ``warning``, as in `dynamo_outbox.operations.checks.Check`.

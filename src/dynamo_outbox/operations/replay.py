@@ -224,23 +224,23 @@ class _Run:
 
     def _wave(self, wave: list[tuple[int, Event, str | None]], fail: Callable[..., None]) -> None:
         """Send events; call `fail` for those that were not accepted."""
-        todo: list[tuple[int, Event, str | None]] = []
+        sending: list[tuple[int, Event, str | None]] = []
         for at, event, key in wave:
             if _identity(event) in self.checkpoint.sent:
                 self.result.sent_before += 1
             elif key in self.held:
                 fail(at, event.id, "HeldBack", "an earlier event with its ordering key failed")
             elif self._may_send(event):
-                todo.append((at, event, key))
+                sending.append((at, event, key))
             else:
                 fail(at, event.id, "NotAttempted", "")
-        if not todo:
+        if not sending:
             return
-        self._wait_for(len(todo))
-        ids = [_identity(event) for _, event, _ in todo]
+        self._wait_for(len(sending))
+        ids = [_identity(event) for _, event, _ in sending]
         before = self.checkpoint.unsure.intersection(ids)
         self.checkpoint.note(sending=ids)
-        failures = self.target.send([event for _, event, _ in todo], [key for _, _, key in todo])
+        failures = self.target.send([event for _, event, _ in sending], [key for _, _, key in sending])
         sent = set(ids).difference(ids[each.position] for each in failures)
         passing = [each for each in failures if not each.event_refused and each.code != "HeldBack"]
         unknown = {ids[each.position] for each in passing if not _ends(each.code)}
@@ -248,7 +248,7 @@ class _Run:
         self.result.sent += len(ids) - len(failures)
         self.result.maybe_twice = self.checkpoint.twice
         for each in failures:
-            at, event, key = todo[each.position]
+            at, event, key = sending[each.position]
             fail(at, event.id, each.code, each.message)
             if key is not None:
                 self.held.add(key)

@@ -1,4 +1,4 @@
-"""What a deployment's resources are to each other: tables by kind, readers, consumers, dead letters, settings."""
+"""Relations between a deployment's resources: tables by kind, readers, consumers, dead letters, settings."""
 
 from __future__ import annotations
 

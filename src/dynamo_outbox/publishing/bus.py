@@ -26,7 +26,7 @@ class Bus(Protocol):
     max_bytes: ClassVar[int]
     """The sizes of a call's entries stay below this."""
     has_groups: ClassVar[bool]
-    """Whether the bus orders events by groups: one event of an aggregate per call, and limits for each group."""
+    """True if the bus orders events by groups: one event of an aggregate per call, and limits for each group."""
     final_call_codes: ClassVar[frozenset[str]]
     """Codes of a call with one entry that would fail again."""
     final_entry_codes: ClassVar[frozenset[str]]

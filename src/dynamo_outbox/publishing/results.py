@@ -12,7 +12,7 @@ __all__ = ["Accepted", "CallFailure", "EntryFailure", "FailedEvent", "Outcome", 
 
 
 class Accepted(NamedTuple):
-    """What the bus says about an entry that it has accepted; see `PublishedEvent`."""
+    """The bus's answer to an entry that it has accepted; see `PublishedEvent`."""
 
     event_id: str
     sequence_number: str | None = None
@@ -48,7 +48,7 @@ class PublishedEvent:
         event_id: EventBridge's id of it; may be empty on a Custom Event Bus, for an event that was deduplicated.
         sequence_number: Its position on a Custom Event Bus, as text (it may exceed 64 bits); None on a Classic bus.
         deduplicated: Whether the Custom Event Bus has accepted the event in the last five minutes already, so that
-            nobody gets it again.
+            no subscriber gets it again.
     """
 
     position: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from ..doubles import PagedDynamoDB, StubBus, fake_dynamodb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 class Terminal(io.StringIO):
@@ -32,7 +34,11 @@ def ran(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     """Return a function that runs the command in a terminal; the table has two events, the second of any age."""
 
     def run(
-        *arguments: str, answers: str = "", days: int = 0, bus: StubBus | None = None, target: str = "--bus"
+        *arguments: str,
+        answers: str = "",
+        days: int = 0,
+        bus: StubBus | None = None,
+        target: tuple[str, str] = ("--bus", "books"),
     ) -> tuple[int, str, str]:
         dynamodb = fake_dynamodb({"events": ["pk", "sk"]})
         for number, age in ((1, 0), (2, days)):
@@ -40,11 +46,12 @@ def ran(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
             event = Event("Added", {}, id=f"id-{number}", time=time, source="Books")
             dynamodb.put_item(TableName="events", Item=encode_event(event, expires_at=0, keys=TableKeys()))
         clients: dict[str, Any] = {"dynamodb": PagedDynamoDB(dynamodb), "events": bus or StubBus()}
+        clients["eventbridgev2"] = clients["events"]
         monkeypatch.setattr(replay, "aws", lambda: clients.__getitem__)
         terminal = Terminal()
         monkeypatch.setattr(sys, "stdin", Terminal(answers))
         monkeypatch.setattr(sys, "stderr", terminal)
-        status = main(["replay", "table", "events", target, "books", *arguments])
+        status = main(["replay", "table", "events", *target, *arguments])
         return status, capsys.readouterr().out, terminal.getvalue()
 
     return run
@@ -81,15 +88,45 @@ def test_progress_has_rate_and_time_left(
     assert "/s, 0 s left" in err
 
 
+CUSTOM_BUS = "arn:aws:events:eu-west-1:123456789012:event-busv2/books/abcdefghijklmnopqrstuvwxy"
+BY_PROCESSOR = f"""from dynamo_outbox import EventBridgePublisher, OutboxRelay
+class Client:
+    put_events = None.__repr__
+relay = OutboxRelay(EventBridgePublisher("{CUSTOM_BUS}", client=Client()))
+"""
+
+
 @pytest.mark.parametrize(
-    ("target", "printed"),
-    [("--bus", '"dollars": 2e-06, "unreadable": 0'), ("--function", '"dollars": null, "unreadable": 0')],
+    ("target", "dollars", "price"),
+    [
+        (("--bus", "books"), 2e-6, "list price, 2026-11-28, https://aws.amazon.com/eventbridge/pricing/"),
+        (("--bus", CUSTOM_BUS), 3.6e-7, "third party, check, 2026-11-28, https://github.com/dataGriff/"),
+        (("--processor", "by_processor:relay"), 3.6e-7, "third party, check, 2026-11-28, https://github.com/"),
+        (("--function", "books"), None, None),
+    ],
 )
-def test_a_dry_run_has_the_price_of_a_bus(ran: Callable[..., Any], target: str, printed: str) -> None:
-    """A dry run prints the list price of PutEvents with its date and source; calls of a function have none."""
+def test_a_dry_run_has_the_price_of_a_bus(
+    ran: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    target: tuple[str, str],
+    dollars: float | None,
+    price: str | None,
+) -> None:
+    """A dry run prints the price of PutEvents for the target's kind of bus, and its origin; a function has no price.
+
+    Of a Custom Event Bus it says that deliveries cost, too, and that a later replay is a new event to every subscriber.
+    """
+    (tmp_path / "by_processor.py").write_text(BY_PROCESSOR, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
     status, out, err = ran("--dry-run", target=target)
-    assert (status, printed in out, err) == (0, True, "")
-    assert ("list price, 2026-11-28, https://aws.amazon.com/eventbridge/pricing/" in out) is (target == "--bus")
+    printed = json.loads(out)
+    assert (status, printed["events"], err) == (0, 2, "")
+    assert printed["dollars"] == (dollars and pytest.approx(dollars))
+    assert str(printed.get("price")).startswith(str(price))
+    note = printed.get("note", "")
+    assert ("delivery to each subscriber is billed, too" in note) is (price is not None and "third party" in price)
+    assert ("is a new event to every subscriber" in note) is bool(note)
 
 
 class Interrupted(StubBus):

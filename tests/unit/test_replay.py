@@ -333,21 +333,25 @@ def test_a_function_handles_an_aggregate_in_order() -> None:
 
 
 def test_a_survey_counts_and_prices_without_sending() -> None:
-    """A survey has the number, the list price by chunks of 64 KB, the unreadable records and the oldest time."""
+    """A survey has the number, the price by chunks of 64 KB or, on a Custom Event Bus, of 1 KB, faults, and an age."""
     old, big = event("A-1", time=NOON - timedelta(days=1)), event("B-1").replace(data={"text": "x" * 70_000})
     shelf = Shelf([piece(old), piece(big)], [piece(faults=["torn"])])
     found = survey(shelf.place)
     assert (found.events, found.unreadable, found.oldest) == (2, 1, old.time)
     assert found.dollars == pytest.approx(3e-6)
+    custom = survey(Shelf([piece(old), piece(big)]).place, for_custom_bus=True)
+    assert custom.dollars == pytest.approx((1 + 69) * 0.18e-6)
     assert shelf.removed == []
 
 
 def test_a_place_that_is_not_read_is_only_counted() -> None:
-    """Of a queue a survey receives nothing: each message counts as one event of 64 KB."""
+    """Of a queue a survey receives nothing: each message counts as one event of 64 KB, or of 1 KB."""
 
     def drain(_: Send) -> None:
         raise AssertionError("it was read")
 
-    found = survey(Place("queue", drain, count=lambda: 5))
+    queue = Place("queue", drain, count=lambda: 5)
+    found = survey(queue)
     assert found == Survey(5, found.dollars)
     assert found.dollars == pytest.approx(5e-6)
+    assert survey(queue, for_custom_bus=True).dollars == pytest.approx(5 * 0.18e-6)

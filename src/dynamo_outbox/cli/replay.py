@@ -37,6 +37,10 @@ DESCRIPTION = (
     "Sends the events under the same ids, asks first, and prints a JSON line for each failure, then one with the "
     "counts. Only what the target accepted is removed. Exits with 1 if anything is left or failed."
 )
+CUSTOM_BUS_NOTE = (
+    "ingestion only: the delivery to each subscriber is billed, too. An event sent more than 300 s after it was "
+    "published is a new event to every subscriber. Each record of a queue or a parking table counts as 1 KB."
+)
 COUNT = partial(whole_number, 1)
 
 
@@ -81,17 +85,19 @@ def _time(text: str) -> datetime:
 
 @refusing
 def _run(known: argparse.Namespace) -> int:
-    from ..operations.cost import AS_OF, EVENTBRIDGE_PRICES
+    from ..operations.cost import AS_OF, PRICES
     from ..operations.replay import replay, survey
 
     place, target = _ends(known)
     total = None
     if known.dry_run or not known.yes or sys.stderr.isatty():
-        found = survey(place)
+        found = survey(place, for_custom_bus=target.is_custom_bus)
         total = found.events
         if known.dry_run:
-            cost = {"dollars": None} if known.function else {"price": f"list price, {AS_OF}, {EVENTBRIDGE_PRICES}"}
-            print_line(**{**vars(found), **cost})
+            price = PRICES["custom in" if target.is_custom_bus else "bus"]
+            cost = {"dollars": None} if known.function else {"price": f"{price.standing}, {AS_OF}, {price.source}"}
+            note = {"note": CUSTOM_BUS_NOTE} if target.is_custom_bus else {}
+            print_line(**{**vars(found), **cost, **note})
             return FAILED if found.unreadable else 0
         oldest = f", the oldest of {found.oldest}," if found.oldest else ""
         if not confirm(f"Send {total} events{oldest} from {place.name} to {target.name}?", yes=known.yes):

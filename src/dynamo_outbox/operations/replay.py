@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from ..aws.buses import is_custom_bus
 from ..codec.json_text import dumps
 from ..errors import OutboxError
 from ..events.bus_event import DETAIL_FORMS
@@ -43,16 +44,22 @@ class Target(NamedTuple):
         name: Its name.
         send: Sends events in the order of their ordering keys; returns those that were not accepted.
         wave: The maximum number of events in one `send`.
+        is_custom_bus: Whether it is a Custom Event Bus, which has other prices.
     """
 
     name: str
     send: Callable[[Sequence[Event], Sequence[str | None]], Sequence[FailedEvent]]
     wave: int = WAVE
+    is_custom_bus: bool = False
 
 
 def to_bus(publisher: EventBridgePublisher) -> Target:
     """Return a publisher's bus as target."""
-    return Target(f"bus {publisher.bus}", lambda events, keys: publisher.publish_by_key(events, keys).failed)
+
+    def send(events: Sequence[Event], keys: Sequence[str | None]) -> Sequence[FailedEvent]:
+        return publisher.publish_by_key(events, keys).failed
+
+    return Target(f"bus {publisher.bus}", send, is_custom_bus=is_custom_bus(publisher.bus))
 
 
 def to_function(name: str, clients: Clients) -> Target:
@@ -93,10 +100,10 @@ class Survey:
     oldest: datetime | None = None
 
 
-def survey(place: Place) -> Survey:
+def survey(place: Place, *, for_custom_bus: bool = False) -> Survey:
     """Count what a place holds, without sending or removing anything; nothing is received from a queue."""
     if place.count is not None:
-        return Survey(number := place.count(), number * put_events_price(1))
+        return Survey(number := place.count(), number * put_events_price(1, is_custom_bus=for_custom_bus))
     found = Survey()
 
     def add(pieces: list[Piece]) -> list[bool]:
@@ -104,7 +111,8 @@ def survey(place: Place) -> Survey:
         for event in (event for piece in pieces for event, _ in piece.events):
             entry = {"Source": event.source, "DetailType": event.type, "Detail": DETAIL_FORMS["envelope"](event, None)}
             found.events += 1
-            found.dollars += put_events_price(entry_size({**entry, "Time": event.time}))
+            size = entry_size({**entry, "Time": event.time})
+            found.dollars += put_events_price(size, is_custom_bus=for_custom_bus)
             found.oldest = min(found.oldest or event.time, event.time)
         return [False] * len(pieces)
 

@@ -100,7 +100,7 @@ class FakeClient:
         """Make the next call of an operation fail; further calls of this method queue faults for the calls after it.
 
         Args:
-            operation: The method's name: ``put_item``.
+            operation: The method's name: ``put_item``, ``put_events``.
             error: The error to raise; an AWS error code becomes botocore's error of that code.
             after_commit: Execute the call first and then lose its response. If the call itself is refused, the refusal
                 is raised and the fault is used up.

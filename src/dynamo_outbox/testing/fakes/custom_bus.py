@@ -108,9 +108,9 @@ class Subscriber:
     max_batch: int = 1
     retries: int = 5
     dead_letters: list[dict[str, Any]] = field(default_factory=list)
-    _waiting: list[tuple[BusEvent, bool]] = field(default_factory=list)
-    _failures: dict[str, int] = field(default_factory=dict)
-    _lock: Lock = field(default_factory=Lock)
+    _waiting: list[tuple[BusEvent, bool]] = field(default_factory=list, init=False)
+    _failures: dict[str, int] = field(default_factory=dict, init=False)
+    _lock: Lock = field(default_factory=Lock, init=False)
 
     def deliver(self, bus_arn: str) -> bool:
         """Make one attempt for each waiting event, FIFO groups as far as they go; return whether any is left."""

@@ -21,7 +21,9 @@ from dynamo_outbox.testing import (
     FakeClock,
     FakeCustomBus,
     FaultProxy,
+    error_page,
     error_response,
+    partial_failure,
 )
 from dynamo_outbox.testing.cbor import CborError, dumps, loads
 from dynamo_outbox.testing.clients import loopback_client
@@ -209,10 +211,27 @@ def test_a_lost_response_publishes_nothing_twice(server: CustomBusServer, fault:
     assert len(server.bus.events) == 5
 
 
+def test_the_proxys_failures_are_in_the_protocol_of_the_bus(server: CustomBusServer) -> None:
+    """Scripted errors have their class, and entries that fail never reach the bus, as with a Classic bus."""
+    faults = [error_response("ThrottlingException", status=429), partial_failure({1: "InternalException"})]
+    with FaultProxy(server.url, script={"PutEvents": faults}, region="eu-west-1") as proxy:
+        client = proxy.client("eventbridgev2", attempts=1)
+        with pytest.raises(client.exceptions.ThrottlingException, match="scripted"):
+            client.put_events(EventBusArn=server.bus.arn, Entries=[ENTRY])
+        answer = client.put_events(EventBusArn=server.bus.arn, Entries=[{**ENTRY, "Source": name} for name in "abc"])
+    assert [entry.get("ErrorCode", entry.get("SuccessCode")) for entry in answer["Entries"]] == [
+        "PUBLISHED",
+        "InternalException",
+        "DEDUPLICATED",
+    ]
+    assert [event.entry["Source"] for event in server.bus.events] == ["a"]
+    assert proxy.exchanges[0].request == {"EventBusArn": server.bus.arn, "Entries": [ENTRY]}
+
+
 @pytest.mark.parametrize("status", [200, 403, 429, 500, 503])
 def test_a_response_that_is_not_cbor_is_a_lost_response(server: CustomBusServer, status: int) -> None:
-    """JSON from a proxy or an emulator, whatever its status, is never raised and never counts as published."""
-    fault = error_response("InternalException", status=status)
+    """A page of a proxy on the way, whatever its status, is never raised and never counts as published."""
+    fault = error_page(status)
     with FaultProxy(server.url, script={"PutEvents": [fault] * 4}, region="eu-west-1") as proxy:
         client = loopback_client(
             "eventbridgev2", proxy.endpoint_url, region="eu-west-1", retries={"total_max_attempts": 1}

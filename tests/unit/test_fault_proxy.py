@@ -27,6 +27,7 @@ from dynamo_outbox.testing import (
     FaultProxy,
     Phase,
     cancelled_transaction,
+    error_page,
     error_response,
     partial_failure,
 )
@@ -186,6 +187,15 @@ def test_an_error_response(
     assert caught.value.response["Error"] == {"Code": code, "Message": "scripted"}
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
     assert engine.bodies == ([PUT] if after_commit else [])
+
+
+def test_a_page_is_no_answer_of_the_service(engine: StubEngine, proxied: Callable[..., FaultProxy]) -> None:
+    """A proxy's HTML page hides what the request would have done; its status is all that the client learns."""
+    client = client_of(proxied(error_page(502)))
+    with pytest.raises(ClientError) as refused:
+        client.put_item(**PUT)
+    assert refused.value.response["Error"]["Code"] == "502"
+    assert engine.bodies == []
 
 
 def test_an_error_is_of_the_clients_class_for_it(proxied: Callable[..., FaultProxy]) -> None:

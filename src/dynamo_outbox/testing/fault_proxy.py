@@ -15,6 +15,7 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, Self, TypeAlias
 from urllib.parse import urlsplit
 
+from . import cbor
 from .clients import loopback_client
 from .faults import error_body, error_response, merged_entries, remaining_entries, scripted
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from types import TracebackType
 
-    from .faults import Fault, Script
+    from .faults import ErrorAnswer, Fault, Script
 
 __all__ = ["Exchange", "FaultProxy", "Phase"]
 
@@ -39,6 +40,17 @@ NOT_PASSED_ON = frozenset({"connection", "keep-alive", "proxy-connection", "tran
 MISUSED = error_response("FaultProxyScriptError", message="the script's fault does not fit this request's operation")
 
 
+class _Codec(NamedTuple):
+    """How a protocol writes the members of a request and a response."""
+
+    read: Callable[[bytes], Any]
+    write: Callable[[Mapping[str, Any]], bytes]
+
+
+_JSON = _Codec(json.loads, lambda body: json.dumps(body).encode())
+_RPC_V2 = _Codec(cbor.loads, cbor.dumps)
+
+
 @dataclass(slots=True)
 class Exchange:
     """A request to the proxy, and its progress.
@@ -51,6 +63,7 @@ class Exchange:
         body: The request's body.
         phases: The phases that the request has reached, in order.
         status: The HTTP status of the engine's response; None if there is none yet.
+        codec: Reads and writes bodies of the request's protocol.
     """
 
     operation: str
@@ -60,11 +73,12 @@ class Exchange:
     body: bytes
     phases: list[Phase] = field(default_factory=list)
     status: int | None = None
+    codec: _Codec = field(default=_JSON, repr=False)
 
     @property
     def request(self) -> dict[str, Any]:
         """The parameters of an AWS request."""
-        parameters: dict[str, Any] = json.loads(self.body)
+        parameters: dict[str, Any] = self.codec.read(self.body)
         return parameters
 
 
@@ -92,8 +106,7 @@ class FaultProxy:
         upstream: The engine's URL.
         script: The faults: each operation's faults in the order of its requests, ``{"PutItem": [LOST_ANSWER]}``; or a
             function of a request's operation and its number in that operation, such as `random_faults` returns.
-            Requests that use neither AWS's JSON protocol nor RPC v2 pass unchanged. A client of a `CustomBusServer`
-            can't read the JSON of `error_response`; script its errors with `FakeCustomBus.fail_next`.
+            Requests that use neither AWS's JSON protocol nor RPC v2 pass unchanged.
         on_phase: Called at each `Phase` of each request, before the request proceeds, in the thread that serves it.
         region: The Region of the proxy's clients.
 
@@ -228,7 +241,7 @@ class FaultProxy:
         exchange = self._received(request)
         fault = exchange.fault
         if fault is not None and (
-            (fault.failed_entries and (exchange.operation != "PutEvents" or _RPC.fullmatch(request.path)))
+            (fault.failed_entries and exchange.operation != "PutEvents")
             or (fault.error and fault.error.reason and exchange.operation != "TransactWriteItems")
         ):
             exchange.fault = fault = MISUSED
@@ -241,7 +254,7 @@ class FaultProxy:
             if answer is None:
                 return False
         if fault is not None and fault.error is not None:
-            answer = _json_answer(request, fault.error.status, error_body(fault.error, _parameters(fault, exchange)))
+            answer = _error(request, exchange, fault.error)
         return self._answer(client, exchange, answer)
 
     def _received(self, request: HttpRequest) -> Exchange:
@@ -250,7 +263,8 @@ class FaultProxy:
             count = self._counts[operation]
             self._counts[operation] += 1
             fault = self._script(operation, count) if operation else None
-            exchange = Exchange(operation, count, len(self.exchanges), fault, request.body)
+            codec = _RPC_V2 if _RPC.fullmatch(request.path) else _JSON
+            exchange = Exchange(operation, count, len(self.exchanges), fault, request.body, codec=codec)
             self.exchanges.append(exchange)
         self._reached(exchange, "received")
         return exchange
@@ -265,13 +279,15 @@ class FaultProxy:
         fault = exchange.fault
         if fault is None or not fault.failed_entries:
             return self._asked(exchange, request)
-        remaining = remaining_entries(fault, request.body)
-        if remaining is None:
-            return _json_answer(request, 200, merged_entries(fault, exchange.request, {"Entries": []}))
-        answer = self._asked(exchange, request._replace(body=remaining))
-        if answer is None or answer.status != HTTPStatus.OK:
-            return answer
-        return _json_answer(request, 200, merged_entries(fault, exchange.request, json.loads(answer.body)))
+        parameters, codec = exchange.request, exchange.codec
+        results: Any = {"Entries": []}
+        remaining = remaining_entries(fault, parameters)
+        if remaining["Entries"]:
+            answer = self._asked(exchange, request._replace(body=codec.write(remaining)))
+            if answer is None or answer.status != HTTPStatus.OK:
+                return answer
+            results = codec.read(answer.body)
+        return _made(request, 200, codec.write(merged_entries(fault, parameters, results)))
 
     def _asked(self, exchange: Exchange, request: HttpRequest) -> HttpAnswer | None:
         connection = HTTPConnection(*self._upstream)
@@ -335,10 +351,6 @@ _RPC = re.compile("/service/[^/]+/operation/([A-Za-z]+)")
 """The path of Smithy RPC v2, which the Custom Event Bus speaks."""
 
 
-def _parameters(fault: Fault, exchange: Exchange) -> dict[str, Any]:
-    return exchange.request if fault.error is not None and fault.error.reason else {}
-
-
 def _read_request(reader: BinaryIO) -> HttpRequest | None:
     """Return the connection's next request; None if the connection ends, also within a request."""
     line = reader.readline(65536).decode("latin-1").split()
@@ -354,11 +366,17 @@ def _passed_on(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(name, value) for name, value in headers if name.lower() not in NOT_PASSED_ON]
 
 
-def _json_answer(request: HttpRequest, status: int, body: Mapping[str, Any]) -> HttpAnswer:
-    kinds = [value for name, value in request.headers if name.lower() == "content-type"]
-    return HttpAnswer(
-        status, [("Content-Type", kinds[0] if kinds else "application/x-amz-json-1.0")], json.dumps(body).encode()
-    )
+def _error(request: HttpRequest, exchange: Exchange, error: ErrorAnswer) -> HttpAnswer:
+    if not error.code:
+        return HttpAnswer(error.status, [("Content-Type", "text/html")], error.message.encode())
+    body = error_body(error, exchange.request if error.reason else {})
+    return _made(request, error.status, exchange.codec.write(body))
+
+
+def _made(request: HttpRequest, status: int, body: bytes) -> HttpAnswer:
+    """Return a response in the protocol of a request."""
+    same = [(name, value) for name, value in request.headers if name.lower() in ("content-type", "smithy-protocol")]
+    return HttpAnswer(status, same, body)
 
 
 def _written(answer: HttpAnswer) -> bytes:

@@ -9,12 +9,12 @@
 | `SLOW_ANSWER` | immediately | nothing, until its timeout |
 | `LATE` | on `FaultProxy.deliver_late`, after the client's timeout | nothing, until its timeout |
 | `error_response`, `cancelled_transaction` | never; with ``after_commit`` immediately | an error response |
+| `error_page` | never | an HTML page |
 | `partial_failure` | immediately, without the failing entries | the response, with those entries failed |
 """
 
 from __future__ import annotations
 
-import json
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -33,6 +33,7 @@ __all__ = [
     "LATE",
     "PUT_EVENTS_CODES",
     "cancelled_transaction",
+    "error_page",
     "error_response",
     "error_body",
     "merged_entries",
@@ -59,7 +60,10 @@ https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsResultE
 
 @dataclass(frozen=True, slots=True)
 class ErrorAnswer:
-    """An error response; a cancelled transaction has `reason` for the actions `at` these positions (None: all)."""
+    """An error response; a cancelled transaction has `reason` for the actions `at` these positions (None: all).
+
+    Without a code it is a page, `message`.
+    """
 
     status: int
     code: str
@@ -115,6 +119,16 @@ def error_response(code: str, *, status: int = 400, message: str = "scripted", a
     return Fault(name, "now" if after_commit else "never", "answer", ErrorAnswer(status, code, message))
 
 
+def error_page(status: int) -> Fault:
+    """Return a fault that answers with an HTML page, as a proxy on the way does, whatever the status.
+
+    Args:
+        status: HTTP status.
+    """
+    page = "<html><body>scripted</body></html>"
+    return Fault(f"HTML page, status {status}", "never", "answer", ErrorAnswer(status, "", page))
+
+
 def cancelled_transaction(reason: str, *, at: Iterable[int] | None = None) -> Fault:
     """Return a fault that cancels a transaction, which never reaches the engine.
 
@@ -140,6 +154,7 @@ SERVER_ERRORS = (
     error_response("InternalServerError", status=500, after_commit=True),
     error_response("ServiceUnavailable", status=503),
     error_response("ServiceUnavailable", status=503, after_commit=True),
+    error_page(502),
 )
 DYNAMODB = (
     *CONNECTION,
@@ -170,6 +185,8 @@ FAULTS: Mapping[str, tuple[Fault, ...]] = {
         error_response("InternalException", status=500, after_commit=True),
         error_response("ServiceUnavailable", status=503),
         error_response("ThrottlingException"),
+        error_page(200),
+        error_page(502),
         *(
             partial_failure(dict.fromkeys(positions, code))
             for code in PUT_EVENTS_CODES
@@ -223,12 +240,11 @@ def error_body(answer: ErrorAnswer, request: Mapping[str, Any]) -> dict[str, Any
     return body
 
 
-def remaining_entries(fault: Fault, body: bytes) -> bytes | None:
-    """Return a PutEvents request without the failing entries; None if no entry is left."""
-    request = json.loads(body)
+def remaining_entries(fault: Fault, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a PutEvents request without the failing entries."""
     failing = dict(fault.failed_entries)
-    request["Entries"] = [entry for position, entry in enumerate(request["Entries"]) if position not in failing]
-    return json.dumps(request).encode() if request["Entries"] else None
+    remaining = [entry for position, entry in enumerate(request["Entries"]) if position not in failing]
+    return {**request, "Entries": remaining}
 
 
 def merged_entries(fault: Fault, request: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,14 +9,14 @@
 | `SLOW_ANSWER` | immediately | nothing, until its timeout |
 | `LATE` | on `FaultProxy.deliver_late`, after the client's timeout | nothing, until its timeout |
 | `error_response`, `cancelled_transaction` | never; with ``after_commit`` immediately | an error response |
-| `error_page` | never | an HTML page |
+| `error_page` | never; with ``after_commit`` immediately | an HTML page |
 | `partial_failure` | immediately, without the failing entries | the response, with those entries failed |
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -119,14 +119,15 @@ def error_response(code: str, *, status: int = 400, message: str = "scripted", a
     return Fault(name, "now" if after_commit else "never", "answer", ErrorAnswer(status, code, message))
 
 
-def error_page(status: int) -> Fault:
-    """Return a fault that answers with an HTML page, as a proxy on the way does, whatever the status.
+def error_page(status: int, *, after_commit: bool = False) -> Fault:
+    """Return a fault that answers with an HTML page, as a proxy on the way to AWS does.
 
     Args:
         status: HTTP status.
+        after_commit: The engine executes the request nevertheless.
     """
-    page = "<html><body>scripted</body></html>"
-    return Fault(f"HTML page, status {status}", "never", "answer", ErrorAnswer(status, "", page))
+    fault = error_response(f"HTML page, status {status}", status=status, after_commit=after_commit)
+    return replace(fault, error=ErrorAnswer(status, "", "<html><body>scripted</body></html>"))
 
 
 def cancelled_transaction(reason: str, *, at: Iterable[int] | None = None) -> Fault:
@@ -155,6 +156,7 @@ SERVER_ERRORS = (
     error_response("ServiceUnavailable", status=503),
     error_response("ServiceUnavailable", status=503, after_commit=True),
     error_page(502),
+    error_page(502, after_commit=True),
 )
 DYNAMODB = (
     *CONNECTION,
@@ -187,6 +189,7 @@ FAULTS: Mapping[str, tuple[Fault, ...]] = {
         error_response("ThrottlingException"),
         error_page(200),
         error_page(502),
+        error_page(502, after_commit=True),
         *(
             partial_failure(dict.fromkeys(positions, code))
             for code in PUT_EVENTS_CODES

@@ -7,20 +7,21 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dynamo_outbox import decode_item, parse_event
+from dynamo_outbox import decode_item
 
 from ..report import Row
 from .world import CHANGED, COUNTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from dynamo_outbox.testing import MiniStack
 
+    from .buses import Bus
     from .world import World
 
-__all__ = ["Counts", "Told", "changes_so_far", "count", "is_quiet", "rows"]
+__all__ = ["Counts", "Told", "changes_so_far", "count", "has_published", "rows"]
 
 DONE = frozenset({"committed", "settled as committed"})
 
@@ -157,8 +158,8 @@ def rows(counts: Counts, told: Told, *, fault: str) -> list[Row]:
     ]
 
 
-def count(engine: MiniStack, world: World) -> Counts:
-    """Count the contents of the tables and the bus; this empties the tap."""
+def count(engine: MiniStack, world: World, bus: Bus) -> Counts:
+    """Count the contents of the tables and the bus."""
     dynamodb = engine.client("dynamodb")
     outbox = list(_items(dynamodb, world.events))
     items = [item for item in outbox if "outboxFormat" in item]
@@ -178,7 +179,7 @@ def count(engine: MiniStack, world: World) -> Counts:
         followed=Counter(data[item["eventId"]]["of"] for item in counted),
         followers=frozenset(item["eventId"] for item in counted),
         voids=sum("voidToken" in item for item in outbox),
-        delivered=Counter(_tapped(engine.client("sqs"), world.tap)),
+        delivered=Counter(event.id for event in bus.delivered()),
         handled=frozenset(handled),
         applied={item["pk"]: int(item["applied"]) for item in _items(dynamodb, world.effects)},
     )
@@ -195,8 +196,8 @@ def _versions(entity: Mapping[str, Any]) -> range:
     return range(last - int(entity["changes"]) + 1, last + 1)
 
 
-def is_quiet(streams: Any, sqs: Any, world: World, folder: Path) -> bool:
-    """Return whether the relay has read its stream to the end and the consumers' queue is empty."""
+def has_published(streams: Any, world: World, folder: Path) -> bool:
+    """Return whether the relay has read its stream to the end."""
     done = [number for file in folder.glob("relay-*.json") for number in json.loads(file.read_text()).items()]
     for shard, number in done:
         iterator = streams.get_shard_iterator(
@@ -207,19 +208,9 @@ def is_quiet(streams: Any, sqs: Any, world: World, folder: Path) -> bool:
         )
         if streams.get_records(ShardIterator=iterator["ShardIterator"], Limit=1)["Records"]:
             return False
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    waiting = sqs.get_queue_attributes(QueueUrl=world.queue, AttributeNames=names)["Attributes"]
-    return bool(done) and not any(int(waiting[name]) for name in names)
+    return bool(done)
 
 
 def _items(dynamodb: Any, table: str) -> Iterator[dict[str, Any]]:
     for page in dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
         yield from map(decode_item, page["Items"])
-
-
-def _tapped(sqs: Any, queue: str) -> Iterable[str]:
-    """Yield the ids of the events in a queue, and empty the queue."""
-    while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
-        yield from (parse_event(json.loads(message["Body"])).id for message in messages)
-        entries = [{"Id": str(index), "ReceiptHandle": each["ReceiptHandle"]} for index, each in enumerate(messages)]
-        sqs.delete_message_batch(QueueUrl=queue, Entries=entries)

@@ -15,25 +15,27 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from threading import Lock, Thread
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from dynamo_outbox.testing import LATE, FaultProxy, random_faults
 
-from .counts import Told, changes_so_far, is_quiet
-from .settings import Settings
+from .counts import Told, changes_so_far, has_published
+from .settings import CALLED, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from dynamo_outbox.testing import Exchange, Fault, MiniStack, Phase
 
+    from .buses import Bus
     from .world import World
 
-__all__ = ["FULL", "SHORT", "Driver", "Plan"]
+__all__ = ["FULL", "FULL_CUSTOM", "SHORT", "SHORT_CUSTOM", "Driver", "Plan"]
 
 PROJECT = Path(__file__).resolve().parents[3]
 KILLED_AT = frozenset({"TransactWriteItems", "PutItem", "PutEvents", "DeleteMessageBatch"})
@@ -41,6 +43,9 @@ KILLED_AT = frozenset({"TransactWriteItems", "PutItem", "PutEvents", "DeleteMess
 OUTAGE = 2.0
 """Seconds during which all requests of a process meet a fault."""
 TICK = 0.1
+INVOCATION = 3.0
+"""Seconds that the bus waits for a function's response."""
+ENDED = "its process has ended"
 PATIENCE = 120.0
 """The maximum seconds until everything is delivered, and until a process has stopped."""
 
@@ -94,6 +99,10 @@ FULL = Plan(
     pause=5.0,
     patience=420.0,
 )
+CALLED_FUNCTIONS = ("writer", "writer", "relay", "function", "function")
+SHORT_CUSTOM = replace(SHORT, roles=CALLED_FUNCTIONS, fault_rate=0.1)
+FULL_CUSTOM = replace(FULL, roles=("writer", *CALLED_FUNCTIONS), changes=1000)
+"""Plans for a bus that calls the consumers."""
 
 
 @dataclass
@@ -117,6 +126,10 @@ IN_BETWEEN: dict[Phase, str] = {
 AFTER, ANY_TIME = "after the response", "at any time"
 
 
+class FailedCallError(Exception):
+    """A call of a function that the bus repeats."""
+
+
 class Process:
     """A process of the run, including its restarts."""
 
@@ -131,13 +144,45 @@ class Process:
         self._start = start
         self.running: subprocess.Popen[str] | None = None
         self._readers: list[Thread] = []
+        self.open_call: int | None = None
+        self._outcome = ""
 
-    def begin(self, read: Callable[[str, IO[str]], None]) -> None:
+    def call(self, number: int, payload: Any) -> None:
+        """Call this process's function and wait for its response.
+
+        Raises:
+            FailedCallError: It failed, was killed, or did not respond in time; in the last case it goes on.
+        """
+        running, self.open_call = self.running, number
+        if running is None or running.stdin is None:
+            raise FailedCallError(ENDED)
+        try:
+            running.stdin.write(json.dumps({"number": number, "payload": payload}) + "\n")
+            running.stdin.flush()
+        except (OSError, ValueError) as error:
+            raise FailedCallError(ENDED) from error
+        deadline = time.monotonic() + INVOCATION
+        while self.open_call == number:
+            if running.poll() is not None:
+                raise FailedCallError(ENDED)
+            if time.monotonic() > deadline:
+                raise FailedCallError("no response in time")
+            time.sleep(TICK / 20)  # ok: polling
+        if self._outcome != CALLED:
+            raise FailedCallError(self._outcome)
+
+    def take(self, facts: Mapping[str, Any]) -> None:
+        """Take a function's response to its call."""
+        if self.open_call is not None and facts.get("call") == self.open_call:
+            self._outcome, self.open_call = facts["outcome"], None
+
+    def begin(self, read: Callable[[Process, IO[str]], None]) -> None:
         """Start or restart the process, and a thread that reads its reports."""
         self.first_request = len(self.proxy.exchanges)
+        self._outcome, self.open_call = ENDED, None
         self.running = self._start(self.lives)
         self.lives += 1
-        reader = Thread(target=read, args=(self.name, self.running.stdout), daemon=True)
+        reader = Thread(target=read, args=(self, self.running.stdout), daemon=True)
         reader.start()
         self._readers.append(reader)
 
@@ -190,6 +235,7 @@ class Driver:
 
     Args:
         engine: The engine.
+        bus: The bus.
         world: The resources on the engine.
         plan: The size of the run.
         seed: The seed of all random decisions.
@@ -202,7 +248,7 @@ class Driver:
         seconds: The duration of each part of the run.
     """
 
-    def __init__(self, engine: MiniStack, world: World, plan: Plan, *, seed: int) -> None:
+    def __init__(self, engine: MiniStack, bus: Bus, world: World, plan: Plan, *, seed: int) -> None:
         self.plan = plan
         self.told = Told()
         self.kills = Kills()
@@ -210,10 +256,12 @@ class Driver:
         self.crashes: list[str] = []
         self.seconds: dict[str, float] = {}
         self._engine = engine
+        self._bus = bus
         self._world = world
         self._seed = seed
         self._chance = random.Random(f"{seed} driver")  # noqa: S311  # not for secrets
         self._killing = False
+        self._calls = count(1)
         self._lock = Lock()
         self._processes: list[Process] = []
         self._resources = ExitStack()
@@ -227,6 +275,7 @@ class Driver:
             process = self._process(f"{role}-{numbers[role]}", role)
             self._processes.append(process)
             self._resources.callback(process.close)
+        self._bus.calls(self._call_a_function)
         return self
 
     def __exit__(
@@ -264,18 +313,43 @@ class Driver:
         self.seconds["working"] = time.monotonic() - begun
 
     def settle_down(self) -> None:
-        """Let relay and consumers continue, with faults, until nothing moves any more; then stop them too."""
+        """Let relay and consumers continue, with faults, until nothing moves any more; then stop them too.
+
+        If the bus recognises what is sent again for some time, the relay publishes the whole stream again after it.
+        """
         begun = time.monotonic()
-        streams, sqs = self._engine.client("dynamodbstreams"), self._engine.client("sqs")
-        still = 0
-        while time.monotonic() - begun < PATIENCE and still < 3:
-            self._restart_the_dead()
-            self._deliver_late(1.0)
-            time.sleep(5 * TICK)  # ok: polling
-            still = still + 1 if is_quiet(streams, sqs, self._world, Path(self._folder)) else 0
+        self._wait_until_nothing_moves()
+        if self._bus.forgets():
+            self._publish_again()
+            self._wait_until_nothing_moves()
         for process in self._processes:
             process.stop(PATIENCE)
         self.seconds["settling down"] = time.monotonic() - begun
+
+    def _wait_until_nothing_moves(self) -> None:
+        streams = self._engine.client("dynamodbstreams")
+        deadline, still = time.monotonic() + PATIENCE, 0
+        while time.monotonic() < deadline and still < 3:
+            self._restart_the_dead()
+            self._deliver_late(1.0)
+            time.sleep(5 * TICK)  # ok: polling
+            is_quiet = has_published(streams, self._world, Path(self._folder)) and self._bus.is_quiet()
+            still = still + 1 if is_quiet else 0
+
+    def _publish_again(self) -> None:
+        """Let the relay begin again at the start of its stream."""
+        for process in self._processes:
+            if process.role == "relay":
+                process.close()
+                (Path(self._folder) / f"{process.name}.json").unlink()
+
+    def _call_a_function(self, payload: Any) -> None:
+        """Call a function that is idle, as one of Lambda's execution environments."""
+        idle = [each for each in self._processes if each.role == "function" and each.open_call is None]
+        if not idle:
+            raise FailedCallError("all functions are busy")
+        number = next(self._calls)
+        idle[number % len(idle)].call(number, payload)
 
     @property
     def faults_met(self) -> Counter[str]:
@@ -314,7 +388,8 @@ class Driver:
         def on_phase(phase: Phase, exchange: Exchange) -> None:
             self._kill_at(process, phase, exchange)
 
-        proxy = FaultProxy(self._engine.endpoint_url, script=fault_of, on_phase=on_phase, region=self._engine.region)
+        upstream = self._bus.url if role == "relay" else self._engine.endpoint_url
+        proxy = FaultProxy(upstream, script=fault_of, on_phase=on_phase, region=self._engine.region)
         self._resources.enter_context(proxy)
 
         def start(life: int) -> subprocess.Popen[str]:
@@ -345,7 +420,7 @@ class Driver:
         process = Process(name, role, proxy, start)
         return process
 
-    def _read(self, name: str, output: IO[str]) -> None:
+    def _read(self, process: Process, output: IO[str]) -> None:
         """Read a process's reports; ignore a line that a kill cut off."""
         with output:
             for line in output:
@@ -354,8 +429,9 @@ class Driver:
                 try:
                     facts = json.loads(line)
                 except ValueError:
-                    self.crashes.append(f"{name}: {line.rstrip()}")
+                    self.crashes.append(f"{process.name}: {line.rstrip()}")
                     continue
+                process.take(facts)
                 with self._lock:
                     self.told.take(facts)
 

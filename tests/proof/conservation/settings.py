@@ -10,8 +10,10 @@ from dynamo_outbox.testing.clients import loopback_client
 
 from .world import World
 
-__all__ = ["TIMEOUT", "Settings"]
+__all__ = ["CALLED", "TIMEOUT", "Settings"]
 
+CALLED = "called"
+"""Outcome of a function that succeeded."""
 TIMEOUT = 0.5
 """Seconds that a client waits for a response, in addition to a long poll's wait."""
 
@@ -21,7 +23,7 @@ class Settings:
     """Settings of a process.
 
     Attributes:
-        role: ``writer``, ``relay`` or ``consumer``.
+        role: ``writer``, ``relay``, ``consumer`` of a queue, or ``function``, which the driver calls.
         name: The process's name.
         seed: The seed of its random decisions.
         engine_url, proxy_url, region: The engine and the process's fault proxy.

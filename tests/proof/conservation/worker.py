@@ -1,7 +1,7 @@
 """Process of the run: ``python -m tests.proof.conservation.worker SETTINGS``, with a pipe as standard input.
 
 It ends at once when the pipe closes, because its driver has ended. After the line ``stop`` it finishes its current work
-and ends. It reports to standard output, one JSON object per line.
+and ends. Other lines call a function. It reports to standard output, one JSON object per line.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from threading import Event as Flag
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -31,14 +32,15 @@ from dynamo_outbox import (
     Retry,
     TransactionalOutbox,
 )
+from dynamo_outbox.aws.buses import is_custom_bus
 from dynamo_outbox.errors import CommitUnknownError, TransactionCanceledError, TransactionVoidedError
 
 from .mappings import Checkpoints, QueueMapping, StreamMapping
-from .settings import TIMEOUT, Settings
+from .settings import CALLED, TIMEOUT, Settings
 from .world import CHANGED, COUNTED, SOURCE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from dynamo_outbox import InboxTransaction, Transaction
 
@@ -113,14 +115,15 @@ def settled(outbox: TransactionalOutbox, error: CommitUnknownError) -> bool:
 
 def relay(settings: Settings, stopping: Flag) -> None:
     """Publish the stream's events to the bus."""
-    publisher = EventBridgePublisher(settings.world.bus, client=settings.client("events"), clock=BriefClock())
+    service = "eventbridgev2" if is_custom_bus(settings.world.bus) else "events"
+    publisher = EventBridgePublisher(settings.world.bus, client=settings.client(service), clock=BriefClock())
     checkpoints = Checkpoints(Path(settings.folder) / f"{settings.name}.json")
     streams = settings.client("dynamodbstreams", timeout=5, proxied=False)
     serve(StreamMapping(streams, settings.world.stream_arn, OutboxRelay(publisher), checkpoints), stopping)
 
 
-def consume(settings: Settings, stopping: Flag) -> None:
-    """Count each entity's changes and emit a follow-up event for each."""
+def counter(settings: Settings) -> Callable[[object], Mapping[str, Any]]:
+    """Return a handler that counts each entity's changes and emits a follow-up event for each."""
     world = settings.world
     store = IdempotencyStore(world.handled, client=settings.client("dynamodb"))
 
@@ -128,9 +131,32 @@ def consume(settings: Settings, stopping: Flag) -> None:
     def handle(event: Event, tx: InboxTransaction) -> None:
         name = event.data["entity"]
         tx.update(world.effects, {"pk": name}, add={"applied": 1})
-        tx.emit(Event(COUNTED, {"entity": name, "of": event.id}, aggregate_type="Counter", aggregate_id=name))
+        data = {"entity": name, "of": event.id, "sequence": event.sequence}
+        tx.emit(Event(COUNTED, data, aggregate_type="Counter", aggregate_id=name))
 
-    serve(QueueMapping(settings.client("sqs", timeout=1 + TIMEOUT), world.queue, handle), stopping)
+    return handle
+
+
+def consume(settings: Settings, stopping: Flag) -> None:
+    """Handle the events of the queue."""
+    sqs = settings.client("sqs", timeout=1 + TIMEOUT)
+    serve(QueueMapping(sqs, settings.world.queue, counter(settings)), stopping)
+
+
+def answer(settings: Settings, stopping: Flag) -> None:
+    """Handle the driver's calls, and report each one's outcome."""
+    handle = counter(settings)
+    while not stopping.is_set():
+        try:
+            call = CALLS.get(timeout=IDLE)
+        except Empty:
+            continue
+        outcome = CALLED
+        try:
+            handle(call["payload"])
+        except Exception as error:
+            outcome = f"call failed: {type(error).__name__}"
+        tell(call=call["number"], outcome=outcome)
 
 
 def serve(mapping: StreamMapping | QueueMapping, stopping: Flag) -> None:
@@ -145,14 +171,18 @@ def serve(mapping: StreamMapping | QueueMapping, stopping: Flag) -> None:
             time.sleep(IDLE)  # ok: polling
 
 
-ROLES: Mapping[str, Any] = {"writer": write, "relay": relay, "consumer": consume}
+ROLES: Mapping[str, Any] = {"writer": write, "relay": relay, "consumer": consume, "function": answer}
+CALLS: SimpleQueue[dict[str, Any]] = SimpleQueue()
 
 
 def obey(stopping: Flag) -> None:
-    """Wait for the line ``stop``; end this process if the pipe closes."""
-    while told := os.read(sys.stdin.fileno(), 1024):
-        if b"stop" in told:
-            stopping.set()
+    """Wait for the line ``stop``, and for calls; end this process if the pipe closes."""
+    with open(sys.stdin.fileno(), closefd=False) as lines:
+        for line in lines:
+            if line == "stop\n":
+                stopping.set()
+            else:
+                CALLS.put(json.loads(line))
     os._exit(1)
 
 

@@ -1,8 +1,7 @@
-"""Resources on the engine: the tables, the stream, and the bus with its two queues."""
+"""Resources on the engine: the tables and the stream."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,9 +24,8 @@ class World:
     Attributes:
         entities, events, handled, effects: Tables: the writers' entities, the outbox, the inbox's records, and the
             consumers' counters, one per entity.
-        bus: The bus.
-        queue: The URL of the queue from which consumers take `CHANGED` events.
-        tap: The URL of the queue that receives every event of the bus.
+        bus: The bus's name or ARN.
+        queue: The URL of the queue from which consumers take `CHANGED` events; empty if they are called.
         stream_arn: The outbox's stream.
     """
 
@@ -37,13 +35,12 @@ class World:
     effects: str
     bus: str
     queue: str
-    tap: str
     stream_arn: str
 
     @classmethod
-    def build(cls, engine: MiniStack) -> World:
+    def build(cls, engine: MiniStack, *, bus: str, queue: str) -> World:
         """Create the resources on an engine."""
-        dynamodb, events, sqs = (engine.client(service) for service in ("dynamodb", "events", "sqs"))
+        dynamodb = engine.client("dynamodb")
         for table in ("entities", "handled", "effects"):
             dynamodb.create_table(TableName=table, **_table("pk"))
         outbox = dynamodb.create_table(
@@ -51,17 +48,8 @@ class World:
             StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
             **_table("pk", "sk"),
         )
-        events.create_event_bus(Name="bus")
-        urls = {}
-        for queue, pattern in (("queue", {"detail-type": [CHANGED]}), ("tap", {"source": [SOURCE]})):
-            made = sqs.create_queue(QueueName=queue, Attributes={"VisibilityTimeout": str(VISIBILITY)})
-            urls[queue] = made["QueueUrl"]
-            attributes = sqs.get_queue_attributes(QueueUrl=urls[queue], AttributeNames=["QueueArn"])["Attributes"]
-            events.put_rule(Name=queue, EventBusName="bus", EventPattern=json.dumps(pattern))
-            targets = [{"Id": queue, "Arn": attributes["QueueArn"]}]
-            events.put_targets(Rule=queue, EventBusName="bus", Targets=targets)
         arn = outbox["TableDescription"]["LatestStreamArn"]
-        return cls("entities", "events", "handled", "effects", "bus", urls["queue"], urls["tap"], arn)
+        return cls("entities", "events", "handled", "effects", bus, queue, arn)
 
 
 def _table(*key: str) -> dict[str, object]:

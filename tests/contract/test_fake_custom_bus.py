@@ -228,10 +228,11 @@ def test_the_proxys_failures_are_in_the_protocol_of_the_bus(server: CustomBusSer
     assert proxy.exchanges[0].request == {"EventBusArn": server.bus.arn, "Entries": [ENTRY]}
 
 
+@pytest.mark.parametrize("body", ["<html/>", '{"__type": "Forbidden"}', ""], ids=["HTML", "JSON", "empty"])
 @pytest.mark.parametrize("status", [200, 403, 429, 500, 503])
-def test_a_response_that_is_not_cbor_is_a_lost_response(server: CustomBusServer, status: int) -> None:
+def test_a_response_that_is_not_cbor_is_a_lost_response(server: CustomBusServer, status: int, body: str) -> None:
     """A page of a proxy on the way, whatever its status, is never raised and never counts as published."""
-    fault = error_page(status)
+    fault = error_page(status, body=body)
     with FaultProxy(server.url, script={"PutEvents": [fault] * 4}, region="eu-west-1") as proxy:
         client = loopback_client(
             "eventbridgev2", proxy.endpoint_url, region="eu-west-1", retries={"total_max_attempts": 1}

@@ -9,7 +9,7 @@
 | `SLOW_ANSWER` | immediately | nothing, until its timeout |
 | `LATE` | on `FaultProxy.deliver_late`, after the client's timeout | nothing, until its timeout |
 | `error_response`, `cancelled_transaction` | never; with ``after_commit`` immediately | an error response |
-| `error_page` | never; with ``after_commit`` immediately | an HTML page |
+| `error_page` | never; with ``after_commit`` immediately | an HTML page, or another text |
 | `partial_failure` | immediately, without the failing entries | the response, with those entries failed |
 """
 
@@ -95,6 +95,7 @@ Script: TypeAlias = "Callable[[str, int], Fault | None]"
 """A function that returns a request's fault, given its operation (``TransactWriteItems``) and its number among the
 requests of that operation, from 0. botocore's retries count as requests."""
 
+HTML = "<html><body>scripted</body></html>"
 LOST_ANSWER = Fault("answer lost after the commit", "now", "closed")
 RESET = Fault("reset before the engine", "never", "reset")
 RESET_IN_ANSWER = Fault("reset in the middle of the answer", "now", "half, reset")
@@ -119,15 +120,16 @@ def error_response(code: str, *, status: int = 400, message: str = "scripted", a
     return Fault(name, "now" if after_commit else "never", "answer", ErrorAnswer(status, code, message))
 
 
-def error_page(status: int, *, after_commit: bool = False) -> Fault:
-    """Return a fault that answers with an HTML page, as a proxy on the way to AWS does.
+def error_page(status: int, *, body: str = HTML, after_commit: bool = False) -> Fault:
+    """Return a fault that answers with a page, as a proxy on the way to AWS does.
 
     Args:
         status: HTTP status.
+        body: The page.
         after_commit: The engine executes the request nevertheless.
     """
-    fault = error_response(f"HTML page, status {status}", status=status, after_commit=after_commit)
-    return replace(fault, error=ErrorAnswer(status, "", "<html><body>scripted</body></html>"))
+    fault = error_response(f"page, status {status}", status=status, after_commit=after_commit)
+    return replace(fault, error=ErrorAnswer(status, "", body))
 
 
 def cancelled_transaction(reason: str, *, at: Iterable[int] | None = None) -> Fault:

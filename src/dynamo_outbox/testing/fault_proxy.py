@@ -41,7 +41,7 @@ MISUSED = error_response("FaultProxyScriptError", message="the script's fault do
 
 
 class _Codec(NamedTuple):
-    """How a protocol writes the members of a request and a response."""
+    """Codec of a protocol for the members of a request or a response."""
 
     read: Callable[[bytes], Any]
     write: Callable[[Mapping[str, Any]], bytes]

@@ -59,7 +59,7 @@ class Bus(Protocol):
         return False
 
     def is_quiet(self) -> bool:
-        """Return whether no event is on its way to a consumer."""
+        """Return whether every event has reached its consumer."""
 
     def delivered(self) -> Iterable[Event]:
         """Yield the delivered events, each as often as it was delivered. The Classic bus's tap is empty afterwards."""

@@ -238,3 +238,35 @@ def test_a_fifo_consumer_gets_each_group_in_order(failures: dict[int, int]) -> N
         assert of_group == sorted(of_group)
     named = {letter["failedMessages"][0]["deduplicationId"] for letter in subscriber.dead_letters}
     assert named == {f"Books#e{n}" for n in lost}
+
+
+NAMED = {**array(range(1, 2))[0], "messageId": "m"}
+
+
+@pytest.mark.parametrize("payload", [NAMED, [*array(range(1)), NAMED]])
+def test_a_failure_is_raised_whatever_members_an_event_has(payload: object) -> None:
+    """A transformer of the user's may add members; only a message of a queue is named in a batch response."""
+
+    @batch_handler
+    def handle(event: Event, _context: object) -> None:
+        if event.data["n"]:
+            raise RuntimeError("not yet")
+
+    with pytest.raises(RuntimeError, match="not yet"):
+        handle(payload, None)
+
+
+def test_one_object_and_an_array_of_cloudevents_are_read_alike() -> None:
+    """CloudEvents published as raw JSON arrive as they were sent, alone or in an array, by MaxBatchSize."""
+    cloud_event = {
+        "specversion": "1.0",
+        "id": "e1",
+        "source": "/books",
+        "type": "BookAdded",
+        "time": "2026-11-28T12:00:00Z",
+        "data": {"n": 1},
+    }
+    seen: list[Event] = []
+    handle = batch_handler(lambda event, _: seen.append(event))
+    assert [handle(cloud_event, None), handle([cloud_event], None)] == [{}, {}]
+    assert seen == [message.event for message in parse_events([cloud_event, cloud_event])]

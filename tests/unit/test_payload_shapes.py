@@ -382,7 +382,7 @@ ONE = "one event from EventBridge; parse_event reads it"
         (parse_event, Model(), "is a model, Model; pass the event that Lambda delivered"),
         (parse_event, {**CALL, "requestPayload": API}, "^requestPayload: is an API Gateway request"),
         (parse_event, {**CALL, "requestPayload": {}}, "^requestPayload: is an empty object"),
-        (parse_events, CLOUDEVENT, "is a CloudEvents object; parse_event reads it"),
+        (decode_records, CLOUDEVENT, "is a CloudEvents object; parse_event reads it"),
         (parse_events, {"Records": [CHANGED]}, f"is {RECORDS}"),
         (parse_events, [CHANGED], f"is {RECORDS}"),
         (parse_events, S3, "is an S3 event; get the object"),

@@ -53,6 +53,7 @@ def message_handler(function: Callable[[Event, Any], object], consumer: str) -> 
         failures: list[dict[str, str]] = []
         blocked: dict[str, list[str | None]] = {}
         records = payload_records(payload)
+        is_of_bus = any(map(is_bus_event, records))
         for record, message in zip(records, parse_events(payload, on_error="collect"), strict=True):
             identifier, group = message_names(record)
             if group in blocked:
@@ -64,7 +65,7 @@ def message_handler(function: Callable[[Event, Any], object], consumer: str) -> 
                     refuse_awaitable(function(message.event, context), consumer)
                     continue
                 except Exception:
-                    if identifier is None:
+                    if identifier is None or is_of_bus:
                         raise
                     event = None if isinstance(message, DecodeError) else message.event
                     log.exception(
@@ -89,6 +90,6 @@ def message_handler(function: Callable[[Event, Any], object], consumer: str) -> 
                         None, consumer=consumer, message_id=held_back[0], order_key=group, count=len(held_back)
                     ),
                 )
-        return {} if any(map(is_bus_event, records)) else {"batchItemFailures": failures}
+        return {} if is_of_bus else {"batchItemFailures": failures}
 
     return handler

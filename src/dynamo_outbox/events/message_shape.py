@@ -12,10 +12,11 @@ _MESSAGE_NAMES = frozenset({"body", "Body", "Sns", "detail", "specversion", "Sys
 
 
 def is_bus_event(value: object) -> bool:
-    """Return whether a value is one event as a bus delivers it, with or without a Custom Event Bus's metadata."""
+    """Return whether a value is one event as a bus delivers it: EventBridge's, with its metadata, or CloudEvents."""
     if not isinstance(value, (dict, Mapping)):
         return False
-    return ("detail" in value and "detail-type" in value) or ("Data" in value and "SystemMetadata" in value)
+    is_classic = "detail" in value and "detail-type" in value
+    return is_classic or ("Data" in value and "SystemMetadata" in value) or "specversion" in value
 
 
 def is_message(value: object) -> bool:

@@ -212,10 +212,6 @@ class BatchPlan:
         self._alone.update(positions)
         self.put_back(positions)
 
-    def has_separated(self) -> bool:
-        """Return whether entries are left that are sent each in its own call."""
-        return not self._alone.isdisjoint(self._waiting)
-
     def put_back(self, positions: Sequence[int]) -> None:
         """Put entries in front, but none before an earlier one that `next_batch` has set aside."""
         front = list(islice(self._waiting, LOOKAHEAD))

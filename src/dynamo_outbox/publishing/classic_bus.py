@@ -45,6 +45,9 @@ class ClassicBus:
     Args:
         name: The bus's name or ARN.
         endpoint_id: The id of a global endpoint, or None.
+
+    Raises:
+        ValueError: `name` is clearly neither, so that AWS would refuse each call as if its entries were at fault.
     """
 
     service: ClassVar[str] = "events"
@@ -57,6 +60,8 @@ class ClassicBus:
     has_groups: ClassVar[bool] = False
 
     def __init__(self, name: str, endpoint_id: str | None) -> None:
+        if name.split() != [name] or (":" in name and ":event-bus/" not in name):
+            raise ValueError(f"bus={name!r} is neither a name nor an ARN with :event-bus/ or :event-busv2/")
         self._name = name
         self._endpoint = {} if endpoint_id is None else {"EndpointId": endpoint_id}
 

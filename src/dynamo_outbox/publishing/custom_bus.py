@@ -36,6 +36,8 @@ _FRAME_BYTES = 128
 """More than an entry's member names take on the wire, so that no formula of AWS's can count more."""
 FIRST_BOTOCORE = (1, 43, 102)
 """The first botocore with a model of the service."""
+_ARN = re.compile(r"arn:aws[a-z0-9-]*:events:[a-z0-9-]+:[0-9]{12}:event-busv2/[.\-_A-Za-z0-9]+/[a-z0-9]+")
+"""The ARN's form by API_PutEvents, but for the length of the id, which AWS may change."""
 _PLAIN = re.compile(r"[!-~]+")
 """The characters of an SQS FIFO queue's ids: ASCII letters, digits and punctuation, no space.
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""
@@ -50,7 +52,8 @@ class CustomBus:
         endpoint_id: Not supported.
 
     Raises:
-        ValueError: A global endpoint was given.
+        ValueError: `arn` is not the ARN of such a bus: AWS would refuse each call as if its entries were at fault. Or a
+            global endpoint was given.
         ImportError: The library has to create a client, and botocore is too old.
     """
 
@@ -75,6 +78,9 @@ class CustomBus:
     has_groups: ClassVar[bool] = True
 
     def __init__(self, arn: str, endpoint_id: str | None, *, has_client: bool) -> None:
+        if _ARN.fullmatch(arn) is None:
+            form = "arn:aws:events:REGION:ACCOUNT:event-busv2/NAME/ID"
+            raise ValueError(f"bus={arn!r} is not the ARN of a Custom Event Bus; give all of {form}")
         if endpoint_id is not None:
             raise ValueError(f"endpoint_id={endpoint_id!r}: global endpoints are for Classic buses, not for {arn}")
         if not has_client and _version(botocore.__version__) < FIRST_BOTOCORE:

@@ -39,6 +39,8 @@ log = logger(__name__)
 
 DEFAULT_CONCURRENCY = 8
 """Calls in flight: most of a call is waiting, and boto3 keeps ten connections open."""
+GROUP_WAIT = 1.0
+"""The longest first wait of a group's entry, in seconds: quotas of groups are per second, and other groups go on."""
 NEVER = datetime.max.replace(tzinfo=UTC)
 _NO_TIME = EntryFailure("NotAttempted", "the invocation's time is nearly over, and it has to respond")
 _HELD_BACK = EntryFailure("HeldBack", "an earlier event of its aggregate failed")
@@ -290,8 +292,11 @@ class _Publication:
             self._failed_calls = 0
             return
         of_groups = call is None and self._bus.has_groups
-        tries = self._plan.retries(failures) if of_groups else self._failed_calls
-        wait = full_jitter(tries, draw=self._clock.random())
+        draw = self._clock.random()
+        if of_groups:
+            wait = full_jitter(self._plan.retries(failures), draw=draw, base=GROUP_WAIT)
+        else:
+            wait = full_jitter(self._failed_calls, draw=draw)
         in_time = self._clock.now() + timedelta(seconds=wait) < self._retry_until
         caller_refused = call is not None and is_refused_for_the_caller(call.code)
         passing = [position for position, failure in failures.items() if not self._is_final(failure)]
@@ -302,7 +307,8 @@ class _Publication:
         denied = call is not None and call.code in self._bus.entry_denials
         if denied:
             self._denied.update(failures)
-        refused_alone = denied and (self._published or self._plan.has_separated())
+        # As many denials as a call has entries are the caller's, unless it could publish others.
+        refused_alone = denied and (self._published or len(self._denied) < self._bus.max_entries)
         if call is not None and ((caller_refused and not refused_alone) or (passing and not in_time)):
             for position in self._abandon():
                 self._fail(position, EntryFailure("NotAttempted", f"the call before it failed: {call.message}"))

@@ -286,11 +286,13 @@ def test_messages_and_failure_records_are_decoded(said: Callable[..., Any], load
     assert "read shard shardId-00000001763890000000-0a1b2c3d" in lines[0]["error"]["problem"]
 
 
-def test_redrives_limit_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    """The help says that the limit counts records published."""
+def test_redrives_help_names_limit_and_duplicates(capsys: pytest.CaptureFixture[str]) -> None:
+    """The help says that the limit counts records published, and what a Custom Event Bus takes twice."""
     with pytest.raises(SystemExit):
         main(["parked", "redrive", "--help"])
-    assert "the maximum number of records to publish" in " ".join(capsys.readouterr().out.split())
+    text = " ".join(capsys.readouterr().out.split())
+    assert "the maximum number of records to publish" in text
+    assert "again after 300 s, for every subscriber" in text
 
 
 NO_PAYLOAD = ["no JSON", "", {"books": 1}, 7, {"Records": 1}, "[" * 100_000, "9" * 5000, "NaN", '{"Item": 5}', "[{]"]

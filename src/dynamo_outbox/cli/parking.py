@@ -69,7 +69,7 @@ def add_commands(commands: Any) -> None:
         "publish a processor's parked records again and remove them",
         "Imports the OutboxRelay or ChangeProcessor, with the working folder on the path, asks, and redrives its "
         "records. Prints the number of records sent and a JSON line for each failure. Exits with 1 unless every one "
-        "was sent.",
+        "was sent. A Custom Event Bus takes an event again after 300 s, for every subscriber.",
         "dynamo-outbox parked redrive books.outbox_relay:relay --limit 100",
         _redrive,
     )

@@ -43,7 +43,7 @@ KILLED_AT = frozenset({"TransactWriteItems", "PutItem", "PutEvents", "DeleteMess
 OUTAGE = 2.0
 """Seconds during which all requests of a process meet a fault."""
 TICK = 0.1
-INVOCATION = 3.0
+INVOCATION = 1.0
 """Seconds that the bus waits for a function's response."""
 ENDED = "its process has ended"
 PATIENCE = 120.0
@@ -346,10 +346,15 @@ class Driver:
     def _call_a_function(self, payload: Any) -> None:
         """Call a function that is idle, as one of Lambda's execution environments."""
         idle = [each for each in self._processes if each.role == "function" and each.open_call is None]
-        if not idle:
-            raise FailedCallError("all functions are busy")
         number = next(self._calls)
-        idle[number % len(idle)].call(number, payload)
+        try:
+            if not idle:
+                raise FailedCallError("all functions are busy")
+            idle[number % len(idle)].call(number, payload)
+        except FailedCallError as error:
+            with self._lock:
+                self.told.take({"outcome": f"call repeated: {error}"})
+            raise
 
     @property
     def faults_met(self) -> Counter[str]:

@@ -19,6 +19,7 @@ from dynamo_outbox import (
     InboxTransaction,
     OutboxRelay,
     batch_handler,
+    decode_records,
     idempotent,
     parse_event,
     parse_events,
@@ -207,6 +208,14 @@ def test_an_array_of_several_events_has_no_identity() -> None:
     payload = array(range(2))
     with pytest.raises(DecodeError, match="a batch of events from EventBridge; parse_events reads its events"):
         parse_event(payload)
+
+
+@pytest.mark.parametrize("read", [parse_event, decode_records])
+def test_a_batch_with_metadata_is_named(read: Callable[[Any], object]) -> None:
+    """An error names the batch and what reads it; `Data` alone would be Kinesis's."""
+    batch = sample("custom_bus/batch_with_metadata.json") * 2
+    with pytest.raises(DecodeError, match="is a batch of a custom bus; parse_events reads its events"):
+        read(batch)
 
 
 @given(failures=st.dictionaries(st.integers(0, 7), st.integers(1, 9), max_size=5))

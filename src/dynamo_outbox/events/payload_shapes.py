@@ -43,6 +43,7 @@ _BATCHES: tuple[tuple[str, Shape], ...] = (
     ("Sns", Shape("an SNS batch", _READ_MESSAGES)),
     ("dynamodb", Shape("a batch of stream records", _READ_RECORDS)),
     ("kinesis", Shape("a batch of Kinesis records", _READ_RECORDS)),
+    ("SystemMetadata", Shape("a batch of a custom bus", _READ_MESSAGES)),
     ("Data", Shape("a batch of Kinesis records", _READ_RECORDS)),
     ("recordId", Shape("a Firehose transformation event", "decode_records reads it")),
     (
@@ -55,7 +56,6 @@ _BATCHES: tuple[tuple[str, Shape], ...] = (
     ("ses", Shape("an SES event")),
     ("cf", Shape("a CloudFront event")),
     ("specversion", Shape("a batch of CloudEvents", _READ_MESSAGES)),
-    ("SystemMetadata", Shape("a batch of a custom bus", _READ_MESSAGES)),
     ("detail", Shape("a batch of events from EventBridge", _READ_MESSAGES)),
 )
 """Batches, by a member of their first record."""

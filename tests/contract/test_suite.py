@@ -23,6 +23,8 @@ no.   point                                                      where
                                                                   ``wire_record``; the array is the mapping's, as in 9
 12    over 10 entries or 1 MB; a bad Detail; throttling           ``test_put_events``; throttling: fake
 13    events twice, and in any order                              fake, ``FakeEventBridge.deliveries``
+14    Custom Event Bus: calls, groups, deliveries                 ``test_custom_bus_matrix``: the fake, in memory and on
+                                                                  the wire, as no engine has it
 ====  =========================================================  =====================================================
 """
 
@@ -81,7 +83,8 @@ def test_a_deviation_is_asserted(monkeypatch: pytest.MonkeyPatch, scenario: str,
 
 
 def test_each_module_of_the_suite_says_what_it_is_about() -> None:
-    """MODULES lists all test modules, except this one and those of the fakes, the proxy and the patterns."""
+    """MODULES lists all test modules, except this one and those of the fakes, the bus, the proxy and the patterns."""
     found = {path.stem for path in Path(__file__).parent.glob("test_*.py")}
-    alone = {stem for stem in found if stem.startswith(("test_fake_", "test_fault_", "test_patterns_"))}
+    prefixes = ("test_fake_", "test_custom_bus_", "test_fault_", "test_patterns_")
+    alone = {stem for stem in found if stem.startswith(prefixes)}
     assert found - alone - {"test_suite"} == set(MODULES)

@@ -218,37 +218,6 @@ def test_a_batch_with_metadata_is_named(read: Callable[[Any], object]) -> None:
         read(batch)
 
 
-@given(failures=st.dictionaries(st.integers(0, 7), st.integers(1, 9), max_size=5))
-def test_a_fifo_consumer_gets_each_group_in_order(failures: dict[int, int]) -> None:
-    """Failed deliveries are repeated in place; an event that exhausts its retries leaves a gap and a dead letter."""
-    clock = FakeClock()
-    bus = FakeCustomBus(clock=clock)
-    left = dict(failures)
-    handled: list[int] = []
-
-    def consume(payload: Any) -> None:
-        event = parse_event(payload)
-        if left.get(event.data["n"], 0) > 0:
-            left[event.data["n"]] -= 1
-            raise RuntimeError("not yet")
-        handled.append(event.data["n"])
-
-    subscriber = bus.subscribe(consume, retries=5)
-    sent = [
-        Event("Told", {"n": n}, id=f"e{n}", source="Books", aggregate_type="Book", aggregate_id=str(n % 3))
-        for n in range(8)
-    ]
-    EventBridgePublisher(bus.arn, client=bus, clock=clock).publish(sent, in_order=True)
-    bus.deliver()
-    lost = {n for n, times in failures.items() if times > 5}
-    assert sorted(handled) == sorted(set(range(8)) - lost)
-    for aggregate in range(3):
-        of_group = [n for n in handled if n % 3 == aggregate]
-        assert of_group == sorted(of_group)
-    named = {letter["failedMessages"][0]["deduplicationId"] for letter in subscriber.dead_letters}
-    assert named == {f"Books#e{n}" for n in lost}
-
-
 NAMED = {**array(range(1, 2))[0], "messageId": "m"}
 
 

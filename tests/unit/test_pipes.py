@@ -105,7 +105,7 @@ def test_a_pattern_that_aws_would_refuse_is_refused(pattern: Any) -> None:
 
 def test_a_pattern_belongs_to_a_rule_or_a_pipe() -> None:
     """An unknown service is refused."""
-    with pytest.raises(ValueError, match="service must be 'rule' or 'pipe', not 'bus'"):
+    with pytest.raises(ValueError, match="service must be 'rule', 'pipe' or 'subscriber', not 'bus'"):
         matches({"name": ["a"]}, BOOK, service="bus")  # type: ignore[arg-type]  # the mistake that is tested
 
 

@@ -2,13 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from dynamo_outbox import Clock
-from dynamo_outbox.pipes.patterns import matches
 from dynamo_outbox.testing import CustomBusServer, FakeCustomBus, MiniStack, lambda_target
 
 from .failure import hop
@@ -39,9 +36,9 @@ def serve_bus(engine: MiniStack, stack: Stack, template: Path, bus: FakeCustomBu
             subscriber = each["Properties"]
             target = subscriber["InvokeConfiguration"]["TargetArn"].removesuffix(".Arn")
             (pattern,) = (json.loads(each["Pattern"]) for each in subscriber["FilterConfiguration"]["Filters"])
-            deliver = lambda_target(functions, stack.physical_ids[target])
             bus.subscribe(
-                _filtered(deliver, pattern),
+                lambda_target(functions, stack.physical_ids[target]),
+                pattern=pattern,
                 fifo=subscriber["Type"] == "FIFO",
                 max_batch=subscriber["BatchConfiguration"]["MaxBatchSize"],
                 retries=subscriber["RetryPolicy"]["MaxRetryAttempts"],
@@ -51,7 +48,3 @@ def serve_bus(engine: MiniStack, stack: Stack, template: Path, bus: FakeCustomBu
 def new_bus(engine: MiniStack) -> FakeCustomBus:
     """Return a bus in the engine's Region."""
     return FakeCustomBus(clock=Clock(), region=engine.region)
-
-
-def _filtered(deliver: Callable[[Any], None], pattern: Mapping[str, Any]) -> Callable[[Any], None]:
-    return lambda event: deliver(event) if matches(pattern, event) else None

@@ -54,7 +54,9 @@ def _ABSENCE(_values: list[Any]) -> bool:  # noqa: N802  # a test that is recogn
     raise AssertionError("it is not called")
 
 
-def matches(pattern: Mapping[str, Any], event: Mapping[str, Any], *, service: Literal["rule", "pipe"] = "rule") -> bool:
+def matches(
+    pattern: Mapping[str, Any], event: Mapping[str, Any], *, service: Literal["rule", "pipe", "subscriber"] = "rule"
+) -> bool:
     """Return whether an event pattern matches an event.
 
     Numbers are compared as IEEE doubles, and texts that are IP addresses as addresses, as in AWS's engine. AWS's limit
@@ -63,7 +65,7 @@ def matches(pattern: Mapping[str, Any], event: Mapping[str, Any], *, service: Li
     Args:
         pattern: The pattern, as an object.
         event: An EventBridge event, or a pipe's record.
-        service: ``rule``, or ``pipe``, which supports fewer operators.
+        service: ``rule``; or ``pipe`` or ``subscriber`` (of a Custom Event Bus), which support fewer operators.
 
     Raises:
         InvalidPatternError: AWS would refuse the pattern, or does not document it.
@@ -72,11 +74,11 @@ def matches(pattern: Mapping[str, Any], event: Mapping[str, Any], *, service: Li
 
 
 def compile_pattern(
-    pattern: Mapping[str, Any], *, service: Literal["rule", "pipe"] = "rule"
+    pattern: Mapping[str, Any], *, service: Literal["rule", "pipe", "subscriber"] = "rule"
 ) -> Callable[[Mapping[str, Any]], bool]:
     """Check a pattern and return it as a function of an event; arguments and errors are those of `matches`."""
-    if service not in ("rule", "pipe"):
-        raise ValueError(f"service must be 'rule' or 'pipe', not {service!r}")
+    if service not in ("rule", "pipe", "subscriber"):
+        raise ValueError(f"service must be 'rule', 'pipe' or 'subscriber', not {service!r}")
     if not isinstance(pattern, dict) or not pattern:
         raise InvalidPatternError("a pattern must be an object with at least one field")
     try:
@@ -238,6 +240,8 @@ class _Compiler:
         beyond_pipes = name == "wildcard" or (name == "anything-but" and isinstance(operand, dict))
         if self._service == "pipe" and beyond_pipes:
             _refuse(where, "a pipe does not support wildcard; anything-but takes text, a number or a list of either")
+        if self._service == "subscriber" and "wildcard" in (name, *(operand if isinstance(operand, dict) else ())):
+            _refuse(where, "a subscriber does not support wildcard")
         if name not in _OPERATORS:
             _refuse(where, f"an operator must be one of exists, {', '.join(_OPERATORS)}", name)
         test = _OPERATORS[name](operand, where)

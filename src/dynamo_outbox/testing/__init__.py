@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from ..aws.clients import forget_shared_clients
-from .custom_bus_server import CustomBusServer, lambda_target, queue_target
+from .custom_bus_server import CustomBusServer
+from .custom_bus_targets import lambda_target, queue_target
 from .fake_clock import FakeClock
-from .fakes.custom_bus import BusEvent, FakeCustomBus, Subscriber
+from .fakes.custom_bus import FakeCustomBus
 from .fakes.dynamodb import FakeDynamoDB
 from .fakes.eventbridge import FakeEventBridge
 from .fakes.streams import FakeDynamoDBStreams, shuffled
+from .fakes.subscriber import BusEvent, MessageTarget, Subscriber
 from .fault_proxy import Exchange, FaultProxy, Phase
 from .faults import (
     LATE,
@@ -38,6 +40,7 @@ __all__ = [
     "FakeCustomBus",
     "BusEvent",
     "Subscriber",
+    "MessageTarget",
     "CustomBusServer",
     "lambda_target",
     "queue_target",

@@ -6,7 +6,6 @@ Wire: https://smithy.io/2.0/additional-specs/protocols/smithy-rpc-v2.html
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,7 +17,6 @@ from botocore.exceptions import ClientError, ParamValidationError
 
 from .cbor import CborError, dumps, loads
 from .clients import loopback_client
-from .fakes.client import service_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 
     from .fakes.custom_bus import FakeCustomBus
 
-__all__ = ["CustomBusServer", "lambda_target", "queue_target"]
+__all__ = ["CustomBusServer"]
 
 SERVICE, TARGET = "eventbridgev2", "AWSEventsV2"
 CBOR = "application/cbor"
@@ -90,9 +88,7 @@ class CustomBusServer:
         while not self._closed.is_set():
             self._work.wait()
             self._work.clear()
-            while not self._closed.is_set() and any(
-                subscriber.deliver(self.bus.arn) for subscriber in list(self.bus.subscribers)
-            ):
+            while not self._closed.is_set() and self.bus.deliver_once():
                 self._closed.wait(RETRY_SECONDS)
 
     def _serve(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes] | None:
@@ -105,8 +101,10 @@ class CustomBusServer:
         except ParamValidationError as invalid:
             return 400, _error("InvalidInputException", str(invalid))
         except ClientError as error:
-            code = error.response["Error"]["Code"]
-            return _status(code), _error(code, error.response["Error"]["Message"])
+            response = error.response
+            return response["ResponseMetadata"]["HTTPStatusCode"], _error(**response["Error"])
+        except NotImplementedError as missing:
+            return 501, _error("NotImplementedException", str(missing))
         self._work.set()
         del answer["ResponseMetadata"]
         return 200, dumps(answer)
@@ -145,14 +143,8 @@ def _request(body: bytes) -> dict[str, Any]:
     return request
 
 
-def _error(code: str, message: str) -> bytes:
-    return dumps({"__type": f"com.amazonaws.{SERVICE}#{code}", "Message": message})
-
-
-def _status(code: str) -> int:
-    shapes = {shape.name: shape.metadata for shape in service_model(SERVICE).error_shapes}
-    status: int = shapes.get(code, {}).get("error", {}).get("httpStatusCode", 400)
-    return status
+def _error(Code: str, Message: str) -> bytes:  # noqa: N803  # the members of botocore's errors
+    return dumps({"__type": f"com.amazonaws.{SERVICE}#{Code}", "Message": Message})
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -183,37 +175,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
         """Log nothing."""
-
-
-def lambda_target(client: Any, function: str) -> Callable[[Any], None]:
-    """Return a subscriber's target that calls a Lambda function and waits for it (REQUEST_RESPONSE).
-
-    Args:
-        client: A low-level Lambda client, such as MiniStack's.
-        function: The function's name or ARN.
-    """
-
-    def deliver(payload: Any) -> None:
-        response = client.invoke(FunctionName=function, Payload=json.dumps(payload).encode())
-        if "FunctionError" in response:
-            raise RuntimeError(response["Payload"].read().decode(errors="replace"))
-
-    return deliver
-
-
-def queue_target(client: Any, queue_url: str) -> Callable[[Any], None]:
-    """Return a target that sends to an SQS queue; a FIFO queue gets group and ``aws:EventId``, as our template says.
-
-    Args:
-        client: A low-level SQS client.
-        queue_url: The queue's URL. For a FIFO queue the subscriber's transformer must be ``WITH_METADATA``.
-    """
-
-    def deliver(payload: Any) -> None:
-        fifo: dict[str, str] = {}
-        if queue_url.endswith(".fifo"):
-            system = payload["SystemMetadata"]
-            fifo = {"MessageGroupId": system["EventGroupId"], "MessageDeduplicationId": system["aws:EventId"]}
-        client.send_message(QueueUrl=queue_url, MessageBody=json.dumps(payload), **fifo)
-
-    return deliver

@@ -17,7 +17,7 @@ from botocore.validate import ParamValidator
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Call", "FakeClient", "RefusedError", "invalid", "refuse_unknown", "service_model"]
+__all__ = ["Call", "FakeClient", "RefusedError", "invalid", "no_json", "refuse_unknown", "service_model"]
 
 REGION = "eu-west-1"
 ACCOUNT = "123456789012"
@@ -60,6 +60,13 @@ def service_model(service: str) -> ServiceModel:
 def _operations(service: str) -> dict[str, str]:
     """Return the service's operations: AWS's names by boto3's method names."""
     return {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(): name for name in service_model(service).operation_names}
+
+
+def _status(service: str, code: str) -> int:
+    """Return the HTTP status of an error in botocore's model; 400 if the model has none."""
+    found: Any = next((shape.metadata for shape in service_model(service).error_shapes if shape.name == code), {})
+    status: int = found.get("error", {}).get("httpStatusCode", 500 if found.get("fault") else 400)
+    return status
 
 
 @cache
@@ -120,7 +127,7 @@ class FakeClient:
         self._answered += 1
         response = {
             "Error": {"Code": code, "Message": message},
-            "ResponseMetadata": self._metadata(400),
+            "ResponseMetadata": self._metadata(_status(self.SERVICE, code)),
             "message": message,
             **more,
         }
@@ -154,6 +161,11 @@ class FakeClient:
 
     def _metadata(self, status: int) -> dict[str, Any]:
         return {"RequestId": f"{self._answered:032d}", "HTTPStatusCode": status, "HTTPHeaders": {}, "RetryAttempts": 0}
+
+
+def no_json(constant: str) -> None:
+    """Raise for a constant that Python's JSON reads and AWS's does not: pass it as ``parse_constant``."""
+    raise ValueError(f"{constant} is not JSON")
 
 
 def refuse_unknown(request: Mapping[str, Any], known: set[str]) -> None:

@@ -1,9 +1,8 @@
-"""In-memory Custom Event Bus: PutEvents, deduplication, groups, and what subscribers get.
+"""In-memory Custom Event Bus: PutEvents, deduplication and the quotas of groups.
 
 It shows how this library and a consumer handle what AWS documents; it does not prove how AWS behaves.
 Sources: https://docs.aws.amazon.com/eventbridgev2/latest/APIReference/API_PutEvents.html (limits, results, errors),
-https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-custom-bus-ordering.html (groups, five minutes),
-https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-custom-bus-retry.html (retries, dead letters).
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-custom-bus-ordering.html (groups, five minutes).
 """
 
 from __future__ import annotations
@@ -11,158 +10,23 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from botocore.utils import parse_to_aware_datetime
-
-from .client import ACCOUNT, REGION, FakeClient, RefusedError, service_model
+from .client import ACCOUNT, REGION, FakeClient, RefusedError, no_json, refuse_unknown, service_model
+from .subscriber import BusEvent, MessageTarget, Subscriber
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
 
     from ...options import Clock
 
-__all__ = ["BusEvent", "FakeCustomBus", "Subscriber"]
+__all__ = ["FakeCustomBus"]
 
 DEDUPLICATION_WINDOW = timedelta(seconds=300)
 MAX_REQUEST_BYTES = 1_048_576
 RUNNING = ("ACTIVE", "UPDATING", "UPDATE_FAILED")
-Transformer: TypeAlias = Literal["RAW", "WITH_METADATA"]
-
-
-class BusEvent(NamedTuple):
-    """An event that the bus has stored.
-
-    Attributes:
-        entry: The entry of PutEvents.
-        event_id: The bus's id of it.
-        sequence_number: Its position, as text beyond 64 bits.
-        time: When the bus stored it.
-    """
-
-    entry: Mapping[str, Any]
-    event_id: str
-    sequence_number: str
-    time: datetime
-
-    @property
-    def group(self) -> str | None:
-        group: str | None = self.entry.get("SystemMetadata", {}).get("EventGroupId")
-        return group
-
-    def delivered(self, transformer: Transformer = "RAW", *, replay: bool = False) -> dict[str, Any]:
-        """Return the event as a target gets it."""
-        given = self.entry.get("Time")
-        moment = self.time if given is None else parse_to_aware_datetime(given)
-        data = {
-            "version": "0",
-            "id": self.event_id,
-            "detail-type": self.entry["DetailType"],
-            "source": self.entry["Source"],
-            "account": ACCOUNT,
-            "time": _text(moment),
-            "region": REGION,
-            "resources": list(self.entry.get("Resources", ())),
-            "detail": json.loads(self.entry.get("Detail", "{}")),
-        }
-        if transformer == "RAW":
-            return data
-        system = {
-            "ContentType": "application/eventbridge+json",
-            "aws:EventId": self.event_id,
-            "aws:Source": self.entry["Source"],
-            "aws:DetailType": self.entry["DetailType"],
-            **self.entry.get("SystemMetadata", {}),
-            "aws:IngestionTime": _text(self.time),
-            "aws:SequenceNumber": self.sequence_number,
-            "aws:DeliveryType": "REPLAY" if replay else "LIVE",
-        }
-        return {"Data": data, "Metadata": {}, "SystemMetadata": system}
-
-
-def _text(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
-@dataclass
-class Subscriber:
-    """A subscriber with a target that is a function.
-
-    Args:
-        target: Gets one event, or with a larger `max_batch` a list, even of one; an exception is a failed delivery.
-        fifo: Deliver each group in order, one delivery after another; a failing one holds back its group only.
-        transformer: ``RAW`` or ``WITH_METADATA``.
-        max_batch: Events in one delivery.
-        retries: Attempts after the first one; then the events become dead letters, and the group goes on with a gap.
-
-    Attributes:
-        dead_letters: Records as AWS sends them to the queue of failed deliveries: ids, not events.
-    """
-
-    target: Callable[[Any], object]
-    fifo: bool = True
-    transformer: Transformer = "RAW"
-    max_batch: int = 1
-    retries: int = 5
-    dead_letters: list[dict[str, Any]] = field(default_factory=list)
-    _waiting: list[tuple[BusEvent, bool]] = field(default_factory=list, init=False)
-    _failures: dict[str, int] = field(default_factory=dict, init=False)
-    _lock: Lock = field(default_factory=Lock, init=False)
-
-    def deliver(self, bus_arn: str) -> bool:
-        """Make one attempt for each waiting event, FIFO groups as far as they go; return whether any is left."""
-        with self._lock:
-            waiting, self._waiting = self._waiting, []
-        left: list[tuple[BusEvent, bool]] = []
-        blocked: set[str | None] = set()
-        while waiting:
-            batch = [each for each in waiting if not (self.fifo and each[0].group in blocked)][: self.max_batch]
-            if not batch:
-                break
-            waiting = [each for each in waiting if each not in batch]
-            events = [event.delivered(self.transformer, replay=replay) for event, replay in batch]
-            try:
-                self.target(events[0] if self.max_batch == 1 else events)
-            except Exception as error:  # any failure of the target is a failed delivery
-                first = batch[0][0].event_id
-                self._failures[first] = self._failures.get(first, 0) + 1
-                if self._failures[first] > self.retries:
-                    self.dead_letters.append(_dead_letter(bus_arn, [event for event, _ in batch], error, self.retries))
-                else:
-                    left += batch
-                    blocked |= {event.group for event, _ in batch}
-        with self._lock:
-            self._waiting += [*left, *waiting]
-            self._waiting.sort(key=lambda each: int(each[0].sequence_number))
-            return bool(self._waiting)
-
-    def add(self, events: Sequence[BusEvent], *, replay: bool = False) -> None:
-        """Let events wait for delivery."""
-        with self._lock:
-            self._waiting += [(event, replay) for event in events]
-
-
-def _dead_letter(bus_arn: str, events: Sequence[BusEvent], error: Exception, retries: int) -> dict[str, Any]:
-    return {
-        "version": "1.0",
-        "busArn": bus_arn,
-        "errorCode": "COMPUTE_EXECUTION_ERROR",
-        "errorMessage": str(error),
-        "exhaustedRetryCondition": "MaxRetryAttempts",
-        "retryAttempts": retries,
-        "failedMessages": [
-            {
-                "eventId": event.event_id,
-                "eventGroupId": event.group,
-                "deduplicationId": event.entry.get("SystemMetadata", {}).get("DeduplicationId"),
-                "timestamp": _text(event.time),
-            }
-            for event in events
-        ],
-    }
 
 
 class _EntryFault(NamedTuple):
@@ -223,7 +87,7 @@ class FakeCustomBus(FakeClient):
     def describe_event_bus(self, **request: Any) -> dict[str, Any]:
         return self._call("describe_event_bus", request, self._describe)
 
-    def subscribe(self, target: Callable[[Any], object], **options: Any) -> Subscriber:
+    def subscribe(self, target: Callable[[Any], object] | MessageTarget, **options: Any) -> Subscriber:
         """Add a `Subscriber` for the events from now on, and return it."""
         with self._lock:
             self.subscribers.append(Subscriber(target, **options))
@@ -236,24 +100,29 @@ class FakeCustomBus(FakeClient):
 
     def deliver(self) -> None:
         """Deliver until no event is left: to a subscriber, or as its dead letter."""
-        while any(subscriber.deliver(self.arn) for subscriber in self.subscribers):
+        while self.deliver_once():
             continue
 
-    def _known(self, request: Mapping[str, Any]) -> None:
+    def deliver_once(self) -> bool:
+        """Make one attempt for each event, even if other subscribers fail; return whether any event is left."""
+        left = [subscriber.deliver(self.arn) for subscriber in list(self.subscribers)]
+        return any(left)
+
+    def _check(self, operation: str, request: Mapping[str, Any]) -> None:
+        wrong = list(violations(service_model(self.SERVICE).operation_model(operation).input_shape, request))
+        if wrong:
+            plural = "s" * (len(wrong) > 1)
+            raise _invalid(f"{len(wrong)} validation error{plural} detected: {'; '.join(wrong)}")
         if request["EventBusArn"] != self.arn:
             raise RefusedError("ResourceNotFoundException", f"Event bus {request['EventBusArn']} does not exist.")
 
     def _describe(self, request: dict[str, Any]) -> dict[str, Any]:
-        self._known(request)
+        self._check("DescribeEventBus", request)
         return {"EventBusArn": self.arn, "Name": self.arn.split("/")[1], "State": self.state}
 
     def _put_events(self, request: dict[str, Any]) -> dict[str, Any]:
-        shape = service_model(self.SERVICE).operation_model("PutEvents").input_shape
-        wrong = list(violations(shape, request))
-        if wrong:
-            plural = "s" * (len(wrong) > 1)
-            raise _invalid(f"{len(wrong)} validation error{plural} detected: {'; '.join(wrong)}")
-        self._known(request)
+        refuse_unknown(request, {"EventBusArn", "Entries"})
+        self._check("PutEvents", request)
         if self.state not in RUNNING:
             raise RefusedError("InvalidStateException", f"The event bus is {self.state}.")
         if (total := sum(map(_size, request["Entries"]))) > MAX_REQUEST_BYTES:
@@ -280,7 +149,7 @@ class FakeCustomBus(FakeClient):
         if first is None or now - first.time >= DEDUPLICATION_WINDOW:
             number = len(self.events) + 1
             sequence_number = str(10**19 + 1000 * number)
-            first = BusEvent(entry, f"{number:08x}-0000-4000-8000-000000000000", sequence_number, now)
+            first = BusEvent(entry, f"{number:08x}-0000-4000-8000-000000000000", sequence_number, now, self.region)
             self.events.append(first)
             for subscriber in self.subscribers:
                 subscriber.add([first])
@@ -312,7 +181,7 @@ def _size(entry: Mapping[str, Any]) -> int:
 
 def _is_object(text: str) -> bool:
     try:
-        return isinstance(json.loads(text), dict)
+        return isinstance(json.loads(text, parse_constant=no_json), dict)
     except ValueError:
         return False
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.utils import parse_to_aware_datetime
 
-from .client import ACCOUNT, REGION, FakeClient, invalid, refuse_unknown
+from .client import ACCOUNT, REGION, FakeClient, invalid, no_json, refuse_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -148,13 +148,9 @@ def _fault_in(entry: Mapping[str, Any]) -> dict[str, str] | None:
         problem = f"Parameter DetailType is not valid. Reason: more than {MAX_DETAIL_TYPE_LENGTH} characters."
         return {"ErrorCode": "InvalidArgument", "ErrorMessage": problem}
     try:
-        detail = json.loads(entry["Detail"], parse_constant=_no_json)
+        detail = json.loads(entry["Detail"], parse_constant=no_json)
     except ValueError:
         detail = None
     if not isinstance(detail, dict):
         return {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}
     return None
-
-
-def _no_json(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")

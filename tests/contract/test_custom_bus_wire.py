@@ -1,18 +1,19 @@
-"""The Custom Event Bus of the kit, called by a real boto3 client, against botocore's model of the service."""
+"""The wire protocol of the kit's Custom Event Bus, called by a real boto3 client: its rules are in the matrix."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from threading import Event as Signal
 from typing import TYPE_CHECKING, Any
 from urllib.request import Request, build_opener
 
 import botocore.serialize
 import pytest
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamo_outbox import Event, EventBridgePublisher, parse_event
+from dynamo_outbox import Event, EventBridgePublisher
 from dynamo_outbox.testing import (
     LOST_ANSWER,
     RESET_IN_ANSWER,
@@ -44,6 +45,9 @@ ENTRY: dict[str, Any] = {
 }
 
 
+CONTENT_BASED = {"DeduplicationType": "CONTENT_BASED"}
+
+
 @pytest.fixture
 def server() -> Iterator[CustomBusServer]:
     with CustomBusServer(FakeCustomBus(clock=FakeClock())) as running:
@@ -56,12 +60,17 @@ def client(server: CustomBusServer) -> Any:
 
 
 def test_a_request_arrives_with_every_field_of_the_model(server: CustomBusServer, client: Any) -> None:
-    """All members of botocore's request but the content-based deduplication arrive as they were given."""
+    """All members of botocore's request arrive as they were given, but content-based deduplication is refused."""
     client.put_events(EventBusArn=server.bus.arn, Entries=[ENTRY])
     ((_, request),) = server.bus.calls
     assert request == {"EventBusArn": server.bus.arn, "Entries": [ENTRY]}
     shape: Any = service_model("eventbridgev2").operation_model("PutEvents").input_shape
     assert set(shape.members) - set(request) == {"DeduplicationConfiguration"}
+    content_based = {"EventBusArn": server.bus.arn, "Entries": [ENTRY], "DeduplicationConfiguration": CONTENT_BASED}
+    with pytest.raises(ClientError, match=r"NotImplementedException.*does not support DeduplicationConfiguration"):
+        client.put_events(**content_based)
+    with pytest.raises(NotImplementedError):
+        server.bus.put_events(**content_based)
     entry = shape.members["Entries"].member
     assert set(entry.members) == set(ENTRY)
     assert set(entry.members["SystemMetadata"].members) == set(ENTRY["SystemMetadata"])
@@ -114,48 +123,6 @@ def test_the_codec_reads_botocores_requests(seconds: int, text: str) -> None:
     assert loads(request["body"]) == {"EventBusArn": "a", "Entries": [entry]}
 
 
-ERRORS = sorted(shape.name for shape in service_model("eventbridgev2").operation_model("PutEvents").error_shapes)
-
-
-@pytest.mark.parametrize("code", ERRORS)
-def test_every_modelled_error_arrives_as_its_class(server: CustomBusServer, client: Any, code: str) -> None:
-    """An error has its code, its class and its status on the wire."""
-    server.bus.fail_next("put_events", code)
-    with pytest.raises(getattr(client.exceptions, code)) as raised:
-        client.put_events(EventBusArn=server.bus.arn, Entries=[ENTRY])
-    error = raised.value.response
-    model = service_model("eventbridgev2").shape_for(code)
-    assert error["Error"]["Code"] == code
-    assert error["ResponseMetadata"]["HTTPStatusCode"] == model.metadata["error"]["httpStatusCode"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "problem"),
-    [
-        ({"Source": "s" * 257}, "length less than or equal to 256"),
-        ({"DetailType": "t" * 129}, "length less than or equal to 128"),
-        ({"SystemMetadata": {"EventGroupId": "g" * 129}}, "length less than or equal to 128"),
-        ({"SystemMetadata": {"DeduplicationId": " \t"}}, "regular expression pattern"),
-        ({"Detail": '"' + "x" * 1_048_576 + '"'}, "Total size of the entries"),
-    ],
-)
-def test_what_the_model_forbids_is_refused(
-    server: CustomBusServer, client: Any, changes: dict[str, Any], problem: str
-) -> None:
-    """The server enforces the model's limits, which botocore does not."""
-    with pytest.raises(client.exceptions.InvalidInputException, match=problem):
-        client.put_events(EventBusArn=server.bus.arn, Entries=[{**ENTRY, **changes}])
-    assert not server.bus.events
-
-
-def test_a_hundred_and_one_entries_are_refused(server: CustomBusServer, client: Any) -> None:
-    """A call has at most 100 entries."""
-    entries = [{**ENTRY, "SystemMetadata": {}}] * 101
-    with pytest.raises(client.exceptions.InvalidInputException, match="less than or equal to 100"):
-        client.put_events(EventBusArn=server.bus.arn, Entries=entries)
-    assert client.put_events(EventBusArn=server.bus.arn, Entries=entries[:100])["FailedEntryCount"] == 0
-
-
 @pytest.mark.parametrize(
     ("change", "code"),
     [
@@ -181,18 +148,13 @@ def test_a_request_of_another_protocol_is_refused(server: CustomBusServer, chang
     assert code in refused.value.read()  # type: ignore[attr-defined]  # an HTTPError
 
 
-def test_the_publisher_speaks_to_the_server(server: CustomBusServer, client: Any) -> None:
-    """Events arrive through boto3, the wire and a subscriber as they were published."""
-    seen: list[Any] = []
-    subscriber = server.bus.subscribe(seen.append, transformer="WITH_METADATA")
-    sent = [Event("Told", {"n": n}, source="Books", aggregate_type="A", aggregate_id=str(n % 7)) for n in range(30)]
-    result = EventBridgePublisher(server.bus.arn, client=client).publish(sent, in_order=True)
-    server.bus.deliver()
-    server.__exit__(None, None, None)
-    assert not result.failed
-    assert not subscriber.dead_letters
-    for aggregate in range(7):
-        assert [event for event in map(parse_event, seen) if event.aggregate_id == str(aggregate)] == sent[aggregate::7]
+def test_the_server_delivers_by_itself(server: CustomBusServer, client: Any) -> None:
+    """A published event reaches its subscriber without a call of `deliver`, even if another subscriber fails on."""
+    arrived = Signal()
+    server.bus.subscribe({}.__getitem__, retries=185)  # raises KeyError
+    server.bus.subscribe(lambda _: arrived.set())
+    client.put_events(EventBusArn=server.bus.arn, Entries=[ENTRY])
+    assert arrived.wait(10)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,6 @@ from dynamo_outbox.operations.cost import (
     consumer_units,
     invocation_cost,
     list_cost,
-    per_gb,
     write_units,
 )
 
@@ -47,7 +46,6 @@ __all__ = [
     "SIZES",
     "Setup",
     "conflict_cost",
-    "custom_bus_cost",
     "duplicate_cost",
     "idle_month",
     "parked_cost",
@@ -74,12 +72,6 @@ CONSUMERS = (INBOX, IDEMPOTENT, POWERTOOLS)
 
 ALARMS: Mapping[str, int] = {"outbox mode, pipe": 19, "outbox mode, OutboxRelay": 25, "CDC mode": 25}
 """Alarms in the books example's templates."""
-
-
-def custom_bus_cost(kilobytes: float, subscribers: int) -> float:
-    """Return the cost of a Custom Event Bus within its first 24 hours of retention."""
-    billed = max(1, ceil(kilobytes))
-    return per_gb("custom in", billed) + per_gb("custom out", billed * subscribers)
 
 
 def read_units(kilobytes: float) -> int:

@@ -80,6 +80,12 @@ def test_costs_add_up(said: Callable[..., Any]) -> None:
     assert effect["per_million"] == pytest.approx(3 * one["effect and dedup record"])
     _, [*_, pipe], _ = said("cost", "--events-per-month", "1", "--relay", "pipe", "--consumers", "0")
     _, [*_, cdc], _ = said("cost", "--events-per-month", "1", "--relay", "cdc", "--consumer", "idempotent")
+    custom = ("cost", "--events-per-month", "1", "--bus", "custom", "--size-kb", "3", "--consumers", "2")
+    _, lines, _ = said(*custom)
+    assert [line["per_million"] for line in lines if line["part"] == "bus"] == [cost.custom_bus_cost(4, 2)]
+    status, _, err = said(*custom, "--relay", "pipe")
+    assert status == 2
+    assert "--bus custom: a pipe can't send to a Custom Event Bus; use --relay relay or --relay cdc" in err
     assert pipe["per_million"] == pytest.approx(sum(cost.parts(cost.PIPE, 1, 10).values()), abs=0.001)
     assert cdc["per_million"] == pytest.approx(
         sum(cost.parts(cost.PROCESSOR, 1, 10, cost.IDEMPOTENT).values()), abs=0.001

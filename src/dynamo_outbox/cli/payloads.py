@@ -56,7 +56,8 @@ def add_commands(commands: Any) -> None:
         "cost",
         "estimate what events cost",
         f"Prints a row for each part, in US dollars per million events and per month, from us-east-1's list prices of "
-        f"{costs.AS_OF} and the assumptions in docs/what-it-costs.md: a Classic bus, no free tier, no fixed costs.",
+        f"{costs.AS_OF} and the assumptions in docs/what-it-costs.md: no free tier, no fixed costs. Prices of a "
+        "Custom Event Bus are third-hand, and its events are kept for up to 24 hours.",
         "dynamo-outbox cost --events-per-month 5000000 --size-kb 2 --relay relay --batch 10 --consumers 2",
         _cost,
         calls_aws=False,
@@ -64,6 +65,7 @@ def add_commands(commands: Any) -> None:
     cost.add_argument("--events-per-month", type=partial(whole_number, 1), required=True, help="of one size")
     cost.add_argument("--size-kb", type=partial(whole_number, 1), default=1, help="of an item; default: %(default)s")
     cost.add_argument("--relay", choices=("relay", "pipe", "cdc"), default="relay", help="default: %(default)s")
+    cost.add_argument("--bus", choices=("classic", "custom"), default="classic", help="default: %(default)s")
     cost.add_argument("--batch", type=partial(whole_number, 1), default=10, help="records; default: %(default)s")
     cost.add_argument("--consumers", type=partial(whole_number, 0), default=1, help="for each event; default: 1")
     cost.add_argument("--consumer", choices=("inbox", "idempotent"), default="inbox", help="default: %(default)s")
@@ -103,8 +105,11 @@ def _cost(known: argparse.Namespace) -> int:
     relay = {"relay": costs.OUTBOX_RELAY, "pipe": costs.PIPE, "cdc": costs.PROCESSOR}[known.relay]
     if known.batch > relay.most:
         raise UsageError(f"--batch {known.batch}: the model of {relay.name} has batches of at most {relay.most}")
+    is_custom = known.bus == "custom"
+    if is_custom and known.relay == "pipe":
+        raise UsageError("--bus custom: a pipe can't send to a Custom Event Bus; use --relay relay or --relay cdc")
     consumer = costs.INBOX if known.consumer == "inbox" else costs.IDEMPOTENT
-    parts = costs.parts(relay, known.size_kb, known.batch, consumer, consumers=known.consumers)
+    parts = costs.parts(relay, known.size_kb, known.batch, consumer, consumers=known.consumers, is_custom_bus=is_custom)
     rows = [*parts.items(), ("total", sum(parts.values()))]
     monthly = known.events_per_month / costs.MILLION
     print_rows({"part": part, "per_million": round(usd, 4), "per_month": round(usd * monthly, 2)} for part, usd in rows)

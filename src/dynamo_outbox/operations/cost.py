@@ -22,6 +22,7 @@ __all__ = [
     "bus_cost",
     "chunks",
     "consumer_units",
+    "custom_bus_cost",
     "invocation_cost",
     "kept_cost",
     "list_cost",
@@ -139,7 +140,7 @@ def per_gb(name: str, kilobytes: float) -> float:
 def put_events_price(size_bytes: int, *, is_custom_bus: bool = False) -> float:
     """Return the dollars for publishing one event by PutEvents; a Custom Event Bus bills its deliveries, too."""
     if is_custom_bus:
-        return per_gb("custom in", max(1, ceil(size_bytes / 1024))) / MILLION
+        return custom_bus_cost(size_bytes / 1024, 0) / MILLION
     return PRICES["bus"].each * chunks(size_bytes / 1024)
 
 
@@ -177,6 +178,12 @@ def bus_cost(kilobytes: float) -> float:
     return list_cost("bus", chunks(kilobytes + RECORD_KB))
 
 
+def custom_bus_cost(kilobytes: float, subscribers: int) -> float:
+    """Return the cost of publishing to a Custom Event Bus and of its deliveries, kept for up to 24 hours."""
+    billed = max(1, ceil(kilobytes))
+    return per_gb("custom in", billed) + per_gb("custom out", billed * subscribers)
+
+
 def kept_cost(kilobytes: float, days: float) -> float:
     """Return the cost of storing an item until TTL deletes it, which is free; with point-in-time recovery."""
     return (per_gb("storage", kilobytes) + per_gb("recovery", kilobytes)) * (days + DELETION_DAYS) / MONTH_DAYS
@@ -188,13 +195,20 @@ def consumer_units(consumer: Consumer, kilobytes: float) -> int:
 
 
 def parts(
-    relay: Relay, kilobytes: float, batch: int, consumer: Consumer | None = None, *, consumers: int = 1
+    relay: Relay,
+    kilobytes: float,
+    batch: int,
+    consumer: Consumer | None = None,
+    *,
+    consumers: int = 1,
+    is_custom_bus: bool = False,
 ) -> dict[str, float]:
     """Return the cost of each part, in the order of `PARTS`; the entity's storage is not included.
 
     Arguments:
         relay, kilobytes, batch: The relay, the size of entity, event and effect each, and the records per batch.
         consumer, consumers: What handles an event, and how many of them handle each; by default none.
+        is_custom_bus: Whether the bus is a Custom Event Bus, with a subscriber for each consumer.
     """
     item = list_cost("write", write_units(kilobytes, in_transaction=relay.writes_event))
     function = effect = dedup = 0.0
@@ -204,4 +218,5 @@ def parts(
         dedup = consumers * kept_cost(DEDUP_KB, consumer.days)
     event, stored = (item, kept_cost(kilobytes, OUTBOX_DAYS)) if relay.writes_event else (0.0, 0.0)
     relayed = relay_cost(relay, kilobytes, batch)
-    return dict(zip(PARTS, (item, event, relayed, bus_cost(kilobytes), function, effect, stored + dedup), strict=True))
+    bus = custom_bus_cost(kilobytes + RECORD_KB, consumers) if is_custom_bus else bus_cost(kilobytes)
+    return dict(zip(PARTS, (item, event, relayed, bus, function, effect, stored + dedup), strict=True))

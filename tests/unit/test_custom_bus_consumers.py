@@ -24,7 +24,7 @@ from dynamo_outbox import (
     parse_event,
     parse_events,
 )
-from dynamo_outbox.errors import DecodeError
+from dynamo_outbox.errors import DecodeError, PayloadMismatchError
 from dynamo_outbox.testing import FakeClock, FakeCustomBus
 
 from ..doubles import fake_dynamodb
@@ -166,6 +166,21 @@ def test_a_key_of_ones_own_ignores_what_a_delivery_changes() -> None:
     for name in ALONE:
         handle(sample(name))
     assert len(ran) == 1
+
+
+def test_a_command_that_looks_like_an_event_with_metadata_counts_whole() -> None:
+    """The bus's form has three members: a payload with another one is a command, and all of it is its fingerprint."""
+    dynamodb = fake_dynamodb({"calls": ["pk"]})
+
+    @idempotent(IdempotencyStore("calls", client=dynamodb), scope="pay", key="Data.id")
+    def pay(command: Any) -> int:
+        amount: int = command["amount"]
+        return amount
+
+    command = {"Data": {"id": "7"}, "SystemMetadata": {}, "amount": 1}
+    assert pay(command) == pay(command) == 1
+    with pytest.raises(PayloadMismatchError):
+        pay({**command, "amount": 2})
 
 
 def array(numbers: range) -> list[Any]:

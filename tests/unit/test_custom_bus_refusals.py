@@ -64,6 +64,21 @@ def test_a_throttled_group_gets_the_second_that_its_quota_needs() -> None:
     assert len(result.published) == 4
 
 
+def test_a_success_code_that_the_library_does_not_know_is_reported() -> None:
+    """A code that AWS may add confirms nothing; the failure names it."""
+
+    class Renamed(FakeCustomBus):
+        def _put_events(self, request: dict[str, Any]) -> dict[str, Any]:
+            return {"Entries": [{"EventId": "x", "SuccessCode": "STORED"} for _ in request["Entries"]]}
+
+    clock = FakeClock(random=0.0)
+    bus = Renamed(clock=clock)
+    result = EventBridgePublisher(bus.arn, client=bus, clock=clock).publish([event(0)], on_failure="return")
+    assert [(each.code, each.message) for each in result.failed] == [
+        ("Unknown", "its SuccessCode is 'STORED', which confirms nothing")
+    ]
+
+
 GOOD = f"arn:aws:events:eu-west-1:123456789012:event-busv2/books/{'a' * 25}"
 
 

@@ -134,6 +134,11 @@ _ENVELOPE_DEPTH = 16
 """Levels of nesting that messages within messages add to the text of the innermost."""
 
 
+def _data(event: Mapping[str, Any]) -> object:
+    """Return the content of a Custom Event Bus's event with metadata; None if other members make it something else."""
+    return _content(event.get("Data")) if event.keys() <= {"Data", "Metadata", "SystemMetadata"} else None
+
+
 def _appsync(call: Mapping[str, Any]) -> object:
     info = call["info"]
     if not isinstance(info, Mapping):
@@ -149,7 +154,7 @@ _BY_MEMBER = (
     ("Sns", _sns),
     ("kinesis", lambda record, _: [record.get("data"), record.get("partitionKey")]),
     ("dynamodb", _stream),
-    ("SystemMetadata", lambda _, event: _content(event.get("Data"))),  # of a Custom Event Bus
+    ("SystemMetadata", lambda _, event: _data(event)),
     ("requestContext", _api),
     ("rmqMessagesByQueue", _queues),
 )

@@ -113,7 +113,10 @@ def missing(d: Deployment) -> Results:
         yield from ((f"{kind} {name}", "does not exist") for name, each in group.items() if each is None)
 
 
-@error("PutEvents to a missing bus answers 200 and drops the event.", "Create the bus, or correct its name.")
+@error(
+    "Nothing is published. A Classic bus that is missing answers 200 and drops the event.",
+    "Create the bus, or correct its name.",
+)
 def bus_missing(d: Deployment) -> Results:
     yield from ((f"bus {name}", "does not exist") for name, each in d.buses.items() if each is None)
 

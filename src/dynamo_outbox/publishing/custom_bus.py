@@ -115,7 +115,8 @@ class CustomBus:
     def outcome(self, result: Mapping[str, Any]) -> Outcome:
         code, success = result.get("ErrorCode"), result.get("SuccessCode")
         if code or success not in ("PUBLISHED", "DEDUPLICATED"):
-            return EntryFailure(str(code or "Unknown"), str(result.get("ErrorMessage") or ""))
+            problem = "" if code else f"its SuccessCode is {success!r}, which confirms nothing"
+            return EntryFailure(str(code or "Unknown"), str(result.get("ErrorMessage") or problem))
         event_id, sequence_number = result.get("EventId"), result.get("SequenceNumber")
         return Accepted(
             event_id if isinstance(event_id, str) else "",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 from .fakes.client import RefusedError
 from .fakes.subscriber import BusEvent, MessageTarget, json_text
 
@@ -13,8 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["lambda_target", "queue_target"]
 
-MAX_MESSAGE_BYTES = 1_048_576
-_FIFO_ID = re.compile(r"[!-~]{1,128}")
+_FIFO_GROUP = re.compile(r"[!-~]{1,128}")
 """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""
 
 
@@ -38,7 +39,7 @@ def queue_target(client: Any, queue_url: str) -> MessageTarget:
     """Return a subscriber's target that sends each event to an SQS queue, as one message.
 
     A FIFO queue gets the group and ``aws:EventId``, as our template says. An event without a group, or with one that
-    such a queue does not take, is a failed delivery, and so is a body of more than 1 MB.
+    such a queue does not take, is a failed delivery, and so is what the queue refuses: more than 1 MB.
 
     Args:
         client: A low-level SQS client.
@@ -53,17 +54,17 @@ class _Queue(MessageTarget):
         self._queue_url = queue_url
 
     def send(self, event: BusEvent, body: Mapping[str, Any]) -> None:
-        text = json_text(body)
-        if (size := len(text.encode())) > MAX_MESSAGE_BYTES:
-            raise _refused(f"The message has {size} bytes, more than {MAX_MESSAGE_BYTES}.")
         fifo: dict[str, str] = {}
         if self._queue_url.endswith(".fifo"):
-            if event.group is None:
-                raise _refused("The event has no EventGroupId, so its message has no MessageGroupId.")
-            if not _FIFO_ID.fullmatch(event.group):
-                raise _refused(f"MessageGroupId {event.group!r} has characters other than ASCII's from ! to ~.")
-            fifo = {"MessageGroupId": event.group, "MessageDeduplicationId": event.event_id}
-        self._client.send_message(QueueUrl=self._queue_url, MessageBody=text, **fifo)
+            if not _FIFO_GROUP.fullmatch(event.group or ""):
+                raise _refused(
+                    f"EventGroupId {event.group!r} can't be a MessageGroupId: 1 to 128 characters from ! to ~."
+                )
+            fifo = {"MessageGroupId": event.group or "", "MessageDeduplicationId": event.event_id}
+        try:
+            self._client.send_message(QueueUrl=self._queue_url, MessageBody=json_text(body), **fifo)
+        except ClientError as error:
+            raise _refused(error.response["Error"]["Message"]) from None
 
 
 def _refused(message: str) -> RefusedError:

@@ -373,7 +373,7 @@ def test_a_fifo_subscriber_gets_each_group_in_order(opened: Callable[..., Form],
 def test_a_retry_holds_the_groups_of_its_events(form: Form, options: dict[str, Any], truth: list[list[int]]) -> None:
     """A FIFO subscriber's other groups go on; an unordered one holds nothing; a batch is repeated whole (UG ordering).
 
-    A copy of UG retry of late 2026 says instead that a failed call of a FIFO subscriber holds every group.
+    Another version of UG retry says instead that a failed call of a FIFO subscriber holds every group.
     """
     attempts: list[list[int]] = []
 

@@ -115,7 +115,7 @@ class Subscriber:
     Args:
         target: A function that gets one event, or with a larger `max_batch` a list, even of one. An exception is a
             failed delivery. Or a queue: see `queue_target`.
-        fifo: Deliver each group in order, one delivery after another; a failing one holds back its group. A later
+        fifo: Deliver each group in order, one delivery after another; a failing one holds back its group. Another
             version of AWS's page on retries says that it holds back all groups.
         transformer: ``RAW`` or ``WITH_METADATA``.
         max_batch: Events in one delivery. A batch of more than 6 MB is closed before.

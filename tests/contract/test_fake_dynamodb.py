@@ -149,6 +149,15 @@ def test_faults_come_in_order_and_for_their_operation_only(books: FakeDynamoDB) 
     assert [outcome(books.transact_write_items, **request) for _ in range(4)] == [*codes, "ok"]
 
 
+@pytest.mark.parametrize(("code", "status"), [("InternalServerError", 500), ("ThrottlingException", 400), ("Odd", 400)])
+def test_an_error_has_the_status_of_its_model(books: FakeDynamoDB, code: str, status: int) -> None:
+    """A fault of the service has status 500, as on the wire; any other error has 400."""
+    books.fail_next("put_item", code)
+    with pytest.raises(ClientError) as caught:
+        books.put_item(TableName=TABLE, Item={"pk": {"S": "a"}})
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
+
+
 def test_a_fault_can_be_a_cancellation(books: FakeDynamoDB) -> None:
     """`error` creates any error response, as botocore's own class."""
     reasons = [{"Code": "TransactionConflict", "Message": "Transaction is ongoing for the item"}, {"Code": "None"}]

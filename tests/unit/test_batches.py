@@ -62,7 +62,7 @@ def test_batches_are_the_input_minus_what_is_held_back_or_too_large(plan: list[t
         ([1, 1, 1], ["a", "b", "a"], [[0, 1], [2]]),
         ([1, 1, 1], ["a", "a", "b"], [[0, 2], [1]]),
         ([1] * 20, [str(n // 2) for n in range(20)], [list(range(0, 20, 2)), list(range(1, 20, 2))]),
-        ([1] * 102, ["a"] * 101 + ["b"], [[0], [1, 101], *([n] for n in range(2, 101))]),
+        ([1] * 302, ["a"] * 301 + ["b"], [[0, 301], *([n] for n in range(1, 301))]),
     ],
 )
 def test_a_batch_is_as_full_as_the_limits_allow(
@@ -84,6 +84,7 @@ MIXES = {
         75,
     ),
     "ten aggregates of ten": ([500] * 100, [str(n // 10) for n in range(100)], 10),
+    "ten aggregates of a thousand": ([50] * 10_000, [str(n // 1000) for n in range(10_000)], 1000),
 }
 """Sizes, ordering keys, and the number of calls that the limits allow at best."""
 

@@ -145,6 +145,13 @@ def test_events_without_an_aggregate_fill_calls(bus: FakeCustomBus, clock: FakeC
     assert [len(request["Entries"]) for _, request in bus.calls] == [100, 1]
 
 
+def test_input_that_is_sorted_by_aggregate_fills_calls(bus: FakeCustomBus, clock: FakeClock) -> None:
+    """Events of fifty aggregates, one aggregate after the other, take as many calls as an aggregate has events."""
+    result = publisher(bus, clock).publish([book(n, str(n // 60)) for n in range(3000)])
+    assert [len(request["Entries"]) for _, request in bus.calls] == [50] * 60
+    assert not result.failed
+
+
 def test_a_duplicate_within_five_minutes_is_a_success(bus: FakeCustomBus, clock: FakeClock) -> None:
     """A deduplicated event counts as published and says so; after the window it is stored again."""
     first = publisher(bus, clock).publish([book(1)])

@@ -39,13 +39,16 @@ def published(sent: Sequence[Event], *, in_order: bool = False) -> tuple[Publish
 
 @pytest.mark.parametrize("in_order", [False, True])
 def test_an_entry_that_is_denied_in_a_call_of_its_own_stops_no_other_aggregate(*, in_order: bool) -> None:
-    """An aggregate with more events than one call is filled from leaves its first event alone in its call."""
-    sent = [event(0, secret=True), *map(event, range(1, 105)), event(200, aggregate="Dune")]
-    result, _ = published(sent, in_order=in_order)
+    """An event that leaves no room in its call for another one is the first that is denied."""
+    large = event(0, secret=True).replace(data={"n": 0, "text": "x" * 1_040_000})
+    result, bus = published(
+        [large, event(1), event(2, aggregate="Dune").replace(data={"n": 2, "text": "x" * 9_000})], in_order=in_order
+    )
+    assert len(bus.calls[0][1]["Entries"]) == 1
     refused = [(each.event.id, each.code) for each in result.failed if each.event_refused]
     assert refused == [("e0", "AccessDeniedException")]
-    assert len(result.published) == (1 if in_order else 105)
-    assert {each.code for each in result.failed[1:]} == ({"HeldBack"} if in_order else set())
+    assert [each.event.id for each in result.published] == (["e2"] if in_order else ["e1", "e2"])
+    assert [each.code for each in result.failed[1:]] == (["HeldBack"] if in_order else [])
 
 
 def test_a_caller_without_permission_makes_a_limited_number_of_calls() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice
+from heapq import heappop, heappush
 
 from ..aws.throttling import THROTTLED
 
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 LOOKAHEAD = 100
-"""The number of entries that may be set aside while one call is filled."""
+"""The number of entries that may be set aside while one call is filled, beside those that wait for an earlier one."""
 _FINAL_CODES = frozenset(
     {
         "EntryTooLarge",  # ours, as the next: found before it was sent
@@ -107,8 +107,8 @@ class BatchPlan:
     """The plan of one publication: the entries of the next call, given the outcome of the earlier ones.
 
     Entries are sent in input order, except those with an ordering key that must not share a call with an earlier one,
-    or that it has no room for: they are set aside for the next call while others fill this one. Retries go first.
-    Once an entry has failed permanently, the later ones with its ordering key are held back.
+    or that it has no room for: they wait for the next call while others fill this one. Once an entry has failed
+    permanently, the later ones with its ordering key are held back.
 
     Args:
         sizes: Each entry's size in bytes, by position.
@@ -139,8 +139,24 @@ class BatchPlan:
         self._max_entries, self._max_bytes = bus.max_entries, bus.max_bytes
         self._attempts = attempts
         self._blocked: set[str] = set()
-        self._waiting = deque(range(len(sizes)))
+        self._lanes = order_keys
+        if groups is not None:
+            self._lanes = [group if key is None else key for key, group in zip(order_keys, groups, strict=True)]
+        self._waiting: list[int] = []
+        """A heap: the entries without a lane, and each lane's first one that is not sent."""
+        self._behind: dict[str, deque[int]] = {}
+        """The other entries of each lane, in order."""
+        self._taken: set[int] = set()
+        """Entries that were sent and have others behind them."""
         self._alone: set[int] = set()
+        first: set[str] = set()
+        for position, lane in enumerate(self._lanes):
+            if lane in first:
+                self._behind.setdefault(lane, deque()).append(position)
+            else:
+                self._waiting.append(position)
+                if lane is not None:
+                    first.add(lane)
         self._attempts_left = [attempts] * len(sizes)
         self.held_back: list[int] = []
         self.too_large: list[int] = []
@@ -152,38 +168,54 @@ class BatchPlan:
             in_flight: The batches of unfinished calls: entries with an ordering key of theirs have to wait.
         """
         batch: list[int] = []
-        sent = [position for each in in_flight for position in each]
+        sent = {position for each in in_flight for position in each}
+        for position in [each for each in self._taken if each not in sent]:
+            self._advance(position)
         keys = {key for each in (self._order_keys, self._groups) for at in sent if (key := each[at]) is not None}
         aside: list[int] = []
         total = 0
         while self._waiting and len(batch) < self._max_entries and len(aside) < LOOKAHEAD:
-            position = self._waiting.popleft()
+            position = heappop(self._waiting)
             key, group, size = self._order_keys[position], self._groups[position], self._sizes[position]
             if key in self._blocked:
                 self.held_back.append(position)
+                self._advance(position)
             elif key in keys or group in keys:
                 aside.append(position)
             elif size >= self._max_bytes:
                 self.too_large.append(position)
                 self.block(position)
+                self._advance(position)
             elif batch and self._is_alone(position, batch[-1]):
-                self._waiting.appendleft(position)
+                heappush(self._waiting, position)
                 break
             elif total + size >= self._max_bytes:
                 if key is None and group is None:  # entries without an ordering key stay in input order
-                    self._waiting.appendleft(position)
+                    heappush(self._waiting, position)
                     break
                 aside.append(position)
                 keys.update(each for each in (key, group) if each is not None)
             else:
                 batch.append(position)
                 total += size
+                if self._behind and self._lanes[position] in self._behind:
+                    self._taken.add(position)
                 if key is not None:
                     keys.add(key)
                 if group is not None:
                     keys.add(group)
-        self._waiting.extendleft(reversed(aside))
+        for position in aside:
+            heappush(self._waiting, position)
         return batch
+
+    def _advance(self, position: int) -> None:
+        """Let the next entry of a lane wait: this one is done."""
+        self._taken.discard(position)
+        lane = self._lanes[position]
+        if lane is not None and lane in self._behind:
+            heappush(self._waiting, self._behind[lane].popleft())
+            if not self._behind[lane]:
+                del self._behind[lane]
 
     def _is_alone(self, *positions: int) -> bool:
         return not self._alone.isdisjoint(positions)
@@ -213,14 +245,14 @@ class BatchPlan:
         self.put_back(positions)
 
     def put_back(self, positions: Sequence[int]) -> None:
-        """Put entries in front, but none before an earlier one that `next_batch` has set aside."""
-        front = list(islice(self._waiting, LOOKAHEAD))
-        for _ in front:
-            self._waiting.popleft()
-        self._waiting.extendleft(sorted([*front, *positions], reverse=True))
+        """Let entries wait again, before those behind them."""
+        for position in positions:
+            self._taken.discard(position)
+            heappush(self._waiting, position)
 
     def abandon(self) -> list[int]:
         """Give up: return the positions that have not been sent, or would have been sent again."""
-        rest = list(self._waiting)
+        rest = [*self._waiting, *(position for lane in self._behind.values() for position in lane)]
         self._waiting.clear()
+        self._behind.clear()
         return rest

@@ -1,9 +1,13 @@
-"""The code of the deployed functions: relay, redrive, consumer, and two that fail on purpose."""
+"""The code of the deployed functions: relay, redrive, consumer, and three that fail on purpose."""
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
+
+import boto3
+import botocore
 
 from dynamo_outbox import (
     Event,
@@ -13,6 +17,7 @@ from dynamo_outbox import (
     InboxTransaction,
     OutboxRelay,
     ParkingTable,
+    parse_events,
 )
 
 
@@ -43,3 +48,19 @@ def raises(_event: dict[str, Any], _context: object) -> None:
 def reports(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Report each record as failed."""
     return {"batchItemFailures": [{"itemIdentifier": each["dynamodb"]["SequenceNumber"]} for each in event["Records"]]}
+
+
+def records(payload: Any, context: Any) -> dict[str, Any]:
+    """Record a delivery of the Custom Event Bus in a queue, and fail as its events ask."""
+    body = json.dumps({"botocore": botocore.__version__, "payload": payload})
+    ids = {"MessageGroupId": "calls", "MessageDeduplicationId": context.aws_request_id}
+    boto3.client("sqs").send_message(QueueUrl=_named("CALLS_QUEUE"), MessageBody=body, **ids)
+    failures = []
+    for at, message in enumerate(parse_events(payload)):
+        answer = message.event.data.get("answer")
+        if answer == "raise":
+            raise ValueError("on purpose")
+        if answer is not None:
+            identifier = payload[at]["SystemMetadata"]["aws:EventId"] if answer == "its id" else answer
+            failures.append({"itemIdentifier": identifier})
+    return {"batchItemFailures": failures}

@@ -6,7 +6,7 @@ import json
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from botocore.exceptions import ClientError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from dynamo_outbox.operations.clients import Clients
 
-__all__ = ["FACTS", "Fact", "Row", "Site", "conserve", "start"]
+__all__ = ["FACTS", "Fact", "NotObservedError", "Row", "Site", "conserve", "start"]
 
 Found = TypeVar("Found")
 QUOTED = 'a "quoted" text \\ with a backslash'
@@ -62,6 +62,9 @@ class Site:
         patience: Seconds to wait for something that may never arrive, from the start of the probes.
         alarms: Whether to stop the relay and wait for its alarm, which takes up to 25 minutes.
         is_local: Whether a local engine stands in for AWS.
+        no_bus: Why the Custom Event Bus is missing; empty if it is there.
+        sent: What the bus's probes published, by probe.
+        received: The messages received from the bus's queues so far, by queue.
     """
 
     clients: Clients
@@ -70,8 +73,15 @@ class Site:
     patience: float
     alarms: bool
     is_local: bool
+    no_bus: str = ""
+    sent: dict[str, Any] = field(default_factory=dict)
+    received: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Let `patience` begin now."""
         self.deadline = time.monotonic() + self.patience
 
     def wait(self, look: Callable[[], Found | None], *, seconds: float | None = None) -> Found:
@@ -452,14 +462,4 @@ FACTS = (
         "the alarm is on when PolledEventCount is missing for 15 minutes",
         stopped_relay,
     ),
-    Fact(
-        "What does the Custom Event Bus do?",
-        "ordered groups, deduplication",
-        "the same",
-        lambda _: not_deployed(),
-    ),
 )
-
-
-def not_deployed() -> tuple[str, bool]:
-    raise NotObservedError("the stack has a Classic bus")

@@ -23,7 +23,21 @@ if TYPE_CHECKING:
 
     from dynamo_outbox.operations.clients import Clients
 
-__all__ = ["PROBE", "SOURCE", "StackError", "delete", "deploy", "outbox_template", "stack_template"]
+__all__ = [
+    "ALLOW",
+    "PROBE",
+    "SOURCE",
+    "StackError",
+    "bus_stack",
+    "create",
+    "created",
+    "delete",
+    "get_att",
+    "outbox_template",
+    "role",
+    "stack_template",
+    "upload",
+]
 
 SOURCE, PROBE = "VerifyAws.Books", "VerifyAws.Probe"
 """The sources of the counted events, and of a single one for the rule with an input transformer."""
@@ -34,6 +48,11 @@ ALLOW = {"Effect": "Allow"}
 
 class StackError(Exception):
     """The stack was not created or not deleted."""
+
+
+def bus_stack(name: str) -> str:
+    """Return the name of the stack with the Custom Event Bus: apart, so that the others don't depend on it."""
+    return f"{name}-bus"
 
 
 def outbox_template() -> dict[str, Any]:
@@ -59,7 +78,8 @@ def _probes(function: Mapping[str, Any]) -> dict[str, Any]:
     return {**_tables(), **_queues(), **_rules(), **_pipes(), **_failing(function)}
 
 
-def _arn(name: str, attribute: str = "Arn") -> dict[str, Any]:
+def get_att(name: str, attribute: str = "Arn") -> dict[str, Any]:
+    """Return a reference to a resource's attribute."""
     return {"Fn::GetAtt": [name, attribute]}
 
 
@@ -81,7 +101,7 @@ def _queues() -> dict[str, Any]:
     queues: dict[str, Any] = {name: {"Type": "AWS::SQS::Queue"} for name in (*from_rules, *others)}
     for name, rule in from_rules.items():
         send = {**ALLOW, "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage"}
-        statement = {**send, "Resource": _arn(name), "Condition": {"ArnEquals": {"aws:SourceArn": _arn(rule)}}}
+        statement = {**send, "Resource": get_att(name), "Condition": {"ArnEquals": {"aws:SourceArn": get_att(rule)}}}
         properties = {"Queues": [{"Ref": name}], "PolicyDocument": {"Version": "2012-10-17", "Statement": [statement]}}
         queues[f"{name}Policy"] = {"Type": "AWS::SQS::QueuePolicy", "Properties": properties}
     return queues
@@ -92,12 +112,12 @@ def _rules() -> dict[str, Any]:
         "InputPathsMap": {"there": "$.detail.there", "absent": "$.detail.absent"},
         "InputTemplate": '{"there": <there>, "absent": <absent>}',
     }
-    dead_letters = {"DeadLetterConfig": {"Arn": _arn("RuleDeadLetters")}}
+    dead_letters = {"DeadLetterConfig": {"Arn": get_att("RuleDeadLetters")}}
     targets = [
-        {"Id": "answers", "Arn": _arn("RuleAnswers"), "InputTransformer": transformer},
-        {"Id": "denied", "Arn": _arn("Denied"), "InputTransformer": transformer, **dead_letters},
+        {"Id": "answers", "Arn": get_att("RuleAnswers"), "InputTransformer": transformer},
+        {"Id": "denied", "Arn": get_att("Denied"), "InputTransformer": transformer, **dead_letters},
     ]
-    rules = {"TapRule": (SOURCE, [{"Id": "tap", "Arn": _arn("Tap")}]), "ProbeRule": (PROBE, targets)}
+    rules = {"TapRule": (SOURCE, [{"Id": "tap", "Arn": get_att("Tap")}]), "ProbeRule": (PROBE, targets)}
     return {
         name: {
             "Type": "AWS::Events::Rule",
@@ -110,21 +130,21 @@ def _rules() -> dict[str, Any]:
 def _pipes() -> dict[str, Any]:
     paths = {name: f"<$.dynamodb.NewImage.{name}.S>" for name in ("pk", "quoted", "absent")}
     template = "{" + ", ".join(f'"{name}": {path}' for name, path in paths.items()) + "}"
-    source = _arn("ProbesTable", "StreamArn")
+    source = get_att("ProbesTable", "StreamArn")
     reading = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"]
     rights: list[dict[str, Any]] = [
         {**ALLOW, "Action": reading, "Resource": source},
-        {**ALLOW, "Action": "sqs:SendMessage", "Resource": [_arn("PipeAnswers"), _arn("PipeDeadLetters")]},
+        {**ALLOW, "Action": "sqs:SendMessage", "Resource": [get_att("PipeAnswers"), get_att("PipeDeadLetters")]},
     ]
-    once = {"MaximumRetryAttempts": 0, "DeadLetterConfig": {"Arn": _arn("PipeDeadLetters")}}
-    pipes: dict[str, Any] = {"ProbePipeRole": _role("pipes.amazonaws.com", rights)}
+    once = {"MaximumRetryAttempts": 0, "DeadLetterConfig": {"Arn": get_att("PipeDeadLetters")}}
+    pipes: dict[str, Any] = {"ProbePipeRole": role("pipes.amazonaws.com", rights)}
     for name, target in (("AnsweringPipe", "PipeAnswers"), ("FailingPipe", "Denied")):
         stream = {"StartingPosition": "TRIM_HORIZON", "BatchSize": 1, **once}
         properties = {
-            "RoleArn": _arn("ProbePipeRole"),
+            "RoleArn": get_att("ProbePipeRole"),
             "Source": source,
             "SourceParameters": {"DynamoDBStreamParameters": stream},
-            "Target": _arn(target),
+            "Target": get_att(target),
             "TargetParameters": {"InputTemplate": template},
         }
         pipes[name] = {"Type": "AWS::Pipes::Pipe", "Properties": properties}
@@ -133,20 +153,20 @@ def _pipes() -> dict[str, Any]:
 
 def _failing(function: Mapping[str, Any]) -> dict[str, Any]:
     """Two functions that fail: one raises, one reports; each for one item of the table's stream."""
-    stream = _arn("StateTable", "StreamArn")
+    stream = get_att("StateTable", "StreamArn")
     reading = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"]
     rights: list[dict[str, Any]] = [
-        {**ALLOW, "Action": ["logs:CreateLogStream", "logs:PutLogEvents"], "Resource": _arn("ProbesLog")},
+        {**ALLOW, "Action": ["logs:CreateLogStream", "logs:PutLogEvents"], "Resource": get_att("ProbesLog")},
         {**ALLOW, "Action": reading, "Resource": stream},
-        {**ALLOW, "Action": ["s3:PutObject", "s3:ListBucket"], "Resource": [_arn("RelayFailures"), _objects()]},
-        {**ALLOW, "Action": "sqs:SendMessage", "Resource": [_arn("AsyncFailures"), _arn("StreamFailures")]},
+        {**ALLOW, "Action": ["s3:PutObject", "s3:ListBucket"], "Resource": [get_att("RelayFailures"), _objects()]},
+        {**ALLOW, "Action": "sqs:SendMessage", "Resource": [get_att("AsyncFailures"), get_att("StreamFailures")]},
     ]
     found: dict[str, Any] = {
         "ProbesLog": {"Type": "AWS::Logs::LogGroup", "Properties": {"RetentionInDays": 1}},
-        "ProbesRole": _role("lambda.amazonaws.com", rights),
+        "ProbesRole": role("lambda.amazonaws.com", rights),
     }
     for name, destination in (("Raises", "RelayFailures"), ("Reports", "StreamFailures")):
-        properties = deepcopy(dict(function)) | {"Handler": f"handlers.{name.lower()}", "Role": _arn("ProbesRole")}
+        properties = deepcopy(dict(function)) | {"Handler": f"handlers.{name.lower()}", "Role": get_att("ProbesRole")}
         properties |= {"LoggingConfig": {"LogGroup": {"Ref": "ProbesLog"}}, "Environment": {"Variables": {}}}
         found[name] = {"Type": "AWS::Lambda::Function", "Properties": properties}
         pattern = json.dumps({"dynamodb": {"Keys": {"pk": {"S": [name.lower()]}}}})
@@ -157,7 +177,7 @@ def _failing(function: Mapping[str, Any]) -> dict[str, Any]:
             "MaximumRetryAttempts": 0,
             "FilterCriteria": {"Filters": [{"Pattern": pattern}]},
             "FunctionResponseTypes": ["ReportBatchItemFailures"],
-            "DestinationConfig": {"OnFailure": {"Destination": _arn(destination)}},
+            "DestinationConfig": {"OnFailure": {"Destination": get_att(destination)}},
         }
         found[f"{name}Stream"] = {"Type": "AWS::Lambda::EventSourceMapping", "Properties": mapping}
     found["RaisesInvokeConfig"] = {
@@ -166,7 +186,7 @@ def _failing(function: Mapping[str, Any]) -> dict[str, Any]:
             "FunctionName": {"Ref": "Raises"},
             "Qualifier": "$LATEST",
             "MaximumRetryAttempts": 0,
-            "DestinationConfig": {"OnFailure": {"Destination": _arn("AsyncFailures")}},
+            "DestinationConfig": {"OnFailure": {"Destination": get_att("AsyncFailures")}},
         },
     }
     return found
@@ -176,33 +196,44 @@ def _objects() -> dict[str, str]:
     return {"Fn::Sub": "${RelayFailures.Arn}/*"}
 
 
-def _role(service: str, rights: list[dict[str, Any]]) -> dict[str, Any]:
+def role(service: str, rights: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a role for a service."""
     trust = {**ALLOW, "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
     policy = {"PolicyName": "probes", "PolicyDocument": {"Version": "2012-10-17", "Statement": rights}}
     assume = {"Version": "2012-10-17", "Statement": [trust]}
     return {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": assume, "Policies": [policy]}}
 
 
-def deploy(name: str, clients: Clients) -> dict[str, str]:
-    """Create the bucket for the code and the stack; return the physical ids by logical id.
-
-    Raises:
-        StackError: The stack was not created; the error has CloudFormation's reasons.
-    """
-    s3, formation = clients("s3"), clients("cloudformation")
+def upload(name: str, clients: Clients) -> None:
+    """Create the bucket of the code and the templates, and store the code."""
+    s3 = clients("s3")
     region = s3.meta.region_name
     place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
     s3.create_bucket(Bucket=name, **place)
     s3.put_object(Bucket=name, Key="functions.zip", Body=_package())
-    s3.put_object(Bucket=name, Key="template.json", Body=json.dumps(stack_template()).encode())
-    parameters = {"CodeBucket": name, "CodeKey": "functions.zip"}
-    formation.create_stack(
-        StackName=name,
-        TemplateURL=f"{s3.meta.endpoint_url}/{name}/template.json",
+
+
+def create(stack: str, template: Mapping[str, Any], bucket: str, clients: Clients) -> None:
+    """Begin to create a stack; `created` waits for it."""
+    s3 = clients("s3")
+    s3.put_object(Bucket=bucket, Key=f"{stack}.json", Body=json.dumps(template).encode())
+    parameters = {"CodeBucket": bucket, "CodeKey": "functions.zip"}
+    clients("cloudformation").create_stack(
+        StackName=stack,
+        TemplateURL=f"{s3.meta.endpoint_url}/{bucket}/{stack}.json",
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         Capabilities=["CAPABILITY_IAM"],
         OnFailure="DO_NOTHING",
     )
+
+
+def created(name: str, clients: Clients) -> dict[str, str]:
+    """Wait until a stack is created; return the physical ids by logical id.
+
+    Raises:
+        StackError: The stack was not created; the error has CloudFormation's reasons.
+    """
+    formation = clients("cloudformation")
     if (status := _settled(formation, name)) != "CREATE_COMPLETE":
         events = formation.describe_stack_events(StackName=name)["StackEvents"]
         reasons = [
@@ -252,34 +283,43 @@ def _settled(formation: Any, name: str, *, is_deleted: bool = False) -> str:
 
 
 def delete(name: str, clients: Clients) -> None:
-    """Delete the stack, the contents of its bucket, and the bucket of the code, however far they were created.
+    """Delete the stacks, the contents of the first one's bucket, and the bucket of the code, however far they came.
 
     Raises:
         StackError: CloudFormation could not delete something.
     """
     formation, s3 = clients("cloudformation"), clients("s3")
-    status = "unknown"
-    for _ in range(3):  # Lambda may store a record in the emptied bucket
-        try:
-            bucket = _physical_ids(formation, name).get("RelayFailures")
-        except ClientError as error:
-            if "does not exist" not in str(error):
-                raise
-            status = ""
-            break
-        if bucket is not None:
-            with suppress(ClientError):  # CloudFormation then deletes the rest
-                _empty(s3, bucket)
-        formation.delete_stack(StackName=name)
-        if not (status := _settled(formation, name, is_deleted=True)):
-            break
-    if status:
-        raise StackError(f"stack {name} is not deleted: {status}; run `make verify-aws ARGS='--delete {name}'`")
+    left = [
+        f"stack {stack} is not deleted: {status}"
+        for stack in (bus_stack(name), name)
+        if (status := _delete(stack, formation, s3))
+    ]
+    if left:
+        raise StackError(f"{'; '.join(left)}; run `make verify-aws ARGS='--delete {name}'`")
     try:
         _empty(s3, name)
         s3.delete_bucket(Bucket=name)
     except s3.exceptions.NoSuchBucket:
         pass
+
+
+def _delete(stack: str, formation: Any, s3: Any) -> str:
+    """Delete a stack; return its status, empty if it is gone."""
+    status = "unknown"
+    for _ in range(3):  # Lambda may store a record in the emptied bucket
+        try:
+            bucket = _physical_ids(formation, stack).get("RelayFailures")
+        except ClientError as error:
+            if "does not exist" not in str(error):
+                raise
+            return ""
+        if bucket is not None:
+            with suppress(ClientError):  # CloudFormation then deletes the rest
+                _empty(s3, bucket)
+        formation.delete_stack(StackName=stack)
+        if not (status := _settled(formation, stack, is_deleted=True)):
+            break
+    return status
 
 
 def _empty(s3: Any, bucket: str) -> None:

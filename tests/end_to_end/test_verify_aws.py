@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import pytest
 from verify_aws.__main__ import page_block
+from verify_aws.custom_bus import BUS_FACTS
 from verify_aws.probes import FACTS, Row
 
 from dynamo_outbox.testing import MiniStack
@@ -21,7 +22,7 @@ from dynamo_outbox.testing import MiniStack
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from verify_aws.probes import Site
+from verify_aws.probes import Site
 
 pytestmark = pytest.mark.engine
 
@@ -47,6 +48,8 @@ def engine() -> Iterator[MiniStack]:
         yield running
 
 
+RUN = "import sys, verify_aws.__main__ as command\n{}\nsys.exit(command.main(sys.argv[1:]))"
+"""Runs the command after a change of it."""
 Start: TypeAlias = "Callable[..., subprocess.Popen[str]]"
 
 
@@ -57,10 +60,10 @@ def start(engine: MiniStack) -> Iterator[Start]:
     paths = os.pathsep.join([str(PROJECT / "src"), str(PROJECT / "release")])
     started: list[subprocess.Popen[str]] = []
 
-    def start(*arguments: str, key: tuple[str, str] = ("test", "test")) -> subprocess.Popen[str]:
+    def start(*arguments: str, key: tuple[str, str] = ("test", "test"), first: str = "") -> subprocess.Popen[str]:
         user = {"AWS_ACCESS_KEY_ID": key[0], "AWS_SECRET_ACCESS_KEY": key[1], "AWS_DEFAULT_REGION": engine.region}
         process = subprocess.Popen(  # noqa: S603  # our own command
-            [sys.executable, "-m", "verify_aws", *options, *arguments],
+            [sys.executable, *(["-c", RUN.format(first)] if first else ["-m", "verify_aws"]), *options, *arguments],
             env={**os.environ, **user, "PYTHONPATH": paths},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -134,6 +137,30 @@ def test_a_failed_run_deletes_everything(engine: MiniStack, start: Start) -> Non
     assert "lack the permission for InvokeFunction" in err
     again = start("--delete", re.findall(r"creates the stack (\S+)", err)[0])
     assert (again.communicate(timeout=60), again.returncode) == (("", ""), 0)
+
+
+WITH_BUS = "command.why_no_bus = lambda *_, **__: ''"
+WRONG = {"Bad": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "not.a.fifo.name", "FifoQueue": True}}}
+
+
+@pytest.mark.parametrize(
+    ("first", "reason"),
+    [
+        (WITH_BUS, "(ValidationError) when calling the CreateStack operation: Template format error"),
+        (f"{WITH_BUS}\ncommand.bus_template = lambda: {{'Resources': {WRONG}}}", "-bus: CREATE_FAILED: "),
+    ],
+    ids=["refused", "failed"],
+)
+def test_the_bus_may_fail(engine: MiniStack, start: Start, first: str, reason: str) -> None:
+    """If the Custom Event Bus can't be created, the other facts are observed, and both stacks are deleted."""
+    process = start("--yes", "--patience", "1", first=first)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, left(engine)) == (0, []), err
+    assert re.search(r"creates the stack (\S+) and the stack \1-bus and a bucket named \1 in", err)
+    observed = {row["question"]: row["observed"] for row in map(json.loads, out.splitlines())}
+    of_the_bus = {each.question for each in BUS_FACTS}
+    assert [text for question, text in observed.items() if question in of_the_bus and reason not in text] == []
+    assert observed["Does every committed event take effect exactly once?"].startswith("50 of 50 effects were applied")
 
 
 class Recorded:

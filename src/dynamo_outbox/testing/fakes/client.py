@@ -53,7 +53,12 @@ class _Fault(NamedTuple):
 @cache
 def service_model(service: str) -> ServiceModel:
     """Return botocore's model of a service."""
-    return ServiceModel(Loader().load_service_model(service, "service-2"), service)
+    return ServiceModel(_description(service), service)
+
+
+@cache
+def _description(service: str) -> Any:
+    return Loader().load_service_model(service, "service-2")
 
 
 @cache
@@ -64,7 +69,7 @@ def _operations(service: str) -> dict[str, str]:
 
 def _status(service: str, code: str) -> int:
     """Return the HTTP status of an error in botocore's model; 400 if the model has none."""
-    found: Any = next((shape.metadata for shape in service_model(service).error_shapes if shape.name == code), {})
+    found = _description(service)["shapes"].get(code, {})
     status: int = found.get("error", {}).get("httpStatusCode", 500 if found.get("fault") else 400)
     return status
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from dynamo_outbox import Event, EventBridgePublisher
+from dynamo_outbox.aws import clients
 from dynamo_outbox.testing import FakeClock, FakeCustomBus
 
 if TYPE_CHECKING:
@@ -105,6 +110,39 @@ def test_what_is_neither_a_name_nor_an_arn_of_a_bus_is_refused(bus: str) -> None
     """A mistyped bus is an error at the start: AWS would refuse each call, as if each event was at fault."""
     with pytest.raises(ValueError, match=r"is neither .* nor|is not the ARN of a Custom Event Bus"):
         EventBridgePublisher(bus, client=FakeCustomBus(clock=FakeClock()))
+
+
+def test_a_client_in_another_region_is_refused() -> None:
+    """A bus is in its ARN's Region only: what another Region's endpoint makes of the ARN is not documented."""
+    client = boto3.client("eventbridgev2", region_name="us-east-1")
+    with pytest.raises(ValueError, match="calls us-east-1; give one with region_name='eu-west-1'"):
+        EventBridgePublisher(GOOD, client=client)
+    EventBridgePublisher(GOOD, client=boto3.client("eventbridgev2", region_name="eu-west-1"))
+
+
+def test_the_librarys_own_client_is_in_the_buss_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ARN chooses the endpoint, whatever the function's Region."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in (("DEFAULT_REGION", "us-east-1"), ("ACCESS_KEY_ID", "test"), ("SECRET_ACCESS_KEY", "test")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    urls: list[str] = []
+
+    def send(request: Any, **_: Any) -> None:
+        urls.append(request.url)
+        raise EndpointConnectionError(endpoint_url=request.url)
+
+    clients.forget_shared_clients()
+    try:
+        for bus, service in ((GOOD, ("eventbridgev2", "eu-west-1")), ("books", ("events",))):
+            clients.shared_client(*service).meta.events.register("before-send.*.PutEvents", send)
+            EventBridgePublisher(bus, clock=FakeClock()).publish([event(0)], on_failure="return")
+    finally:
+        clients.forget_shared_clients()
+    assert {re.sub(r".*(events\w*\.[a-z0-9-]+)\.amazonaws.*", r"\1", url) for url in urls} == {
+        "eventsv2.eu-west-1",
+        "events.us-east-1",
+    }
 
 
 @pytest.mark.parametrize(

@@ -38,20 +38,25 @@ _sessions: list[Any] = []
 """The library's own session, if boto3 has no default one."""
 
 
-def shared_client(service: str) -> Any:
+def shared_client(service: str, region: str | None = None) -> Any:
     """Return the process's low-level client of a service: it makes one attempt, with short timeouts.
+
+    Args:
+        service: botocore's name of the service.
+        region: Its Region, if not the session's.
 
     Retries are up to the caller, who knows how much time is left. The client comes from boto3's default session if the
     program created one, and otherwise from botocore's, which is the same without the import of boto3. A lock protects
     the session, which is not thread-safe.
     """
     with _making:
-        if service not in _clients:
-            _clients[service] = _new_client(service)
-        return _clients[service]
+        name = service if region is None else f"{service} in {region}"
+        if name not in _clients:
+            _clients[name] = _new_client(service, region)
+        return _clients[name]
 
 
-def _new_client(service: str) -> Any:
+def _new_client(service: str, region: str | None) -> Any:
     """Create a client that validates requests as botocore does, apart from `Prevalidated` ones."""
     config = Config(
         connect_timeout=CONNECT_TIMEOUT,
@@ -59,7 +64,7 @@ def _new_client(service: str) -> Any:
         retries={"total_max_attempts": 1, "mode": "standard"},
         parameter_validation=False,
     )
-    client = _client_factory()(service, config=config)
+    client = _client_factory()(service, config=config, region_name=region)
     client.meta.events.register_last("before-parameter-build", _validate)
     client.meta.events.register("before-call", _limit_response_time)
     _cache_user_agent(client)

@@ -38,15 +38,20 @@ class Service:
         name: botocore's name of the service.
         given: The user's client; it keeps its own timeouts and retries. None for the library's own.
         clock: Waits between attempts.
+        region: The only Region that can carry out the calls; by default the client's.
 
     Raises:
+        ValueError: `given` is a client in another Region.
         TypeError: `given` is an async client, a resource, a table, a client of another service, or not a client.
     """
 
-    def __init__(self, name: str, given: object, clock: Clock) -> None:
+    def __init__(self, name: str, given: object, clock: Clock, region: str | None = None) -> None:
         if given is not None:
             _refuse_unfit(given, name)
+        if region is not None and isinstance(given, BaseClient) and given.meta.region_name != region:
+            raise ValueError(f"client={given!r} calls {given.meta.region_name}; give one with region_name={region!r}")
         self._name = name
+        self._region = () if region is None else (region,)
         self._given = given
         self._clock = clock
 
@@ -71,7 +76,7 @@ class Service:
             limit = min(each for each in limits if each is not None)
             token = clients.response_time.set(max(SHORTEST_RESPONSE_TIME, limit))
             try:
-                return _named(getattr(clients.shared_client(self._name), operation), request)
+                return _named(getattr(clients.shared_client(self._name, *self._region), operation), request)
             finally:
                 clients.response_time.reset(token)
         response = _named(getattr(self._given, operation), request)

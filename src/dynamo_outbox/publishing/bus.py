@@ -36,6 +36,11 @@ class Bus(Protocol):
     unreadable: ClassVar[tuple[type[Exception], ...]]
     """Exceptions of botocore's parser for a response that is not one of the service."""
 
+    @property
+    def region(self) -> str | None:
+        """The Region whose endpoint takes the calls; None for the client's own."""
+        ...
+
     def entry(self, event: Event, source: str, detail: str, trace: str | None, /) -> dict[str, Any]:
         """Return an event's entry; raise `InvalidEventError` if the bus would refuse it. `trace` is X-Ray's header."""
         ...

@@ -58,6 +58,7 @@ class ClassicBus:
     entry_denials: ClassVar[frozenset[str]] = frozenset()
     unreadable: ClassVar[tuple[type[Exception], ...]] = ()
     has_groups: ClassVar[bool] = False
+    region: str | None = None
 
     def __init__(self, name: str, endpoint_id: str | None) -> None:
         if name.split() != [name] or (":" in name and ":event-bus/" not in name):

@@ -90,6 +90,7 @@ class CustomBus:
                 f"package boto3>={first} with the function"
             )
         self._arn = arn
+        self.region = arn.split(":")[3]
 
     def entry(self, event: Event, source: str, detail: str, _trace: str | None) -> dict[str, Any]:
         if len(source) > MAX_SOURCE:

@@ -92,7 +92,7 @@ class EventBridgePublisher:
         self.bus = bus
         self.source = source
         self._bus = choose_bus(bus, endpoint_id, has_client=client is not None)
-        self._events = Service(self._bus.service, client, clock)
+        self._events = Service(self._bus.service, client, clock, self._bus.region)
         self._detail = DETAIL_FORMS[detail]
         self._retry = retry
         self._concurrency = concurrency or (DEFAULT_CONCURRENCY if self._events.is_thread_safe else 1)

@@ -113,6 +113,13 @@ def test_the_codec_reads_what_it_writes(value: Any) -> None:
             loads(data[:end])
 
 
+@pytest.mark.parametrize("seconds", [253_402_300_800.0, -62_135_596_801, 1e300, float("nan"), float("inf")])
+def test_the_codec_refuses_a_time_out_of_range(seconds: float) -> None:
+    """Epoch seconds that are no time are an error of the codec."""
+    with pytest.raises(CborError, match="no time of the years 1 to 9999"):
+        loads(b"\xc1" + dumps(seconds))
+
+
 @given(seconds=st.integers(0, 2**32), text=st.text(max_size=50))
 def test_the_codec_reads_botocores_requests(seconds: int, text: str) -> None:
     """A request that botocore serialises is read with all its values."""

@@ -111,7 +111,10 @@ class _Reader:
         seconds = self.item()
         if tag != 1 or not isinstance(seconds, (int, float)):
             raise CborError(f"tag {tag} of {seconds!r}: RPC v2 has only epoch seconds")
-        return datetime.fromtimestamp(seconds, UTC)
+        try:
+            return datetime.fromtimestamp(seconds, UTC)
+        except (OverflowError, ValueError):
+            raise CborError(f"{seconds!r} epoch seconds are no time of the years 1 to 9999") from None
 
     def _simple(self, info: int) -> Any:
         if info in _SIMPLE:

@@ -2,15 +2,26 @@
 
 import json
 import re
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeAlias
 
 from dynamo_outbox import Clock
-from dynamo_outbox.testing import CustomBusServer, FakeCustomBus, MiniStack, lambda_target
+from dynamo_outbox.testing import (
+    CustomBusServer,
+    Exchange,
+    FakeCustomBus,
+    FaultProxy,
+    MiniStack,
+    Phase,
+    lambda_target,
+)
 
 from .failure import hop
 from .stack import Stack, resources_in
 
+OnPhase: TypeAlias = Callable[[Phase, Exchange], None]
 ENDPOINT = "AWS_ENDPOINT_URL_EVENTBRIDGEV2"
 """The variable by which boto3 finds the bus: https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html"""
 _RESOURCE = re.compile(r"^  \w+:\n    Type: AWS::EventsV2::.*\n(?:    .*\n)+", re.MULTILINE)
@@ -22,14 +33,20 @@ def without_bus(template: str, arn: str) -> str:
 
 
 @hop("deploy")
-def serve_bus(engine: MiniStack, stack: Stack, template: Path, bus: FakeCustomBus, running: ExitStack) -> None:
-    """Serve the bus to the deployed functions, with the template's subscribers, until `running` is closed."""
+def serve_bus(
+    engine: MiniStack, stack: Stack, template: Path, bus: FakeCustomBus, running: ExitStack, on_phase: OnPhase | None
+) -> None:
+    """Serve the bus to the deployed functions, with the template's subscribers, until `running` is closed.
+
+    `on_phase` can give each of their requests a fault, as of `FaultProxy`.
+    """
     server = running.enter_context(CustomBusServer(bus))
+    proxy = running.enter_context(FaultProxy(server.url, on_phase=on_phase))
     functions = engine.client("lambda")
     for name in stack.functions().values():
         variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
         functions.update_function_configuration(
-            FunctionName=name, Environment={"Variables": {**variables, ENDPOINT: server.url}}
+            FunctionName=name, Environment={"Variables": {**variables, ENDPOINT: proxy.endpoint_url}}
         )
     for each in resources_in(template).values():
         if each["Type"] == "AWS::EventsV2::Subscriber":

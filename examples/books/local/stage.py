@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from dynamo_outbox.pipes import PipeDefinition
 from dynamo_outbox.testing import FakeCustomBus, FaultProxy, MiniStack, PassedRecord, PipeRunner, wire_record
 
-from .custom_bus import new_bus, serve_bus, without_bus
+from .custom_bus import OnPhase, new_bus, serve_bus, without_bus
 from .failure import HopFailedError
 from .http_api import HttpApi, Route, routes_of
 from .packaging import EXAMPLE
@@ -233,6 +233,7 @@ def standing(  # a stage's parts
     api: HttpApi,
     proxy: FaultProxy | None = None,
     running: ExitStack | None = None,
+    on_phase: OnPhase | None = None,
 ) -> Stage:
     """Deploy a mode and serve its API.
 
@@ -243,12 +244,13 @@ def standing(  # a stage's parts
         api: The server for the API.
         proxy: A proxy in front of the engine, for the functions and the pipe.
         running: Ends a Custom Event Bus when it is closed; otherwise the bus ends with the process.
+        on_phase: Gives requests to a Custom Event Bus their faults.
     """
     template, name = EXAMPLE / mode.template, f"books-{mode.name}"
     if mode.has_custom_bus:
         bus = new_bus(engine)
         stack = deploy(engine, name, template, mode.parameters, package, lambda text: without_bus(text, bus.arn))
-        serve_bus(engine, stack, template, bus, running or ExitStack())
+        serve_bus(engine, stack, template, bus, running or ExitStack(), on_phase)
         stage = Stage(engine, mode, stack, api.url, proxy, bus)
     else:
         stack = deploy(engine, name, template, mode.parameters, package)

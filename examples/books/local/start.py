@@ -42,7 +42,7 @@ def run(mode: Mode, port: int) -> int:
                 FaultProxy(engine.endpoint_url, on_phase=faults.on_phase) as proxy,
                 ExitStack() as running,
             ):
-                stage = standing(engine, mode, package, site, proxy, running)
+                stage = standing(engine, mode, package, site, proxy, running, faults.on_phase)
                 watch = Watch(HopReader(stage))
                 site.show(Trouble(stage, watch, proxy, faults, site.call))
                 print(f"{mode.title}: the page is at {stage.url}/, the books' API at {stage.url}/book.")

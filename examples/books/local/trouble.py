@@ -26,7 +26,7 @@ SHELF = (
     ("Designing Data-Intensive Applications", ["Martin Kleppmann"], 2017),
 )
 """Books that the actions add."""
-PROXY = "A proxy between the function and the local engine makes this fault."
+PROXY = "A proxy between the function and the local engine or bus makes this fault."
 
 
 class UnavailableError(Exception):
@@ -58,7 +58,8 @@ class Faults:
             return
         if exchange.operation == "PutEvents":
             entries = [json.loads(entry["Detail"]) for entry in exchange.request["Entries"]]
-            codes = {n: "MalformedDetail" for n, detail in enumerate(entries) if _book(detail) in self.malformed}
+            code = "VALIDATION_ERROR" if "EventBusArn" in exchange.request else "MalformedDetail"
+            codes = {n: code for n, detail in enumerate(entries) if _book(detail) in self.malformed}
             if self.refusing:
                 self.refused += 1
                 codes = dict.fromkeys(range(len(entries)), "ThrottlingException")
@@ -106,7 +107,6 @@ class Action:
         page, link: The page in docs and the link's text.
         stand_in: The part of it that is not as on AWS.
         needs_parking: Whether it needs a parking table.
-        needs_classic_bus: Whether its fault is one of the Classic bus, which the proxy can make.
     """
 
     name: str
@@ -116,7 +116,6 @@ class Action:
     link: str
     stand_in: str = ""
     needs_parking: bool = False
-    needs_classic_bus: bool = False
 
 
 ACTIONS = {
@@ -138,25 +137,19 @@ ACTIONS = {
             "refuse",
             "Let the bus refuse for ten seconds",
             "A book is added while the bus throttles every event.",
-            *(
-                "guarantees.md",
-                "At least once on the bus",
-                f"{PROXY} What sends the record again is one, too.",
-                False,
-                True,
-            ),
+            *("guarantees.md", "At least once on the bus", f"{PROXY} What sends the record again is one, too."),
         ),
         Action(
             "park",
             "Write an event that can't be published",
             "The bus rejects a new book's event as malformed. Then the book is removed.",
-            *("parking.md", "Parking", PROXY, True, True),
+            *("parking.md", "Parking", PROXY, True),
         ),
         Action(
             "redrive",
             "Fix the cause and redrive",
             "The bus accepts the events again, and the parked ones are published in order.",
-            *("parking.md", "Sending it again", "", True, True),
+            *("parking.md", "Sending it again", "", True),
         ),
     )
 }
@@ -185,8 +178,6 @@ class Trouble:
         """Return why this mode doesn't have an action, or an empty text."""
         if action.needs_parking and self.stage.mode.carrier is None:
             return "A pipe doesn't park; its dead letters are pointers only. Try it with: make start RELAY=lambda"
-        if action.needs_classic_bus and self.stage.custom_bus is not None:
-            return "The proxy doesn't stand between the relay and this bus. Try it with: make start RELAY=lambda"
         return ""
 
     def do(self, name: str, trace: int | None) -> Outcome:

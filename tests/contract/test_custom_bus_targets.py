@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
 import zipfile
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -24,7 +28,9 @@ from dynamo_outbox import (
     parse_event,
 )
 from dynamo_outbox.publishing.custom_bus import event_group
-from dynamo_outbox.testing import FakeClock, FakeCustomBus, lambda_target, queue_target
+from dynamo_outbox.testing import CustomBusServer, FakeClock, FakeCustomBus, lambda_target, queue_target
+from dynamo_outbox.testing.clients import loopback_client
+from dynamo_outbox.testing.serve_custom_bus import main
 
 from ..doubles import fake_dynamodb
 
@@ -228,3 +234,44 @@ def test_a_functions_error_is_retried_and_becomes_a_dead_letter(function: Functi
     assert (letter["errorCode"], letter["retryAttempts"]) == ("COMPUTE_EXECUTION_ERROR", 2)
     assert "no such shelf" in letter["errorMessage"]
     assert [each["eventId"] for each in letter["failedMessages"]] == [bus.events[1].event_id]
+
+
+def test_the_command_serves_a_bus_with_its_targets(ministack: MiniStack) -> None:
+    """It prints where the bus is, delivers what a real client publishes, prints dead letters, and ends with Ctrl-C."""
+    queue, nowhere = Queue(ministack, fifo=True), f"{ministack.endpoint_url}/000000000000/no-such-queue"
+    options = ["--engine", ministack.endpoint_url, "--region", ministack.region, "--retries", "0"]
+    targets = ["--fifo", queue.url, "--unordered", nowhere]
+    command = [sys.executable, "-m", "dynamo_outbox.testing.serve_custom_bus", *options, *targets]
+    path = {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
+    with subprocess.Popen(  # noqa: S603  # this interpreter, and this library
+        command, env=os.environ | path, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            served = json.loads(process.stdout.readline())
+            client = loopback_client("eventbridgev2", served["url"], region=ministack.region)
+            event = Event("Told", {}, source="Books", aggregate_type="Book", aggregate_id="1")
+            assert not EventBridgePublisher(served["EventBusArn"], client=client).publish([event]).failed
+            letter = json.loads(process.stdout.readline())
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
+    assert [message["eventGroupId"] for message in letter["failedMessages"]] == ["Book#1"]
+    assert [parse_event(json.loads(each["body"])) for each in queue.drain()] == [event]
+
+
+@pytest.mark.parametrize("option", ["--fifo", "--unordered"])
+def test_the_command_wants_the_engine_of_a_target(capsys: pytest.CaptureFixture[str], option: str) -> None:
+    """A target without its engine is an error of usage."""
+    with pytest.raises(SystemExit, match="2"):
+        main([option, "queue"])
+    assert "a subscriber needs --engine" in capsys.readouterr().err
+
+
+def test_the_command_says_that_a_port_is_taken(capsys: pytest.CaptureFixture[str], bus: FakeCustomBus) -> None:
+    """A port in use is an error that names it."""
+    with CustomBusServer(bus) as server:
+        port = server.url.rpartition(":")[2]
+        assert main(["--port", port]) == 1
+    assert f"can't serve at port {port}: Address already in use" in capsys.readouterr().err

@@ -41,6 +41,7 @@ class CustomBusServer:
     Args:
         bus: The bus; its scripted faults arrive on the wire as errors with the status of botocore's model. A
             `FaultProxy` in front of the server loses and cuts responses.
+        port: The port; by default a free one.
 
     Attributes:
         url: The server's URL.
@@ -49,8 +50,9 @@ class CustomBusServer:
     closes or with the process.
     """
 
-    def __init__(self, bus: FakeCustomBus) -> None:
+    def __init__(self, bus: FakeCustomBus, *, port: int = 0) -> None:
         self.bus = bus
+        self._port = port
         self.url = ""
         self._work, self._closed = Signal(), Signal()
         self._server: ThreadingHTTPServer | None = None
@@ -58,7 +60,7 @@ class CustomBusServer:
 
     def __enter__(self) -> Self:
         handler = type("Handler", (_Handler,), {"serve": self._serve})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._threads = [

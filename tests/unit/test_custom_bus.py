@@ -176,6 +176,43 @@ def test_a_group_over_its_quota_waits_alone(clock: FakeClock) -> None:
     assert before_waiting >= 150
 
 
+def test_a_groups_waits_grow(bus: FakeCustomBus, clock: FakeClock) -> None:
+    """The waits of an entry that fails again double up to the limit of every wait, and are its own."""
+    for _ in range(3):
+        bus.fail_next_entry("Rate exceeded", detail_type="Throttled")
+    throttled = book(1).replace(type="Throttled")
+    assert not publisher(bus, clock).publish([throttled, book(2, "Ulysses")]).failed
+    assert [event.entry["DetailType"] for event in bus.events] == ["BookAdded", "Throttled"]
+    assert clock.slept == [1.0, 2.0, 2.0]
+
+
+def test_events_of_one_group_do_not_share_a_call_whatever_their_ordering_keys(
+    bus: FakeCustomBus, clock: FakeClock
+) -> None:
+    """Two items of a table can change one aggregate; the bus may reorder its events in a call."""
+    publisher(bus, clock).publish_by_key([book(1), book(2), book(3, "Ulysses")], ["item 1", "item 2", "item 3"])
+    assert [[entry["SystemMetadata"]["DeduplicationId"] for entry in call["Entries"]] for _, call in bus.calls] == [
+        ["Books#e1", "Books#e3"],
+        ["Books#e2"],
+    ]
+
+
+@pytest.mark.parametrize(("over", "calls"), [(0, [2]), (1, [1, 1])])
+def test_a_call_is_filled_to_the_limit(bus: FakeCustomBus, clock: FakeClock, over: int, calls: list[int]) -> None:
+    """Entries that add up to less than the limit share a call: Classic's formula, both ids, and 128 bytes each."""
+    first = book(1).replace(data={"n": 1, "text": "x" * 500_000})
+    publisher(bus, clock).publish([first])
+    (entry,) = bus.calls.pop()[1]["Entries"]
+    ids = entry["SystemMetadata"]
+    texts = [entry["Source"], entry["DetailType"], entry["Detail"], ids["EventGroupId"], ids["DeduplicationId"]]
+    size = sum(map(len, texts)) + 14 + 128
+    second = first.replace(
+        id="e2", aggregate_id="Anna", data={"n": 2, "text": "x" * (500_000 + 1_047_551 - 2 * size + over)}
+    )
+    publisher(bus, clock).publish([first, second])
+    assert [len(request["Entries"]) for _, request in bus.calls] == calls
+
+
 def test_a_waiting_entry_has_an_outcome_when_the_publication_is_given_up(clock: FakeClock) -> None:
     """Entries that wait for their group are not forgotten when the caller is refused."""
 
@@ -324,8 +361,9 @@ def test_what_botocores_parser_raises_is_a_lost_response(error: type[Exception])
 
 
 def test_a_source_that_the_bus_refuses_is_not_sent(bus: FakeCustomBus, clock: FakeClock) -> None:
-    """A source of 257 characters fails its event before the call."""
-    result = publisher(bus, clock).publish([book(1), book(2, "Ulysses").replace(source="s" * 257)], on_failure="return")
+    """A source of 257 characters fails its event before the call, and one of 256 does not."""
+    sent = [book(1).replace(source="s" * 256), book(2, "Ulysses").replace(source="s" * 257)]
+    result = publisher(bus, clock).publish(sent, on_failure="return")
     assert numbers(result) == ([1], [2])
     assert [(each.code, each.event_refused) for each in result.failed] == [("InvalidEvent", True)]
 

@@ -208,7 +208,7 @@ def cdc(client: Any = None, bus: str = BUS) -> Handler:
 def custom_bus_rows(server: CannedServer) -> list[Benchmark]:
     """Return the rows of relay and change processor on a Custom Event Bus."""
     out = []
-    client = shared_client("eventbridgev2")
+    client = shared_client("eventbridgev2", CUSTOM_BUS.split(":")[3])
     clients: Any = boto3  # its stubs know only names that are literals
     for what, ours, by_hand, payload, target in (
         ("relay on a Custom Event Bus, 100 records", relay, relay_by_hand, outbox_records(), 2.0),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
-from heapq import heappop, heappush
 
 from ..aws.throttling import THROTTLED
 
@@ -142,24 +142,32 @@ class BatchPlan:
         self._lanes = order_keys
         if groups is not None:
             self._lanes = [group if key is None else key for key, group in zip(order_keys, groups, strict=True)]
-        self._waiting: list[int] = []
-        """A heap: the entries without a lane, and each lane's first one that is not sent."""
+        self._waiting = list(range(1 - len(sizes), 1))
+        """Entries without a lane, and each lane's first that is not sent: negated and sorted, so the last is next."""
         self._behind: dict[str, deque[int]] = {}
         """The other entries of each lane, in order."""
         self._taken: set[int] = set()
         """Entries that were sent and have others behind them."""
         self._alone: set[int] = set()
+        names = set(self._lanes)
+        if len(names) < len(sizes) and names != {None}:
+            self._queue_up()
+        self._attempts_left = [attempts] * len(sizes)
+        self.held_back: list[int] = []
+        self.too_large: list[int] = []
+
+    def _queue_up(self) -> None:
+        """Let the entries wait that have another one before them in their lane."""
         first: set[str] = set()
+        self._waiting.clear()
         for position, lane in enumerate(self._lanes):
             if lane in first:
                 self._behind.setdefault(lane, deque()).append(position)
             else:
-                self._waiting.append(position)
+                self._waiting.append(-position)
                 if lane is not None:
                     first.add(lane)
-        self._attempts_left = [attempts] * len(sizes)
-        self.held_back: list[int] = []
-        self.too_large: list[int] = []
+        self._waiting.reverse()
 
     def next_batch(self, in_flight: Iterable[Sequence[int]] = ()) -> list[int]:
         """Return the positions of the next call's entries; empty if there is none for now.
@@ -175,7 +183,7 @@ class BatchPlan:
         aside: list[int] = []
         total = 0
         while self._waiting and len(batch) < self._max_entries and len(aside) < LOOKAHEAD:
-            position = heappop(self._waiting)
+            position = -self._waiting.pop()
             key, group, size = self._order_keys[position], self._groups[position], self._sizes[position]
             if key in self._blocked:
                 self.held_back.append(position)
@@ -187,11 +195,11 @@ class BatchPlan:
                 self.block(position)
                 self._advance(position)
             elif batch and self._is_alone(position, batch[-1]):
-                heappush(self._waiting, position)
+                self._waiting.append(-position)
                 break
             elif total + size >= self._max_bytes:
                 if key is None and group is None:  # entries without an ordering key stay in input order
-                    heappush(self._waiting, position)
+                    self._waiting.append(-position)
                     break
                 aside.append(position)
                 keys.update(each for each in (key, group) if each is not None)
@@ -205,7 +213,7 @@ class BatchPlan:
                 if group is not None:
                     keys.add(group)
         for position in aside:
-            heappush(self._waiting, position)
+            insort(self._waiting, -position)
         return batch
 
     def _advance(self, position: int) -> None:
@@ -213,7 +221,7 @@ class BatchPlan:
         self._taken.discard(position)
         lane = self._lanes[position]
         if lane is not None and lane in self._behind:
-            heappush(self._waiting, self._behind[lane].popleft())
+            insort(self._waiting, -self._behind[lane].popleft())
             if not self._behind[lane]:
                 del self._behind[lane]
 
@@ -248,11 +256,12 @@ class BatchPlan:
         """Let entries wait again, before those behind them."""
         for position in positions:
             self._taken.discard(position)
-            heappush(self._waiting, position)
+            insort(self._waiting, -position)
 
     def abandon(self) -> list[int]:
         """Give up: return the positions that have not been sent, or would have been sent again."""
-        rest = [*self._waiting, *(position for lane in self._behind.values() for position in lane)]
+        behind = (position for lane in self._behind.values() for position in lane)
+        rest = sorted([*(-each for each in self._waiting), *behind])
         self._waiting.clear()
         self._behind.clear()
         return rest

@@ -38,7 +38,7 @@ endef
 # $(call sam,COMMAND,MODE): run a SAM CLI command with the settings in examples/books/samconfig.toml.
 sam = cd examples/books && $(abspath $(SAM))/bin/sam $(1) --config-env $(2)
 
-.PHONY: help demo start start-cdc start-custom-bus test check properties short-proof end-to-end browser proof mutants bench fuzz coverage docs reference tutorial lint format
+.PHONY: help demo start start-cdc start-custom-bus test check properties short-proof end-to-end browser proof mutants bench bench-check fuzz coverage docs reference tutorial lint format
 .PHONY: costs scaling templates dist test-wheel clean build build-cdc deploy deploy-cdc teardown teardown-cdc check-templates verify-aws
 
 help: ## show these commands
@@ -60,7 +60,7 @@ test: $(TEST) ## run the unit, contract, books and docs tests, and the cases
 	$(PYTEST) $(or $(ARGS),tests/unit tests/contract tests/books tests/docs tests/cases)
 
 check: ## run all other checks that must pass before a merge
-	@for each in properties short-proof end-to-end browser lint docs tutorial dist test-wheel demo check-templates; \
+	@for each in properties short-proof end-to-end browser lint bench-check docs tutorial dist test-wheel demo check-templates; \
 	do echo "== make $$each" && $(MAKE) --no-print-directory $$each || exit 1; done
 
 properties: $(TEST) ## run the property tests with all their examples, record decoding first
@@ -86,6 +86,9 @@ mutants: $(TEST) ## change the decision code once at each place and count the ch
 
 bench: $(VENV)/.ready-bench ## benchmark against the alternatives and print the results with their targets
 	@PYTHONPATH=src $(VENV)/bin/python -m benchmarks $(ARGS)
+
+bench-check: $(VENV)/.ready-bench ## check that all sides of the benchmarks do the same work
+	@PYTHONPATH=src $(VENV)/bin/python -m benchmarks --check
 
 costs: ## print what a million events cost, computed from list prices
 	@$(PYTHON) -m benchmarks.costs $(ARGS)

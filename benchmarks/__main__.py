@@ -79,11 +79,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"run only these: {', '.join(ALL)}")
     parser.add_argument("--write", action="store_true", help="also write all tables and plots to docs")
+    parser.add_argument("--check", action="store_true", help="check that all sides do the same work; measure nothing")
     given = parser.parse_args(arguments)
     if unknown := set(given.names) - set(ALL):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(ALL)}")
     if given.write and given.names:
         parser.error("--write needs all rows: omit the names")
+    if given.check:
+        checked = [row.check() for row in rows_of(given.names or ALL) if isinstance(row, Benchmark)]
+        print(f"{len(checked)} comparisons: all sides do the same work")
+        return 0
     parts = rows_of([name for name in given.names or ALL if name in PARTS])
     results, all_grown = run([*rows_of([name for name in given.names or ALL if name not in PARTS]), *parts])
     if results:

@@ -147,7 +147,7 @@ class BatchPlan:
         self._behind: dict[str, deque[int]] = {}
         """The other entries of each lane, in order."""
         self._taken: set[int] = set()
-        """Entries that were sent and have others behind them."""
+        """Entries that were sent, of lanes with later ones."""
         self._alone: set[int] = set()
         names = set(self._lanes)
         if len(names) < len(sizes) and names != {None}:
@@ -253,7 +253,7 @@ class BatchPlan:
         self.put_back(positions)
 
     def put_back(self, positions: Sequence[int]) -> None:
-        """Let entries wait again, before those behind them."""
+        """Let entries wait again, before the later ones of their lanes."""
         for position in positions:
             self._taken.discard(position)
             insort(self._waiting, -position)

@@ -114,7 +114,7 @@ class _Reader:
         try:
             return datetime.fromtimestamp(seconds, UTC)
         except (OverflowError, ValueError):
-            raise CborError(f"{seconds!r} epoch seconds are no time of the years 1 to 9999") from None
+            raise CborError(f"{seconds!r} epoch seconds: not a time in the years 1 to 9999") from None
 
     def _simple(self, info: int) -> Any:
         if info in _SIMPLE:

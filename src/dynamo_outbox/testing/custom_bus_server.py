@@ -103,8 +103,8 @@ class CustomBusServer:
         except ParamValidationError as invalid:
             return 400, _error("InvalidInputException", str(invalid))
         except ClientError as error:
-            response = error.response
-            return response["ResponseMetadata"]["HTTPStatusCode"], _error(**response["Error"])
+            known = error.response["Error"]
+            return error.response["ResponseMetadata"]["HTTPStatusCode"], _error(known["Code"], known["Message"])
         except NotImplementedError as missing:
             return 501, _error("NotImplementedException", str(missing))
         self._work.set()
@@ -145,8 +145,8 @@ def _request(body: bytes) -> dict[str, Any]:
     return request
 
 
-def _error(Code: str, Message: str) -> bytes:  # noqa: N803  # the members of botocore's errors
-    return dumps({"__type": f"com.amazonaws.{SERVICE}#{Code}", "Message": Message})
+def _error(code: str, message: str) -> bytes:
+    return dumps({"__type": f"com.amazonaws.{SERVICE}#{code}", "Message": message})
 
 
 class _Handler(BaseHTTPRequestHandler):

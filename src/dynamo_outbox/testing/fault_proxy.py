@@ -63,7 +63,6 @@ class Exchange:
         body: The request's body.
         phases: The phases that the request has reached, in order.
         status: The HTTP status of the engine's response; None if there is none yet.
-        codec: Reads and writes bodies of the request's protocol.
     """
 
     operation: str
@@ -73,12 +72,12 @@ class Exchange:
     body: bytes
     phases: list[Phase] = field(default_factory=list)
     status: int | None = None
-    codec: _Codec = field(default=_JSON, repr=False)
+    _codec: _Codec = field(default=_JSON, init=False, repr=False)
 
     @property
     def request(self) -> dict[str, Any]:
         """The parameters of an AWS request."""
-        parameters: dict[str, Any] = self.codec.read(self.body)
+        parameters: dict[str, Any] = self._codec.read(self.body)
         return parameters
 
 
@@ -263,8 +262,9 @@ class FaultProxy:
             count = self._counts[operation]
             self._counts[operation] += 1
             fault = self._script(operation, count) if operation else None
-            codec = _RPC_V2 if _RPC.fullmatch(request.path) else _JSON
-            exchange = Exchange(operation, count, len(self.exchanges), fault, request.body, codec=codec)
+            exchange = Exchange(operation, count, len(self.exchanges), fault, request.body)
+            if _RPC.fullmatch(request.path):
+                exchange._codec = _RPC_V2
             self.exchanges.append(exchange)
         self._reached(exchange, "received")
         return exchange
@@ -279,7 +279,7 @@ class FaultProxy:
         fault = exchange.fault
         if fault is None or not fault.failed_entries:
             return self._asked(exchange, request)
-        parameters, codec = exchange.request, exchange.codec
+        parameters, codec = exchange.request, exchange._codec
         results: Any = {"Entries": []}
         remaining = remaining_entries(fault, parameters)
         if remaining["Entries"]:
@@ -370,7 +370,7 @@ def _error(request: HttpRequest, exchange: Exchange, error: ErrorAnswer) -> Http
     if not error.code:
         return HttpAnswer(error.status, [("Content-Type", "text/html")], error.message.encode())
     body = error_body(error, exchange.request if error.reason else {})
-    return _made(request, error.status, exchange.codec.write(body))
+    return _made(request, error.status, exchange._codec.write(body))
 
 
 def _made(request: HttpRequest, status: int, body: bytes) -> HttpAnswer:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from threading import Timer
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -246,6 +247,8 @@ def test_the_command_serves_a_bus_with_its_targets(ministack: MiniStack) -> None
     with subprocess.Popen(  # noqa: S603  # this interpreter, and this library
         command, env=os.environ | path, stdout=subprocess.PIPE, text=True
     ) as process:
+        guard = Timer(60, process.kill)  # if a line is missing, the test fails and does not hang
+        guard.start()
         try:
             assert process.stdout is not None
             served = json.loads(process.stdout.readline())
@@ -256,6 +259,7 @@ def test_the_command_serves_a_bus_with_its_targets(ministack: MiniStack) -> None
             process.send_signal(signal.SIGINT)
             assert process.wait(10) == 0
         finally:
+            guard.cancel()
             process.kill()
     assert [message["eventGroupId"] for message in letter["failedMessages"]] == ["Book#1"]
     assert [parse_event(json.loads(each["body"])) for each in queue.drain()] == [event]

@@ -41,5 +41,8 @@ def test_a_process_ends_with_its_driver(role: str, tmp_path: Path) -> None:
         process.stdin.flush()
         told = process.stdout.readline()  # the process has started
         process.stdin.close()
-        assert process.wait(10) == 1
+        try:
+            assert process.wait(10) == 1
+        finally:
+            process.kill()
     assert "outcome" in told
